@@ -1,0 +1,35 @@
+"""Errors a user can cause. The command line prints them as one line and exits with status 2."""
+
+from __future__ import annotations
+
+
+class EvenbitError(Exception):
+    """Base of every error that names something wrong with the user's input, file or setting."""
+
+
+class PlanError(EvenbitError):
+    """A Plan, or the `.evb` file that holds one, is not valid."""
+
+
+class InputError(EvenbitError):
+    """Images handed to a network do not fit it: wrong shape, type or values."""
+
+
+class DataError(EvenbitError):
+    """A data set is missing, incomplete or malformed."""
+
+
+class RecipeError(EvenbitError):
+    """A training recipe holds an unknown key or a value out of range."""
+
+
+class CheckpointError(EvenbitError):
+    """A run folder or checkpoint is missing, damaged, or belongs to another model."""
+
+
+class TrainingError(EvenbitError):
+    """Training cannot go on, for example because the loss is not finite."""
+
+
+class CaptureError(EvenbitError):
+    """A torch module cannot be turned into a Plan."""

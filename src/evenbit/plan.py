@@ -1,0 +1,426 @@
+"""The contract between training and running: a Plan, the deployable network without any framework.
+
+A Plan is a list of ops over named *values*, plus named constant *tensors*. A value is, for each image,
+a float32 map of shape `(height, width, channels)` or a bit map of the same shape with its channels packed
+into 64-bit words; vectors are maps of height and width 1. Bit `c` of a map lies in word `c // 64` at position
+`c % 64`; a set bit means +1, a clear bit -1, and bits past the last channel are 0.
+
+Each op computes, in this order and in float32 with every operation rounded once (no fused multiply-add),
+
+    accumulator  ->  Tail  ->  float map, its spatial mean, its bits
+
+so that every executor gives the same bits. `evenbit.runtime.reference` is the definition in numpy.
+
+Deployment (`evenbit.deploy`) writes Plans, the runtime and the exporters read them; this module imports
+neither torch nor the engine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.errors import PlanError
+
+WORD_BITS = 64
+MAX_ELEMENTS = 2**28  # of one value or tensor; a larger one is a damaged or hostile file
+MAX_FAN_IN = 2**24  # integers up to here are exact in float32, so a binary accumulator is too
+
+Array = npt.NDArray[np.generic]
+Kind = Literal["float", "bits"]
+Activation = Literal["none", "prelu", "softsign"]
+
+
+class Shape(NamedTuple):
+    """Shape of one image's value: what it holds, and its height, width and channels."""
+
+    kind: Kind
+    height: int
+    width: int
+    channels: int
+
+    def __str__(self) -> str:
+        size = f"{self.height}x{self.width}x{self.channels}"
+        return size if self.kind == "float" else f"{size} bits"
+
+
+def words(channels: int) -> int:
+    """Number of 64-bit words that hold `channels` bits."""
+    return -(-channels // WORD_BITS)
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Bits of a float map: `bit = (x >= threshold[c]) xor flip[c]`.
+
+    A channel with a negative scale before its sign is flipped: `x <= t` is `not (x >= nextafter(t, inf))`.
+
+    Attributes:
+        out: Name of the bit map.
+        threshold: Name of a float32 tensor `[C]` or, when it depends on the instance, of a value `(1, 1, C)`.
+        flip: Name of a uint64 tensor `[words(C)]`.
+    """
+
+    out: str
+    threshold: str
+    flip: str
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The elementwise end of an op, each part optional, applied to the accumulator `v` in this order.
+
+        v = v * scale[c]                                    scale: tensor [C]
+        v = v + bias[c]                                     bias: tensor [C]
+        v = v + residual                                    residual: float value of the same shape
+        v = v if v >= 0 else v * slope[c]                   activation "prelu"; slope: tensor [C]
+        v = v / (1 + |v|)                                   activation "softsign"
+        v = v + shift[c]                                    shift: tensor [C]
+
+    Attributes:
+        mean: If set, the name of a value `(1, 1, C)`: the mean of the result over its pixels. Each row is summed
+            from left to right, the rows are summed from top to bottom, and the sum is divided by the pixel count.
+        bits: If set, the bits of the result.
+    """
+
+    scale: str | None = None
+    bias: str | None = None
+    residual: str | None = None
+    activation: Activation = "none"
+    slope: str | None = None
+    shift: str | None = None
+    mean: str | None = None
+    bits: Bits | None = None
+
+
+@dataclass(frozen=True)
+class Op:
+    """Base of all ops.
+
+    Attributes:
+        name: Where the op comes from, usually a module path; for people only.
+        input: Name of the value it reads.
+        out: Name of the float map it writes, or None if only its mean or bits are needed.
+        tail: What follows the accumulator.
+    """
+
+    kind: ClassVar[str]
+    name: str
+    input: str
+    out: str | None = None
+    tail: Tail = field(default=Tail())
+
+
+@dataclass(frozen=True)
+class Normalize(Op):
+    """Images to the first float map: `v = x`, and its Tail holds the per-channel scale and bias.
+
+    Reads the value `images`: float32 in [0, 1], or uint8, of which 255 means 1 (`x = u8 / 255`).
+    """
+
+    kind: ClassVar[str] = "normalize"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Op):
+    """Float convolution, zero-padded: `v = sum over (ky, kx, i), in this order, of x * w`, from 0.
+
+    Attributes:
+        weight: Name of a float32 tensor `[O, kh, kw, C / groups]`.
+        stride: Vertical and horizontal step.
+        padding: Rows above and below, columns left and right.
+        groups: Number of channel groups; output `o` reads group `o // (O / groups)`.
+    """
+
+    kind: ClassVar[str] = "conv"
+    weight: str
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    groups: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryConv(Op):
+    """Binary convolution, padded with +1: `v = K - 2 * popcount(x xor w)` with `K = kh * kw * C`, exact.
+
+    Attributes:
+        weight: Name of a uint64 tensor `[O, kh, kw, words(C)]`.
+        stride: Vertical and horizontal step.
+        padding: Rows above and below, columns left and right.
+    """
+
+    kind: ClassVar[str] = "binary_conv"
+    weight: str
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Elementwise(Op):
+    """A Tail on its own: `v = x`."""
+
+    kind: ClassVar[str] = "elementwise"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold(Op):
+    """The per-instance zero point, solved for the float map that is to be compared with it.
+
+    For the sign of `scale[c] * x + offset[c] + e[c]`, with `e` the input `(1, 1, C)`:
+
+        t = (-offset[c] - e[c]) / scale[c]          if scale[c] != 0
+        t = -inf if offset[c] + e[c] >= 0 else inf  if scale[c] == 0
+        v = nextafter(t, inf) if flip[c] else t
+
+    Attributes:
+        scale: Name of a float32 tensor `[C]`.
+        offset: Name of a float32 tensor `[C]`.
+        flip: Name of a uint64 tensor `[words(C)]`; set exactly where `scale` is negative.
+    """
+
+    kind: ClassVar[str] = "threshold"
+    scale: str
+    offset: str
+    flip: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool(Op):
+    """Largest value of each window; padding never wins.
+
+    Attributes:
+        kernel: Height and width of the window.
+        stride: Vertical and horizontal step.
+        padding: Rows above and below, columns left and right.
+    """
+
+    kind: ClassVar[str] = "max_pool"
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvgPool(Op):
+    """Mean of each window: its values summed in (ky, kx) order from 0, then divided by their number.
+
+    Attributes:
+        kernel: Height and width of the window.
+        stride: Vertical and horizontal step.
+    """
+
+    kind: ClassVar[str] = "avg_pool"
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+
+OPS: dict[str, type[Op]] = {
+    cls.kind: cls for cls in (Normalize, Conv, BinaryConv, Elementwise, Threshold, MaxPool, AvgPool)
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A deployable network.
+
+    Attributes:
+        channels: Channels of an input image.
+        height: Height of an input image.
+        width: Width of an input image.
+        classes: Class names, in the order of the logits.
+        ops: The ops in execution order; the first is the only one that reads `images`.
+        output: Name of the float value `(1, 1, len(classes))` that holds the logits.
+        tensors: The constants by name.
+        info: Where the network comes from (model, method, data set, ...); for people only.
+    """
+
+    channels: int
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    ops: tuple[Op, ...]
+    output: str
+    tensors: Mapping[str, Array]
+    info: Mapping[str, str] = field(default_factory=dict)
+
+    def shapes(self) -> dict[str, Shape]:
+        """Checks the whole Plan and returns the shape of every value.
+
+        Raises:
+            PlanError: Naming the op and what is wrong with it.
+        """
+        checker = _Checker(self)
+        for op in self.ops:
+            try:
+                checker.visit(op)
+            except PlanError as error:
+                raise PlanError(f"op '{op.name}' ({op.kind}): {error}") from None
+        expected = Shape("float", 1, 1, len(self.classes))
+        if checker.values.get(self.output) != expected:
+            found = checker.values.get(self.output, "nothing")
+            raise PlanError(f"output '{self.output}' should be {expected}, one logit a class, but is {found}")
+        return checker.values
+
+    def tensor(self, name: str | None) -> Array | None:
+        """The constant of that name, or None for None."""
+        return None if name is None else self.tensors[name]
+
+
+def reads(op: Op) -> Iterator[str]:
+    """Names of the values and tensors that an op reads, its input first."""
+    yield op.input
+    tail = op.tail
+    own = (getattr(op, key, None) for key in ("weight", "scale", "offset", "flip"))
+    ends = (tail.scale, tail.bias, tail.residual, tail.slope, tail.shift)
+    bits = (tail.bits.threshold, tail.bits.flip) if tail.bits else ()
+    yield from (name for name in (*own, *ends, *bits) if name is not None)
+
+
+def writes(op: Op) -> Iterator[str]:
+    """Names of the values that an op writes."""
+    names = (op.out, op.tail.mean, op.tail.bits.out if op.tail.bits else None)
+    yield from (name for name in names if name is not None)
+
+
+class _Checker:
+    """Walks the ops in order and knows the shape of every value so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.tensors = plan.tensors
+        self.values = {"images": Shape("float", plan.height, plan.width, plan.channels)}
+        if min(self.values["images"][1:]) < 1 or np.prod(self.values["images"][1:]) > MAX_ELEMENTS:
+            raise PlanError(f"input size {self.values['images']} is out of range")
+
+    def visit(self, op: Op) -> None:
+        if (op.input == "images") != isinstance(op, Normalize):
+            raise PlanError("only a normalize op reads 'images'")
+        shape = self._result(op, self._value(op.input, "bits" if isinstance(op, BinaryConv) else "float"))
+        self._tail(op.tail, shape)
+        for name in writes(op):
+            if name in self.values or name in self.tensors:
+                raise PlanError(f"writes '{name}', which exists already")
+            is_bits = op.tail.bits is not None and name == op.tail.bits.out
+            size = (1, 1) if name == op.tail.mean else (shape.height, shape.width)
+            self.values[name] = Shape("bits" if is_bits else "float", *size, shape.channels)
+        if not any(True for _ in writes(op)):
+            raise PlanError("writes nothing")
+
+    def _value(self, name: str, kind: Kind) -> Shape:
+        if name not in self.values:
+            raise PlanError(f"reads '{name}', which no earlier op writes")
+        if self.values[name].kind != kind:
+            raise PlanError(f"needs '{name}' as {kind}, but it is {self.values[name].kind}")
+        return self.values[name]
+
+    def _tensor(self, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> Array:
+        """The tensor, after checking its type and shape; -1 in `shape` stands for any size of at least 1."""
+        if name not in self.tensors:
+            raise PlanError(f"needs the tensor '{name}', which is missing")
+        array = self.tensors[name]
+        fits = len(array.shape) == len(shape) and all(
+            have == want or (want == -1 and have >= 1) for have, want in zip(array.shape, shape, strict=True)
+        )
+        if not fits or array.dtype != dtype:
+            raise PlanError(
+                f"tensor '{name}' should be {np.dtype(dtype)} {list(shape)}, but is {array.dtype} {list(array.shape)}"
+            )
+        return array
+
+    def _result(self, op: Op, source: Shape) -> Shape:
+        """Shape of the accumulator."""
+        channels = source.channels
+        if isinstance(op, Conv):
+            if op.groups < 1 or channels % op.groups:
+                raise PlanError(f"{channels} channels do not divide into {op.groups} groups")
+            weight = self._tensor(op.weight, np.float32, (-1, -1, -1, channels // op.groups))
+            if weight.shape[0] % op.groups:
+                raise PlanError(f"{weight.shape[0]} outputs do not divide into {op.groups} groups")
+            return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
+        if isinstance(op, BinaryConv):
+            weight = self._tensor(op.weight, np.uint64, (-1, -1, -1, words(channels)))
+            if weight.shape[1] * weight.shape[2] * channels > MAX_FAN_IN:
+                raise PlanError(f"more than {MAX_FAN_IN} inputs an output")
+            check_spare_bits(op.weight, weight, channels)
+            return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
+        if isinstance(op, MaxPool):
+            if op.padding[0] >= op.kernel[0] or op.padding[1] >= op.kernel[1]:
+                raise PlanError("padding must be smaller than the kernel")
+            return _window(source, op.kernel, op.stride, op.padding, channels)
+        if isinstance(op, AvgPool):
+            return _window(source, op.kernel, op.stride, (0, 0), channels)
+        if isinstance(op, Threshold):
+            if (source.height, source.width) != (1, 1):
+                raise PlanError(f"needs a vector, but '{op.input}' is {source}")
+            scale = self._tensor(op.scale, np.float32, (channels,))
+            self._tensor(op.offset, np.float32, (channels,))
+            flip = self._tensor(op.flip, np.uint64, (words(channels),))
+            if not np.array_equal(unpack_bits(flip, channels), scale < 0):
+                raise PlanError(f"'{op.flip}' is not set exactly where '{op.scale}' is negative")
+        return source
+
+    def _tail(self, tail: Tail, shape: Shape) -> None:
+        per_channel = (shape.channels,)
+        for name in (tail.scale, tail.bias, tail.slope, tail.shift):
+            if name is not None:
+                self._tensor(name, np.float32, per_channel)
+        if (tail.slope is not None) != (tail.activation == "prelu"):
+            raise PlanError("a slope goes with the activation prelu, and only with it")
+        if tail.activation not in ("none", "prelu", "softsign"):
+            raise PlanError(f"unknown activation '{tail.activation}'")
+        if tail.residual is not None and self._value(tail.residual, "float") != shape:
+            raise PlanError(f"residual '{tail.residual}' is {self.values[tail.residual]}, not {shape}")
+        if tail.bits is not None:
+            flip = self._tensor(tail.bits.flip, np.uint64, (words(shape.channels),))
+            check_spare_bits(tail.bits.flip, flip, shape.channels)
+            if tail.bits.threshold in self.values:
+                vector = Shape("float", 1, 1, shape.channels)
+                if self.values[tail.bits.threshold] != vector:
+                    raise PlanError(f"threshold '{tail.bits.threshold}' should be {vector}")
+            else:
+                self._tensor(tail.bits.threshold, np.float32, per_channel)
+
+
+def _window(
+    source: Shape, kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], channels: int
+) -> Shape:
+    """Output shape of a sliding window."""
+    if min(*kernel, *stride) < 1 or min(padding) < 0 or max(*kernel, *stride, *padding) > 2**15:
+        raise PlanError(f"kernel {tuple(kernel)}, stride {stride} or padding {padding} is out of range")
+    padded = (source.height + 2 * padding[0], source.width + 2 * padding[1])
+    height, width = ((padded[axis] - kernel[axis]) // stride[axis] + 1 for axis in (0, 1))
+    if padded[0] < kernel[0] or padded[1] < kernel[1]:
+        raise PlanError(f"its {kernel[0]}x{kernel[1]} kernel is larger than its padded input {padded[0]}x{padded[1]}")
+    if max(height * width * channels, padded[0] * padded[1] * source.channels) > MAX_ELEMENTS:
+        raise PlanError("its map is too large")
+    return Shape("float", height, width, channels)
+
+
+def pack_bits(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """Packs booleans `[..., C]` into words `[..., words(C)]`; bit `c % 64` of word `c // 64` is channel `c`."""
+    channels = bits.shape[-1]
+    padded = np.zeros((*bits.shape[:-1], words(channels) * WORD_BITS), np.uint8)
+    padded[..., :channels] = bits
+    return np.packbits(padded, axis=-1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+
+
+def unpack_bits(packed: npt.NDArray[np.uint64] | Array, channels: int) -> npt.NDArray[np.bool_]:
+    """Inverse of `pack_bits`."""
+    octets = np.ascontiguousarray(packed).astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels].astype(np.bool_)
+
+
+def check_spare_bits(name: str, packed: Array, channels: int) -> None:
+    """Raises PlanError if a bit past the last channel is set: it would count as a difference."""
+    spare = channels % WORD_BITS
+    if spare and bool(np.any(packed[..., -1] >> np.uint64(spare))):
+        raise PlanError(f"tensor '{name}' has bits set past channel {channels}")
+
+
+def replace_tail(op: Op, **changes: object) -> Op:
+    """A copy of `op` with fields of its Tail changed."""
+    return dataclasses.replace(op, tail=dataclasses.replace(op.tail, **changes))  # type: ignore[arg-type]

@@ -1,0 +1,186 @@
+"""Reading and writing `.evb`, the file that holds a Plan.
+
+An `.evb` is a safetensors file: the tensors as they are, and in its metadata
+
+    format   "evenbit"
+    version  the format version, a decimal number
+    plan     the rest of the Plan as JSON: input, classes, ops, output, info
+    sha256   digest over `plan` and every tensor's name, type, shape and bytes, in order of name
+
+docs/file-format.md is the page about it. Nothing is unpickled, and a file is checked whole before it is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import struct
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from evenbit.errors import PlanError
+from evenbit.files import write_atomically
+from evenbit.plan import OPS, Array, Bits, Op, Plan, Tail
+
+FORMAT = "evenbit"
+VERSION = 1
+DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.uint64): "U64"}
+
+
+def save(plan: Plan, path: str | os.PathLike[str]) -> None:
+    """Writes a Plan, after checking it; the file appears whole or not at all.
+
+    Raises:
+        PlanError: If the Plan is not valid or holds a tensor that is neither float32 nor uint64.
+    """
+    plan.shapes()
+    write_atomically(Path(path), to_bytes(plan))
+
+
+def load(path: str | os.PathLike[str]) -> Plan:
+    """Reads and checks a Plan.
+
+    Raises:
+        PlanError: If the file cannot be read, is no `.evb`, is damaged, or is of a newer format version.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise PlanError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        plan = from_bytes(data)
+        plan.shapes()
+    except PlanError as error:
+        raise PlanError(f"{path}: {error}") from None
+    return plan
+
+
+def to_bytes(plan: Plan) -> bytes:
+    """The file that holds `plan`."""
+    tensors = {name: np.ascontiguousarray(array) for name, array in plan.tensors.items()}
+    for name, array in tensors.items():
+        if array.dtype not in DTYPES:
+            raise PlanError(f"tensor '{name}' is {array.dtype}; a file holds float32 and uint64")
+    head = {
+        "input": [plan.channels, plan.height, plan.width],
+        "classes": list(plan.classes),
+        "ops": [_op_to_json(op) for op in plan.ops],
+        "output": plan.output,
+        "info": dict(plan.info),
+    }
+    text = json.dumps(head, separators=(",", ":"))
+    metadata = {"format": FORMAT, "version": str(VERSION), "plan": text, "sha256": _digest(text, tensors)}
+    return safetensors.numpy.save(tensors, metadata)
+
+
+def from_bytes(data: bytes) -> Plan:
+    """The Plan in a file's bytes, its digest and structure checked, its shapes not yet.
+
+    Raises:
+        PlanError: If the bytes are no `.evb`, are damaged, or are of a newer format version.
+    """
+    metadata = _metadata(data)
+    if metadata.get("format") != FORMAT:
+        raise PlanError("is not an .evb file")
+    version = metadata.get("version", "")
+    if version != str(VERSION):
+        raise PlanError(f"has format version {version or 'none'}; this evenbit reads version {VERSION}")
+    try:
+        tensors: dict[str, Array] = safetensors.numpy.load(data)
+        text = metadata["plan"]
+        head = json.loads(text)
+    except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise PlanError(f"is damaged ({error})") from None
+    if metadata.get("sha256") != _digest(text, tensors):
+        raise PlanError("is damaged (its digest does not match its contents)")
+    return _plan_from_json(head, tensors)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The metadata in a safetensors header: 8 bytes of little-endian length, then JSON."""
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        if length > len(data) - 8:
+            raise PlanError(f"is truncated: its header should have {length} bytes, but {len(data) - 8} follow")
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError):
+        raise PlanError("is not an .evb file") from None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _digest(text: str, tensors: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"\0{name}\0{DTYPES.get(array.dtype)}\0{array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _op_to_json(op: Op) -> dict[str, Any]:
+    """Fields that differ from their defaults."""
+    return {"op": op.kind, **_changed_fields(op)}
+
+
+def _changed_fields(item: object) -> dict[str, Any]:
+    found = {}
+    for field in dataclasses.fields(item):  # type: ignore[arg-type]
+        value = getattr(item, field.name)
+        if value != field.default:
+            found[field.name] = _changed_fields(value) if dataclasses.is_dataclass(value) else value
+    return found
+
+
+def _plan_from_json(head: Any, tensors: Mapping[str, Array]) -> Plan:
+    try:
+        channels, height, width = (_typed(size, int, "input") for size in head["input"])
+        ops = tuple(_op_from_json(item) for item in head["ops"])
+        classes = tuple(_typed(name, str, "classes") for name in head["classes"])
+        info = {_typed(k, str, "info"): _typed(v, str, "info") for k, v in head["info"].items()}
+        output = _typed(head["output"], str, "output")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PlanError(f"has a malformed plan ({type(error).__name__}: {error})") from None
+    return Plan(channels, height, width, classes, ops, output, tensors, info)
+
+
+def _op_from_json(item: dict[str, Any]) -> Op:
+    kind = _typed(item["op"], str, "op")
+    if kind not in OPS:
+        raise PlanError(f"has an unknown op '{kind}'")
+    op: Op = _from_json(OPS[kind], {key: value for key, value in item.items() if key != "op"})
+    return op
+
+
+def _from_json(cls: type[Any], item: dict[str, Any]) -> Any:
+    """Builds a dataclass of this module's Plan types, refusing unknown keys and wrong types."""
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(cls)}
+    for key in item:
+        if key not in known:
+            raise PlanError(f"has an unknown field '{key}' in '{cls.__name__}'")
+    return cls(**{key: _typed(value, hints[key], key) for key, value in item.items()})
+
+
+def _typed(value: Any, hint: Any, key: str) -> Any:
+    """`value` as the type `hint`, one of those that occur in Plan dataclasses."""
+    options = [option for option in typing.get_args(hint) if option is not type(None)]
+    if hint in (Tail, Bits) or options in ([Tail], [Bits]):
+        if isinstance(value, dict):
+            return _from_json(Tail if hint is Tail else Bits, value)
+    elif typing.get_origin(hint) is tuple:
+        if isinstance(value, list) and len(value) == len(options):
+            return tuple(_typed(part, option, key) for part, option in zip(value, options, strict=True))
+    elif typing.get_origin(hint) is typing.Literal:
+        if value in options:
+            return value
+    elif type(value) is (options[0] if options else hint):
+        return value
+    raise PlanError(f"has a wrong value for '{key}'")

@@ -1,0 +1,187 @@
+"""The definition of what a Plan computes, in plain numpy: slow, exact, and the oracle for every executor.
+
+Maps are `[N, H, W, C]` float32, bit maps `[N, H, W, words(C)]` uint64. Sums are taken one term after the other
+in the order that `evenbit.plan` states, because float addition depends on it; each term is a whole array,
+so the loops are over kernel taps and input channels only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.errors import InputError
+from evenbit.plan import (
+    AvgPool,
+    BinaryConv,
+    Conv,
+    Elementwise,
+    MaxPool,
+    Normalize,
+    Op,
+    Plan,
+    Threshold,
+    pack_bits,
+    unpack_bits,
+    words,
+)
+
+Map = npt.NDArray[np.float32]
+BitMap = npt.NDArray[np.uint64]
+
+
+def run(plan: Plan, images: npt.NDArray[Any]) -> Map:
+    """Logits of a batch.
+
+    Args:
+        plan: The network.
+        images: `[N, C, H, W]`, float32 in [0, 1] or uint8 in [0, 255].
+
+    Returns:
+        Logits `[N, classes]`, float32.
+
+    Raises:
+        InputError: If the images do not fit the network or hold a value that is not finite.
+    """
+    return values(plan, images)[plan.output].reshape(len(images), -1)
+
+
+def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Every value that the Plan computes for a batch, by name; see `run`."""
+    check_images(plan, images)
+    plan.shapes()
+    known: dict[str, npt.NDArray[Any]] = {"images": images.transpose(0, 2, 3, 1)}
+    with np.errstate(all="ignore"):
+        for op in plan.ops:
+            _finish(plan, op, _accumulate(plan, op, known), known)
+    return known
+
+
+def check_images(plan: Plan, images: npt.NDArray[Any]) -> None:
+    """Raises InputError unless `images` is a finite float32 or uint8 batch of the network's input size."""
+    if images.dtype not in (np.float32, np.uint8):
+        raise InputError(f"images should be float32 or uint8, but are {images.dtype}")
+    expected = (plan.channels, plan.height, plan.width)
+    if images.ndim != 4 or images.shape[1:] != expected:
+        wanted = "x".join(map(str, expected))
+        raise InputError(f"images should have the shape N x {wanted}, but have {list(images.shape)}")
+    if images.dtype == np.float32 and not np.isfinite(images).all():
+        raise InputError("images hold a value that is not finite (NaN or infinity)")
+
+
+def _accumulate(plan: Plan, op: Op, known: dict[str, npt.NDArray[Any]]) -> Map:
+    """What the op computes before its Tail."""
+    x = known[op.input]
+    match op:
+        case Normalize():
+            return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
+        case Elementwise():
+            return x.astype(np.float32, copy=True)
+        case Conv():
+            return _conv(x, np.asarray(plan.tensors[op.weight], np.float32), op)
+        case BinaryConv():
+            channels = plan.shapes()[op.input].channels
+            return _binary_conv(x, np.asarray(plan.tensors[op.weight], np.uint64), channels, op)
+        case Threshold():
+            return _threshold(plan, x, op)
+        case MaxPool():
+            padded = np.pad(x, _border(op.padding), constant_values=-np.inf)
+            return np.maximum.reduce([tap for _, _, tap in _taps(padded, op.kernel, op.stride)])
+        case AvgPool():
+            total = np.float32(0)
+            for _, _, tap in _taps(x, op.kernel, op.stride):
+                total = total + tap
+            return np.asarray(total / np.float32(op.kernel[0] * op.kernel[1]), np.float32)
+    raise NotImplementedError(op.kind)
+
+
+def _finish(plan: Plan, op: Op, v: Map, known: dict[str, npt.NDArray[Any]]) -> None:
+    """Applies the Tail and stores what the op writes."""
+    tail = op.tail
+    if tail.scale is not None:
+        v = v * plan.tensors[tail.scale]
+    if tail.bias is not None:
+        v = v + plan.tensors[tail.bias]
+    if tail.residual is not None:
+        v = v + known[tail.residual]
+    if tail.activation == "prelu" and tail.slope is not None:
+        v = np.where(v >= 0, v, v * plan.tensors[tail.slope])
+    if tail.activation == "softsign":
+        v = v / (np.float32(1) + np.abs(v))
+    if tail.shift is not None:
+        v = v + plan.tensors[tail.shift]
+    if op.out is not None:
+        known[op.out] = v
+    if tail.mean is not None:
+        known[tail.mean] = _mean(v)
+    if tail.bits is not None:
+        dynamic = tail.bits.threshold in known
+        threshold = known[tail.bits.threshold] if dynamic else plan.tensors[tail.bits.threshold]
+        known[tail.bits.out] = pack_bits(v >= threshold) ^ plan.tensors[tail.bits.flip]
+
+
+def _mean(v: Map) -> Map:
+    """Mean over pixels: rows from left to right, then rows from top to bottom, then one division."""
+    rows = np.zeros_like(v[:, :, 0])
+    for column in range(v.shape[2]):
+        rows = rows + v[:, :, column]
+    total = np.zeros_like(v[:, 0, 0])
+    for row in range(v.shape[1]):
+        total = total + rows[:, row]
+    return (total / np.float32(v.shape[1] * v.shape[2]))[:, None, None]
+
+
+def _threshold(plan: Plan, e: Map, op: Threshold) -> Map:
+    scale, offset = (np.asarray(plan.tensors[name], np.float32) for name in (op.scale, op.offset))
+    flip = unpack_bits(plan.tensors[op.flip], len(scale))
+    solved = (-offset - e) / scale
+    constant = np.where(offset + e >= 0, -np.inf, np.inf).astype(np.float32)
+    t = np.where(scale == 0, constant, solved)
+    return np.where(flip, np.nextafter(t, np.float32(np.inf)), t)
+
+
+def _border(padding: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    return ((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0))
+
+
+def _taps(
+    padded: npt.NDArray[Any], kernel: tuple[int, ...], stride: tuple[int, int]
+) -> list[tuple[int, int, npt.NDArray[Any]]]:
+    """For each kernel position `(ky, kx)` in order, what all output pixels read there: `[N, H', W', C]`."""
+    height = (padded.shape[1] - kernel[0]) // stride[0] + 1
+    width = (padded.shape[2] - kernel[1]) // stride[1] + 1
+    return [
+        (ky, kx, padded[:, ky : ky + stride[0] * height : stride[0], kx : kx + stride[1] * width : stride[1]])
+        for ky in range(kernel[0])
+        for kx in range(kernel[1])
+    ]
+
+
+def _conv(x: Map, weight: Map, op: Conv) -> Map:
+    taps = _taps(np.pad(x, _border(op.padding)), weight.shape[1:3], op.stride)
+    per_input, per_output = x.shape[3] // op.groups, weight.shape[0] // op.groups
+    parts = []
+    for group in range(op.groups):
+        v = np.float32(0)
+        outputs = weight[group * per_output : (group + 1) * per_output]
+        for ky, kx, tap in taps:
+            for i in range(per_input):
+                v = v + tap[..., group * per_input + i, None] * outputs[:, ky, kx, i]
+        parts.append(np.asarray(v, np.float32))
+    return np.concatenate(parts, axis=-1)
+
+
+def _binary_conv(x: BitMap, weight: BitMap, channels: int, op: BinaryConv) -> Map:
+    plus_one = pack_bits(np.ones(channels, np.bool_))
+    padded = np.pad(x, _border(op.padding))
+    inside = np.zeros(padded.shape[1:3], np.bool_)
+    inside[op.padding[0] : padded.shape[1] - op.padding[0], op.padding[1] : padded.shape[2] - op.padding[1]] = True
+    padded[:, ~inside] = plus_one
+    taps = _taps(padded, weight.shape[1:3], op.stride)
+    differing = np.zeros((*taps[0][2].shape[:3], weight.shape[0]), np.int64)
+    for ky, kx, tap in taps:
+        for word in range(words(channels)):
+            differing += np.bitwise_count(tap[..., word, None] ^ weight[:, ky, kx, word])
+    return (weight.shape[1] * weight.shape[2] * channels - 2 * differing).astype(np.float32)
