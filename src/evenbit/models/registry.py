@@ -1,0 +1,84 @@
+"""Networks by name: a plain function behind `@register_model`; its name is what users type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from evenbit.errors import RecipeError
+from evenbit.nn.method import Method
+
+# (method, channels, classes, (height, width)) -> network from normalized images to logits
+Builder = Callable[[Method, int, int, tuple[int, int]], nn.Module]
+_MODELS: dict[str, Builder] = {}
+
+
+def register_model(builder: Builder) -> Builder:
+    """Decorator: makes `builder` available under its name."""
+    _MODELS[builder.__name__] = builder
+    return builder
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of all registered networks."""
+    return tuple(sorted(_MODELS))
+
+
+class Normalize(nn.Module):
+    """`(x - mean) / std` for each channel, part of the network so that its file takes plain images.
+
+    Args:
+        mean: For each channel, in units of [0, 1].
+        std: For each channel, in units of [0, 1].
+
+    Shape:
+        Images `[N, C, H, W]` in [0, 1] to the same shape.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return (x - self.mean) / self.std
+
+
+def create_model(
+    name: str,
+    *,
+    method: Method,
+    channels: int,
+    classes: int,
+    height: int,
+    width: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> nn.Module:
+    """A fresh network, initialized from torch's global random state.
+
+    Args:
+        name: One of `model_names()`.
+        method: The way to binarize.
+        channels: Channels of the images.
+        classes: Number of logits.
+        height: Height of the images.
+        width: Width of the images.
+        mean: Of the training images for each channel, in units of [0, 1].
+        std: Of the training images for each channel, in units of [0, 1].
+
+    Returns:
+        A network from images `[N, channels, height, width]` in [0, 1] to logits `[N, classes]`.
+
+    Raises:
+        RecipeError: If the name is unknown or the images are too small for the network.
+    """
+    if name not in _MODELS:
+        raise RecipeError(f"unknown model '{name}'; known are {', '.join(model_names())}")
+    return nn.Sequential(Normalize(mean, std), _MODELS[name](method, channels, classes, (height, width)))

@@ -1,0 +1,69 @@
+"""Residual networks with a shortcut for each convolution, in the form used on small images.
+
+He et al., Deep residual learning for image recognition, CVPR 2016; a shortcut for each convolution from Liu et al.,
+Bi-Real Net, ECCV 2018. Stem and head stay real-valued.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from evenbit.errors import RecipeError
+from evenbit.models.registry import register_model
+from evenbit.nn.block import ResidualConv, make_activation
+from evenbit.nn.method import Method
+
+
+def _resnet(
+    method: Method,
+    channels: int,
+    classes: int,
+    size: tuple[int, int],
+    widths: tuple[int, ...],
+    convs: int,
+) -> nn.Sequential:
+    """Stem, one stage for each width with `convs` convolutions, global mean, head; a stage after the first halves."""
+    least = 2 ** (len(widths) - 1)
+    if min(size) < least:
+        raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs {least}x{least}")
+    layers = nn.Sequential()
+    layers.add_module(
+        "stem",
+        nn.Sequential(
+            nn.Conv2d(channels, widths[0], 3, padding=1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            make_activation(widths[0], method),
+        ),
+    )
+    inputs = widths[0]
+    for stage, width in enumerate(widths, 1):
+        stride = 1 if stage == 1 else 2
+        blocks = nn.Sequential()
+        for _ in range(convs):
+            even = size[0] % 2 == 0 and size[1] % 2 == 0
+            blocks.append(ResidualConv(inputs, width, method, stride, even))
+            size = (-(-size[0] // stride), -(-size[1] // stride))
+            inputs, stride = width, 1
+        layers.add_module(f"stage{stage}", blocks)
+    layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    layers.add_module("flatten", nn.Flatten())
+    layers.add_module("head", nn.Linear(inputs, classes))
+    return layers
+
+
+@register_model
+def resnet8(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """Three stages of 2 convolutions, widths 16, 32, 64: for very small images."""
+    return _resnet(method, channels, classes, size, (16, 32, 64), 2)
+
+
+@register_model
+def resnet20(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """Three stages of 6 convolutions, widths 16, 32, 64 (CIFAR form)."""
+    return _resnet(method, channels, classes, size, (16, 32, 64), 6)
+
+
+@register_model
+def resnet18(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+    """Four stages of 4 convolutions, widths 64 to 512, with the 3x3 stem of small images (CIFAR form)."""
+    return _resnet(method, channels, classes, size, (64, 128, 256, 512), 4)

@@ -1,0 +1,46 @@
+"""Binary activation: a real map to ±1, through the parts a method has in front of its sign.
+
+a -> distribution adjustment -> + group excitation -> - τ (refinement) -> sign
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from evenbit.nn.distribution import DistributionAdjustment
+from evenbit.nn.excitation import GroupExcitation
+from evenbit.nn.method import Method
+from evenbit.nn.refinement import ZeroPoint
+from evenbit.nn.sign import Sign
+
+
+class BinaryActivation(nn.Module):
+    """The ±1 of a real map, as `method` makes them.
+
+    Args:
+        channels: Channels C.
+        method: Its `adjustment`, `excitation_groups`, `zero_point` and `estimator` are used.
+
+    Shape:
+        `[N, C, H, W]` to ±1 of the same shape; `[N, C]` too where there is no excitation.
+    """
+
+    def __init__(self, channels: int, method: Method) -> None:
+        super().__init__()
+        self.adjust: nn.Module = nn.Identity()
+        self.excite: nn.Module | None = None
+        self.refine: nn.Module = nn.Identity()
+        if method.adjustment != "none":
+            self.adjust = DistributionAdjustment(channels, method.adjustment, method.adjustment_groups)
+        if method.excitation_groups:
+            self.excite = GroupExcitation(channels, method.excitation_groups, method.excitation_hidden)
+        if method.zero_point:
+            self.refine = ZeroPoint(channels)
+        self.sign = Sign(method.estimator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        x = self.adjust(x)
+        if self.excite is not None:
+            x = x + self.excite(x)
+        return self.sign(self.refine(x))  # type: ignore[no-any-return]

@@ -1,0 +1,98 @@
+"""How the parts are put together: one convolution with all that a method puts around it.
+
+y = BN(conv(binary activation(x)))  [max-pooled before BN in networks without shortcuts]
+z = activation(y + shortcut(x))
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from evenbit.nn.activation import BinaryActivation
+from evenbit.nn.conv import BinaryConv2d
+from evenbit.nn.method import Method
+from evenbit.nn.refinement import RPReLU
+from evenbit.nn.weight import WeightBinarizer
+
+
+def make_activation(channels: int, method: Method) -> nn.Module:
+    """What follows the sum with the shortcut."""
+    if method.activation == "rprelu":
+        return RPReLU(channels)
+    return nn.ReLU() if method.activation == "relu" else nn.Identity()
+
+
+def make_binarizer(method: Method) -> WeightBinarizer:
+    """The method's weight binarization."""
+    return WeightBinarizer(
+        standardize=method.weight_standardized, scaled=method.weight_scaled, estimator=method.weight_estimator
+    )
+
+
+def make_conv(inputs: int, outputs: int, method: Method, stride: int = 1) -> nn.Sequential:
+    """A 3x3 convolution that keeps the size at stride 1, with the signs before it if the method is binary."""
+    if not method.binary:
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
+    conv = BinaryConv2d(inputs, outputs, 3, make_binarizer(method), stride=stride, padding=1)
+    return nn.Sequential(BinaryActivation(inputs, method), conv)
+
+
+class ResidualConv(nn.Module):
+    """One 3x3 convolution with a shortcut of its own, the unit of binary residual networks.
+
+    A shortcut for each convolution keeps a real-valued path through the whole network (Bi-Real Net, ECCV 2018).
+    Where the size changes, the shortcut is a real average pooling and 1x1 convolution.
+
+    Args:
+        inputs: Channels C of the input.
+        outputs: Channels O of the output.
+        method: The way to binarize.
+        stride: 1 or 2.
+        even: Whether the input's height and width are even; an odd map is subsampled instead of pooled.
+
+    Shape:
+        `[N, C, H, W]` to `[N, O, ceil(H / stride), ceil(W / stride)]`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, method: Method, stride: int = 1, even: bool = True) -> None:
+        super().__init__()
+        self.conv = make_conv(inputs, outputs, method, stride)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            pools = stride == 2 and even
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(2) if pools else nn.Identity(),
+                nn.Conv2d(inputs, outputs, 1, 1 if pools else stride, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+        self.activation = make_activation(outputs, method)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return self.activation(self.norm(self.conv(x)) + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class PlainConv(nn.Module):
+    """One 3x3 convolution without shortcut, for VGG-like networks; pooling, if any, comes before the normalization.
+
+    Args:
+        inputs: Channels C of the input.
+        outputs: Channels O of the output.
+        method: The way to binarize.
+        pool: Whether to halve the size by max pooling.
+
+    Shape:
+        `[N, C, H, W]` to `[N, O, H, W]`, or to half the size, rounded down.
+    """
+
+    def __init__(self, inputs: int, outputs: int, method: Method, pool: bool = False) -> None:
+        super().__init__()
+        self.conv = make_conv(inputs, outputs, method)
+        self.pool: nn.Module = nn.MaxPool2d(2) if pool else nn.Identity()
+        self.norm = nn.BatchNorm2d(outputs)
+        self.activation = make_activation(outputs, method)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return self.activation(self.norm(self.pool(self.conv(x))))  # type: ignore[no-any-return]

@@ -1,0 +1,107 @@
+"""Layers with binary weights for binary inputs.
+
+    conv    y[o] = scale[o] * (x ⊛ sign(w̄[o])),  padded with +1
+    linear  y[o] = scale[o] * (x · sign(w̄[o]))
+
+with w̄ and scale from `evenbit.nn.weight`. The inputs are the ±1 of `evenbit.nn.activation`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evenbit.nn.ops import pad_and_convolve
+from evenbit.nn.weight import WeightBinarizer
+
+
+class BinaryConv2d(nn.Module):
+    """Convolution of a ±1 map with ±1 weights, padded with +1.
+
+    Borders are +1 in training too, so that the exported bits are the trained bits: a border of zeros would be a
+    third value that packed words cannot hold.
+
+    Args:
+        in_channels: Channels C of the input.
+        out_channels: Filters O.
+        kernel_size: Height and width of the square kernel.
+        binarizer: How the latent weights become signs and scales.
+        stride: Step in both directions.
+        padding: Rows and columns added on each side.
+
+    Shape:
+        `[N, C, H, W]` of ±1 to `[N, O, H', W']`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        binarizer: WeightBinarizer,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        self.binarizer = binarizer
+        self.stride = (stride, stride)
+        self.padding = (padding, padding)
+        nn.init.kaiming_normal_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        signs, scale = self.binarizer(self.weight)
+        if torch.compiler.is_exporting():
+            y = torch.ops.evenbit.binary_conv2d(x, signs, self.stride, self.padding)
+            return y * scale[:, None, None]  # type: ignore[no-any-return]
+        # Scaling the weights instead of the map is the same sum and costs less.
+        return pad_and_convolve(x, signs * scale[:, None, None, None], self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        """Shown by print(module)."""
+        outputs, inputs, kernel, _ = self.weight.shape
+        return f"{inputs}, {outputs}, kernel_size={kernel}, stride={self.stride[0]}, padding={self.padding[0]}"
+
+
+class BinaryLinear(nn.Module):
+    """Dense layer of ±1 inputs and ±1 weights, without bias (a normalization follows).
+
+    Args:
+        in_features: Inputs C.
+        out_features: Outputs O.
+        binarizer: How the latent weights become signs and scales.
+
+    Shape:
+        `[N, C]` of ±1 to `[N, O]`.
+    """
+
+    def __init__(self, in_features: int, out_features: int, binarizer: WeightBinarizer) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.binarizer = binarizer
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        signs, scale = self.binarizer(self.weight)
+        if torch.compiler.is_exporting():
+            y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0))
+            return y.flatten(1) * scale  # type: ignore[no-any-return]
+        return F.linear(x, signs * scale[:, None])
+
+    def extra_repr(self) -> str:
+        """Shown by print(module)."""
+        return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
+
+
+def latent_weights(module: nn.Module) -> list[nn.Parameter]:
+    """The real-valued weights in `module` that are binarized on use.
+
+    Their size carries no information beyond their sign, so optimizers treat them apart (nearly no weight decay).
+    """
+    return [child.weight for child in module.modules() if isinstance(child, BinaryConv2d | BinaryLinear)]

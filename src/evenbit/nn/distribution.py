@@ -1,0 +1,99 @@
+"""Feature distribution adjustment: the mean and variance of a feature before its sign.
+
+    â = γ_c (a - μ) / sqrt(σ² + ε) + β_c
+
+μ and σ² are taken, while training, over
+
+    channel    N, H, W of each channel                      (μ, σ² of shape C)
+    group      N, H, W and the channels of each group       (one value a group)
+    instance   H, W of each channel in each image           (N x C)
+
+and their running means are used at test time, so the adjustment folds into one threshold a channel whatever the
+axes. The location decides which side of the sign a value falls on, hence how even the bits are; the scale changes
+no bit, but decides how many values lie inside the gradient window of the estimator.
+
+Source: part 1 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6),
+2024. The paper's abstract names the adjustment; axes, momentum and the learned γ, β are this project's choice.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evenbit.errors import RecipeError
+
+AXES = ("channel", "group", "instance")
+EPSILON = 1e-5
+MOMENTUM = 0.1
+
+
+class DistributionAdjustment(nn.Module):
+    """Moves the distribution of each channel; see the module's page for the formula.
+
+    Args:
+        channels: Channels C.
+        axes: One of `AXES`: what shares a mean and a variance.
+        groups: Number of channel groups for the axes "group"; must divide C.
+
+    Shape:
+        `[N, C, H, W]` or `[N, C]`, and the same for the output.
+
+    Raises:
+        RecipeError: If the axes are unknown or the groups do not divide C.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, axes: str = "channel", groups: int = 4) -> None:
+        super().__init__()
+        if axes not in AXES:
+            raise RecipeError(f"unknown axes '{axes}' of the distribution adjustment; known are {', '.join(AXES)}")
+        if axes == "group" and channels % groups:
+            raise RecipeError(f"{channels} channels do not divide into {groups} groups of the adjustment")
+        self.axes = axes
+        self.groups = groups
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.axes == "channel" or not self.training:
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, self.training, MOMENTUM, EPSILON
+            )
+        return self._by_group(x) if self.axes == "group" else self._by_instance(x)
+
+    def _by_group(self, x: Tensor) -> Tensor:
+        grouped = x.unflatten(1, (self.groups, -1)).flatten(3)
+        var, mean = torch.var_mean(grouped, dim=(0, 2, 3), correction=0)
+        per_group = x.shape[1] // self.groups
+        mean, var = mean.repeat_interleave(per_group), var.repeat_interleave(per_group)
+        self._track(mean, var)
+        return self._normalize(x, mean, var)
+
+    def _by_instance(self, x: Tensor) -> Tensor:
+        if x.dim() != 4 or x.shape[2] * x.shape[3] == 1:
+            raise RecipeError("the axes 'instance' need maps of more than one pixel")
+        var, mean = torch.var_mean(x, dim=(2, 3), correction=0)
+        self._track(mean.mean(0), var.mean(0))
+        return self._normalize(x, mean, var)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, var: Tensor) -> None:
+        self.running_mean.lerp_(mean.float(), MOMENTUM)
+        self.running_var.lerp_(var.float(), MOMENTUM)
+
+    def _normalize(self, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        scale = self.weight * torch.rsqrt(var + EPSILON)
+        shift = self.bias - mean * scale
+        spread = (..., *(None,) * (x.dim() - 2))
+        return x * scale[spread] + shift[spread]
+
+    def extra_repr(self) -> str:
+        """Shown by print(module)."""
+        return f"{len(self.weight)}, axes={self.axes}" + (f", groups={self.groups}" * (self.axes == "group"))

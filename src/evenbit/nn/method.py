@@ -1,0 +1,110 @@
+"""A way to binarize is one row of a table: the choices that distinguish the published methods."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evenbit.errors import RecipeError
+
+CHOICES = {
+    "estimator": ("clip", "polynomial", "ede", "reste", "identity"),
+    "weight_estimator": ("clip", "polynomial", "ede", "reste", "identity"),
+    "adjustment": ("none", "channel", "group", "instance"),
+    "activation": ("none", "relu", "rprelu"),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """The choices of a method. Each field is a knob that a recipe may override.
+
+    Attributes:
+        name: Its key in `METHODS`.
+        binary: Whether the inner layers have binary weights and activations; if not, only `activation` counts.
+        estimator: Gradient estimator of the activations' sign, a key of `evenbit.nn.sign.ESTIMATORS`.
+        adjustment: Axes of the feature distribution adjustment, or "none".
+        adjustment_groups: Channel groups of the adjustment where its axes are "group".
+        excitation_groups: Channel groups of the group excitation; 0 leaves it out.
+        excitation_hidden: Hidden units of each of these groups.
+        zero_point: Whether a zero point τ is learned for each channel (refinement, before the sign).
+        activation: What follows the sum with the shortcut: "none", "relu" or "rprelu" (refinement of the real path).
+        weight_standardized: Whether each filter is centred and scaled before its sign.
+        weight_scaled: Whether each filter has the scale mean |w̄| instead of 1.
+        weight_estimator: Gradient estimator of the weights' sign.
+    """
+
+    name: str
+    binary: bool = True
+    estimator: str = "clip"
+    adjustment: str = "none"
+    adjustment_groups: int = 4
+    excitation_groups: int = 0
+    excitation_hidden: int = 1
+    zero_point: bool = False
+    activation: str = "none"
+    weight_standardized: bool = False
+    weight_scaled: bool = False
+    weight_estimator: str = "clip"
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        # The twin without any binarization: real weights, ReLU, otherwise the same network.
+        Method("float", binary=False, activation="relu"),
+        # Hubara et al., Binarized neural networks, NeurIPS 2016: sign with the clipped straight-through estimator.
+        Method("bnn"),
+        # Liu et al., ReActNet, ECCV 2020: learned zero points (RSign), RPReLU, triangle window, scaled weights.
+        Method(
+            "react",
+            estimator="polynomial",
+            zero_point=True,
+            activation="rprelu",
+            weight_scaled=True,
+        ),
+        # Liu and Chen, Feature distribution guided binary neural networks, 2024: adjustment, excitation, refinement.
+        Method(
+            "fd",
+            estimator="clip",
+            adjustment="channel",
+            excitation_groups=4,
+            zero_point=True,
+            activation="rprelu",
+            weight_standardized=True,
+            weight_scaled=True,
+        ),
+    )
+}
+
+
+def resolve_method(name: str, overrides: Mapping[str, object]) -> Method:
+    """The method of that name with some of its knobs changed.
+
+    Raises:
+        RecipeError: If the method or a knob is unknown or a value does not fit its knob.
+    """
+    if name not in METHODS:
+        raise RecipeError(f"unknown method '{name}'; known are {', '.join(METHODS)}")
+    method = METHODS[name]
+    knobs = [field.name for field in dataclasses.fields(Method) if field.name != "name"]
+    for knob, value in overrides.items():
+        if knob not in knobs:
+            near = difflib.get_close_matches(knob, knobs, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(knobs)}"
+            raise RecipeError(f"unknown knob '{knob}' of a method; {hint}")
+        _check_value(knob, value, type(getattr(method, knob)))
+    return dataclasses.replace(method, **overrides)  # type: ignore[arg-type]
+
+
+def _check_value(knob: str, value: object, expected: type) -> None:
+    if type(value) is not expected:
+        raise RecipeError(f"knob '{knob}' should be {expected.__name__}, but is {value!r}")
+    if knob in CHOICES and value not in CHOICES[knob]:
+        raise RecipeError(f"knob '{knob}' should be one of {', '.join(CHOICES[knob])}, but is '{value}'")
+    if isinstance(value, int) and not isinstance(value, bool):
+        least = 0 if knob == "excitation_groups" else 1
+        if value < least:
+            raise RecipeError(f"knob '{knob}' should be at least {least}, but is {value}")
