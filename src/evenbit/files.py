@@ -14,15 +14,16 @@ def write_atomically(path: Path, data: bytes) -> None:
         OSError: If the folder cannot be written or the disk is full; the old content is then unchanged.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        part.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        part.replace(path)
     except BaseException:
-        os.unlink(name)
+        part.unlink()
         raise
 
 

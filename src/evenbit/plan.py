@@ -77,7 +77,8 @@ class Tail:
 
         v = v * scale[c]                                    scale: tensor [C]
         v = v + bias[c]                                     bias: tensor [C]
-        v = v + residual                                    residual: float value of the same shape
+        v = v + residual                                    residual: float value of the same shape, or a
+                                                            vector (1, 1, C) that is added to every pixel
         v = v if v >= 0 else v * slope[c]                   activation "prelu"; slope: tensor [C]
         v = v / (1 + |v|)                                   activation "softsign"
         v = v + shift[c]                                    shift: tensor [C]
@@ -372,8 +373,10 @@ class _Checker:
             raise PlanError("a slope goes with the activation prelu, and only with it")
         if tail.activation not in ("none", "prelu", "softsign"):
             raise PlanError(f"unknown activation '{tail.activation}'")
-        if tail.residual is not None and self._value(tail.residual, "float") != shape:
-            raise PlanError(f"residual '{tail.residual}' is {self.values[tail.residual]}, not {shape}")
+        if tail.residual is not None:
+            vector = Shape("float", 1, 1, shape.channels)
+            if self._value(tail.residual, "float") not in (shape, vector):
+                raise PlanError(f"residual '{tail.residual}' is {self.values[tail.residual]}, not {shape}")
         if tail.bits is not None:
             flip = self._tensor(tail.bits.flip, np.uint64, (words(shape.channels),))
             check_spare_bits(tail.bits.flip, flip, shape.channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
@@ -11,7 +12,7 @@ from evenbit.errors import RecipeError
 from evenbit.nn.method import Method
 
 # (method, channels, classes, (height, width)) -> network from normalized images to logits
-Builder = Callable[[Method, int, int, tuple[int, int]], nn.Module]
+Builder = Callable[[Method, int, int, tuple[int, int]], nn.Sequential]
 _MODELS: dict[str, Builder] = {}
 
 
@@ -81,4 +82,5 @@ def create_model(
     """
     if name not in _MODELS:
         raise RecipeError(f"unknown model '{name}'; known are {', '.join(model_names())}")
-    return nn.Sequential(Normalize(mean, std), _MODELS[name](method, channels, classes, (height, width)))
+    network = _MODELS[name](method, channels, classes, (height, width))
+    return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), **dict(network.named_children())))

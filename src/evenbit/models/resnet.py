@@ -52,18 +52,18 @@ def _resnet(
 
 
 @register_model
-def resnet8(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def resnet8(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of 2 convolutions, widths 16, 32, 64: for very small images."""
     return _resnet(method, channels, classes, size, (16, 32, 64), 2)
 
 
 @register_model
-def resnet20(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def resnet20(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of 6 convolutions, widths 16, 32, 64 (CIFAR form)."""
     return _resnet(method, channels, classes, size, (16, 32, 64), 6)
 
 
 @register_model
-def resnet18(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def resnet18(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Four stages of 4 convolutions, widths 64 to 512, with the 3x3 stem of small images (CIFAR form)."""
     return _resnet(method, channels, classes, size, (64, 128, 256, 512), 4)

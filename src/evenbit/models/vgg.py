@@ -14,7 +14,7 @@ from evenbit.nn.method import Method
 
 
 @register_model
-def vgg_small(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
+def vgg_small(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Six 3x3 convolutions, widths 128, 128, 256, 256, 512, 512, halved after every second one, and one dense layer."""
     if min(size) < 8:
         raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs 8x8")

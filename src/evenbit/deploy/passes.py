@@ -1,0 +1,315 @@
+"""From unfused ops to the deployable Plan: pure functions from Plan to Plan, applied in the order of `PASSES`.
+
+They move affine maps `s x + t` (batch normalization, scales, biases) until each has become part of a weight, a
+threshold or a Tail, and then join what can be computed in one go. Constants are combined in float64 and rounded
+once. docs/folding.md derives the formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.deploy.rewrite import Rewriter, affine_of, is_affine
+from evenbit.plan import (
+    Bits,
+    Conv,
+    Elementwise,
+    Op,
+    Plan,
+    Tail,
+    Threshold,
+    pack_bits,
+    reads,
+    replace_tail,
+    writes,
+)
+
+Vector = npt.NDArray[np.float64]
+
+
+def move_affine_past_mean(plan: Plan) -> Plan:
+    """`mean(s x + t) = s mean(x) + t`: the mean reads the map that is stored anyway, the affine map a vector."""
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        source = rewriter.producer(op.input)
+        if isinstance(op, Elementwise) and op.tail == Tail(mean=op.tail.mean) and source and is_affine(source):
+            mean = rewriter.fresh()
+            rewriter.replace(
+                op,
+                Elementwise(op.name, source.input, None, Tail(mean=mean)),
+                Elementwise(source.name, mean, op.tail.mean, Tail(scale=source.tail.scale, bias=source.tail.bias)),
+            )
+    return rewriter.plan()
+
+
+def merge_thresholds(plan: Plan) -> Plan:
+    """Makes one compare of each chain that ends in a sign.
+
+    The chain is followed back through affine maps and at most one vector `e` of the instance (group excitation),
+    which gives `sign(s x + t + e)`. Without `e` it is `x >= -t / s` for s > 0, `x <= -t / s` for s < 0 and constant
+    for s = 0; with `e` the same is solved at run time by a `Threshold`.
+    """
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        if not isinstance(op, Elementwise) or op.tail.bits is None:
+            continue
+        source, scale, offset, vector = _chain(rewriter, op)
+        if vector is None:
+            threshold, flip = _static_threshold(scale, offset)
+            bits = Bits(op.tail.bits.out, rewriter.tensor(threshold), rewriter.tensor(flip))
+            rewriter.replace(op, Elementwise(op.name, source, None, Tail(bits=bits)))
+        else:
+            limit = rewriter.fresh()
+            flip = rewriter.tensor(pack_bits(scale < 0))
+            fields = {"scale": rewriter.tensor(scale), "offset": rewriter.tensor(offset), "flip": flip}
+            rewriter.replace(
+                op,
+                Threshold(op.name, vector, limit, **fields),
+                Elementwise(op.name, source, None, Tail(bits=Bits(op.tail.bits.out, limit, flip))),
+            )
+    return rewriter.plan()
+
+
+def _chain(rewriter: Rewriter, op: Elementwise) -> tuple[str, Vector, Vector, str | None]:
+    """The map that the sign in `op` is a function of, and `s`, `t`, `e` of that function."""
+    assert op.tail.bits is not None
+    channels = len(rewriter.array(op.tail.bits.threshold))
+    source, scale, offset, vector = op.input, np.ones(channels), np.zeros(channels), None
+    while True:
+        producer = rewriter.producer(source)
+        if not isinstance(producer, Elementwise) or producer.out != source:
+            break
+        residual = producer.tail.residual
+        if is_affine(producer):
+            inner_scale, inner_bias = affine_of(rewriter, producer, channels)
+            scale, offset = scale * inner_scale, scale * inner_bias + offset
+        elif (
+            producer.tail == Tail(residual=residual)
+            and vector is None
+            and rewriter.is_vector(residual)
+            and np.all(scale == 1)
+        ):
+            vector = residual
+        else:
+            break
+        source = producer.input
+    return source, scale, offset, vector
+
+
+def _static_threshold(scale: Vector, offset: Vector) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint64]]:
+    """Threshold and flip with `(x >= threshold) xor flip == (scale x + offset >= 0)` for every float32 x."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        exact = -offset / scale
+        rounded = exact.astype(np.float32)
+        above = np.nextafter(rounded, np.float32(np.inf))
+        # The least float32 that is >= the exact limit, and the least that is > it (where the compare is flipped).
+        at_least = np.where(rounded < exact, above, rounded)
+        beyond = np.where(rounded <= exact, above, rounded)
+    constant = np.where(offset >= 0, -np.inf, np.inf)
+    threshold = np.where(scale == 0, constant, np.where(scale < 0, beyond, at_least))
+    return threshold.astype(np.float32), pack_bits(scale < 0)
+
+
+def fold_affine(plan: Plan) -> Plan:
+    """Makes affine maps part of the op before or, where that is shared, of the convolution after.
+
+    s (W x + b) + t  = (s W) x + (s b + t)          float convolution before
+    s (v a + b) + t  = v (s a) + (s b + t)          any other op before, in its Tail
+    (v a + b + r) + t = v a + (b + t) + r           a bias alone also passes a residual
+    W (s x + t) + b  = (W s) x + (W t + b)          convolution after, if it has no padding
+    """
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        if not isinstance(op, Elementwise) or not is_affine(op) or op.out is None:
+            continue
+        producer = rewriter.producer(op.input)
+        if producer and producer.out == op.input and rewriter.is_sole_reader(op, op.input):
+            folded = _fold_backward(rewriter, producer, op)
+            if folded:
+                rewriter.replace(producer, folded)
+                rewriter.replace(op)
+                continue
+        _fold_forward(rewriter, op)
+    return rewriter.plan()
+
+
+def _fold_backward(rewriter: Rewriter, producer: Op, affine: Elementwise) -> Op | None:
+    """`producer` with `affine` folded into it, or None where it does not fit."""
+    tail = producer.tail
+    if tail.activation != "none" or tail.shift or tail.mean or tail.bits:
+        return None
+    if tail.residual is not None and affine.tail.scale is not None:
+        return None
+    channels = rewriter.channels(affine)
+    scale, bias = affine_of(rewriter, affine, channels)
+    old_scale, old_bias = affine_of(rewriter, producer, channels)
+    bias_name = rewriter.tensor(old_bias * scale + bias)
+    producer = replace_tail(replace(producer, out=affine.out), bias=bias_name)
+    if affine.tail.scale is None:
+        return producer
+    if isinstance(producer, Conv) and tail.scale is None:
+        weight = rewriter.array(producer.weight) * scale[:, None, None, None]
+        return replace(producer, weight=rewriter.tensor(weight))
+    return replace_tail(producer, scale=rewriter.tensor(old_scale * scale))
+
+
+def _fold_forward(rewriter: Rewriter, affine: Elementwise) -> None:
+    """Folds `affine` into every convolution that reads it, if all its readers are such."""
+    assert affine.out is not None
+    readers = rewriter.readers(affine.out)
+    fits = all(isinstance(op, Conv) and op.padding == (0, 0) and op.tail.scale is None for op in readers)
+    if not readers or not fits or affine.out == rewriter.output:
+        return
+    scale, bias = affine_of(rewriter, affine, rewriter.channels(affine))
+    for op in readers:
+        assert isinstance(op, Conv)
+        weight = rewriter.array(op.weight)
+        outputs, _, _, per_group = weight.shape
+        index = np.arange(outputs)[:, None] // (outputs // op.groups) * per_group + np.arange(per_group)
+        moved = (weight * bias[index][:, None, None, :]).sum((1, 2, 3))
+        old_bias = affine_of(rewriter, op, outputs)[1]
+        new_weight = rewriter.tensor(weight * scale[index][:, None, None, :])
+        folded = replace_tail(
+            replace(op, input=affine.input, weight=new_weight), bias=rewriter.tensor(old_bias + moved)
+        )
+        rewriter.replace(op, folded)
+    rewriter.replace(affine)
+
+
+# The parts of a Tail that make its map, in the order in which they are applied.
+_PARTS = ("scale", "bias", "residual", "activation", "shift")
+
+
+def join_shifts(plan: Plan) -> Plan:
+    """Makes a bias after an activation the shift of that activation's Tail, before a sign or mean looks past it."""
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        if isinstance(op, Elementwise) and op.tail == Tail(bias=op.tail.bias):
+            producer = rewriter.producer(op.input)
+            if producer and producer.tail.activation != "none" and producer.out == op.input:
+                _try_join(rewriter, producer, op, op.tail)
+    return rewriter.plan()
+
+
+def fuse_tails(plan: Plan) -> Plan:
+    """Joins an elementwise op with the op before it, where the parts of their Tails follow each other in order."""
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        if not isinstance(op, Elementwise) or op.out is None:
+            continue
+        producer = rewriter.producer(op.input)
+        if producer and producer.out == op.input and _try_join(rewriter, producer, op, op.tail):
+            continue
+        residual = op.tail.residual
+        other = rewriter.producer(residual) if residual else None
+        # Both sides of a sum may be the one that is computed last, if nothing comes before the sum.
+        if other and other.out == residual and not (op.tail.scale or op.tail.bias or rewriter.is_vector(residual)):
+            _try_join(rewriter, other, op, replace(op.tail, residual=op.input))
+    return rewriter.plan()
+
+
+def _try_join(rewriter: Rewriter, producer: Op, op: Elementwise, second: Tail) -> bool:
+    """Joins `producer` and `op`, whose Tail after the value of `producer` is `second`; says whether it could."""
+    assert producer.out is not None
+    if not rewriter.is_sole_reader(op, producer.out):
+        return False
+    first = producer.tail
+    if first.mean or first.bits:
+        return False
+    if first.activation != "none" and second == Tail(bias=second.bias):
+        second = Tail(shift=second.bias)
+    channels = rewriter.channels(op)
+    used, wanted = _parts(first), _parts(second)
+    if first.bias and second.bias and used <= {0, 1} and not second.scale:
+        total = affine_of(rewriter, producer, channels)[1] + affine_of(rewriter, op, channels)[1]
+        second = replace(second, bias=rewriter.tensor(total))
+        used -= {1}
+    if used and wanted and max(used) >= min(wanted):
+        return False
+    changes = {_PARTS[index]: getattr(second, _PARTS[index]) for index in wanted}
+    joined = replace(first, **changes, slope=second.slope or first.slope, mean=second.mean, bits=second.bits)
+    # The joined op stands where the second one stood: its residual may be computed in between.
+    rewriter.replace(producer)
+    rewriter.replace(op, replace(producer, out=op.out, tail=joined))
+    return True
+
+
+def _parts(tail: Tail) -> set[int]:
+    """Positions of the parts that a Tail has."""
+    return {index for index, part in enumerate(_PARTS) if getattr(tail, part) not in (None, "none")}
+
+
+def fuse_outputs(plan: Plan) -> Plan:
+    """Lets the op that writes a map also write its mean and the bits of a constant threshold."""
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        producer = rewriter.producer(op.input)
+        if not isinstance(op, Elementwise) or op.out is not None or producer is None or producer.out != op.input:
+            continue
+        tail, bits = op.tail, op.tail.bits
+        if tail == Tail(mean=tail.mean) and producer.tail.mean is None:
+            rewriter.replace(producer, replace_tail(producer, mean=tail.mean))
+            rewriter.replace(op)
+        elif bits and tail == Tail(bits=bits) and producer.tail.bits is None and bits.threshold in plan.tensors:
+            rewriter.replace(producer, replace_tail(producer, bits=bits))
+            rewriter.replace(op)
+    return rewriter.plan()
+
+
+def remove_dead(plan: Plan) -> Plan:
+    """Drops maps, ops and tensors that nothing reads."""
+    needed = {plan.output}
+    kept: list[Op] = []
+    for op in reversed(plan.ops):
+        if needed.isdisjoint(writes(op)):
+            continue
+        if op.tail.mean not in needed:
+            op = replace_tail(op, mean=None)
+        if op.tail.bits and op.tail.bits.out not in needed:
+            op = replace_tail(op, bits=None)
+        kept.append(op if op.out in needed else replace(op, out=None))
+        needed.update(reads(op))
+    tensors = {name: array for name, array in plan.tensors.items() if name in needed}
+    return replace(plan, ops=tuple(reversed(kept)), tensors=tensors)
+
+
+def share_tensors(plan: Plan) -> Plan:
+    """Gives equal tensors one name."""
+    first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    names = {}
+    for name, array in plan.tensors.items():
+        names[name] = first.setdefault((str(array.dtype), array.shape, array.tobytes()), name)
+    return Rewriter(plan).renamed(names)
+
+
+def number_names(plan: Plan) -> Plan:
+    """Names values v0, v1, ... and tensors t0, t1, ... in the order of their first use."""
+    names: dict[str, str] = {}
+    values = tensors = 0
+    for op in plan.ops:
+        for name in (*reads(op), *writes(op)):
+            if name in names or name == "images":
+                continue
+            if name in plan.tensors:
+                names[name], tensors = f"t{tensors}", tensors + 1
+            else:
+                names[name], values = f"v{values}", values + 1
+    return Rewriter(plan).renamed(names)
+
+
+PASSES: tuple[Callable[[Plan], Plan], ...] = (
+    join_shifts,
+    move_affine_past_mean,
+    merge_thresholds,
+    remove_dead,
+    fold_affine,
+    fuse_tails,
+    fuse_outputs,
+    remove_dead,
+    share_tensors,
+    number_names,
+)

@@ -1,0 +1,107 @@
+"""Editing a Plan: who writes and reads a value, replacing ops, adding constants."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.plan import Array, Op, Plan, Shape, Tail, reads, writes
+
+
+class Rewriter:
+    """A Plan under change. Ops are looked up by the values they write; tensors are added, never altered."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._ops: list[Op] = list(plan.ops)
+        self._tensors: dict[str, Array] = dict(plan.tensors)
+        self._shapes: dict[str, Shape] = plan.shapes()
+        self._serial = 0
+
+    @property
+    def output(self) -> str:
+        """Name of the logits."""
+        return self._plan.output
+
+    def plan(self) -> Plan:
+        """The Plan as it is now."""
+        return dataclasses.replace(self._plan, ops=tuple(self._ops), tensors=self._tensors)
+
+    def producer(self, value: str) -> Op | None:
+        """The op that writes `value`, None for the images."""
+        return next((op for op in self._ops if value in writes(op)), None)
+
+    def readers(self, value: str) -> list[Op]:
+        """The ops that read `value`."""
+        return [op for op in self._ops if value in reads(op)]
+
+    def is_sole_reader(self, op: Op, value: str) -> bool:
+        """Whether `op` reads `value` once, nothing else does, and it is not the output."""
+        return self.readers(value) == [op] and list(reads(op)).count(value) == 1 and value != self.output
+
+    def replace(self, op: Op, *replacements: Op) -> None:
+        """Puts `replacements` in the place of `op`."""
+        index = next(i for i, candidate in enumerate(self._ops) if candidate is op)
+        self._ops[index : index + 1] = replacements
+
+    def fresh(self) -> str:
+        """A new name."""
+        while True:
+            self._serial += 1
+            name = f"n{self._serial}"
+            if name not in self._tensors and all(name not in writes(op) for op in self._ops):
+                return name
+
+    def tensor(self, array: np.ndarray[Any, Any]) -> str:
+        """Adds a constant, float64 rounded to float32, and returns its name."""
+        name = self.fresh()
+        self._tensors[name] = array if array.dtype == np.uint64 else array.astype(np.float32)
+        return name
+
+    def array(self, name: str) -> npt.NDArray[np.float64]:
+        """A float constant in float64."""
+        return self._tensors[name].astype(np.float64)
+
+    def is_vector(self, value: str | None) -> bool:
+        """Whether `value` is a map of one pixel."""
+        shape = self._shapes.get(value or "")
+        return shape is not None and (shape.height, shape.width) == (1, 1)
+
+    def channels(self, op: Op) -> int:
+        """Channels of what `op` writes."""
+        return next(self._shapes[name].channels for name in writes(op) if name in self._shapes)
+
+    def renamed(self, names: Mapping[str, str]) -> Plan:
+        """The Plan with values and tensors renamed; names that are missing stay."""
+        tensors = {names.get(name, name): array for name, array in self._tensors.items()}
+        ops = tuple(_renamed(op, names) for op in self._ops)
+        return dataclasses.replace(self._plan, ops=ops, tensors=tensors, output=names.get(self.output, self.output))
+
+
+def _renamed(item: Any, names: Mapping[str, str]) -> Any:
+    """A copy of an op, Tail or Bits with every name in it looked up; names of ops and kinds are not references."""
+    changes = {}
+    for field in dataclasses.fields(item):
+        value = getattr(item, field.name)
+        if dataclasses.is_dataclass(value):
+            changes[field.name] = _renamed(value, names)
+        elif isinstance(value, str) and field.name not in ("name", "activation"):
+            changes[field.name] = names.get(value, value)
+    return dataclasses.replace(item, **changes)
+
+
+def is_affine(op: Op) -> bool:
+    """Whether `op` is an elementwise `s x + t` and nothing else."""
+    tail = op.tail
+    return op.kind == "elementwise" and op.out is not None and tail == Tail(scale=tail.scale, bias=tail.bias)
+
+
+def affine_of(rewriter: Rewriter, op: Op, channels: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Scale and bias in the Tail of `op`, 1 and 0 where it has none."""
+    scale = np.ones(channels) if op.tail.scale is None else rewriter.array(op.tail.scale)
+    bias = np.zeros(channels) if op.tail.bias is None else rewriter.array(op.tail.bias)
+    return scale, bias
