@@ -1,0 +1,66 @@
+"""CIFAR-10 and CIFAR-100 in their official binary layout.
+
+A record is one label byte (CIFAR-10) or a coarse and a fine label byte (CIFAR-100), then 3,072 bytes: red, green and
+blue plane, each row by row. Krizhevsky, Learning multiple layers of features from tiny images, 2009.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from evenbit.data.dataset import Dataset, Split
+from evenbit.data.locate import locate
+from evenbit.errors import DataError
+
+PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html (the binary version)"
+PIXELS = 3 * 32 * 32
+
+
+def read_cifar10(root: str | os.PathLike[str] | None) -> Dataset:
+    """60,000 images of 32x32 in 10 classes, 10,000 of them for testing.
+
+    Raises:
+        DataError: If files are missing or damaged.
+    """
+    train = [f"data_batch_{index}.bin" for index in range(1, 6)]
+    files = [*train, "test_batch.bin", "batches.meta.txt"]
+    folder = locate("cifar10", "cifar-10-batches-bin", files, PAGE, root)
+    classes = _names(folder / "batches.meta.txt", 10)
+    parts = [_read(folder / file, 10_000, 1, classes) for file in train]
+    joined = Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
+    return Dataset("cifar10", classes, joined, _read(folder / "test_batch.bin", 10_000, 1, classes))
+
+
+def read_cifar100(root: str | os.PathLike[str] | None) -> Dataset:
+    """60,000 images of 32x32 in 100 classes, 10,000 of them for testing.
+
+    Raises:
+        DataError: If files are missing or damaged.
+    """
+    files = ["train.bin", "test.bin", "fine_label_names.txt"]
+    folder = locate("cifar100", "cifar-100-binary", files, PAGE, root)
+    classes = _names(folder / "fine_label_names.txt", 100)
+    train = _read(folder / "train.bin", 50_000, 2, classes)
+    return Dataset("cifar100", classes, train, _read(folder / "test.bin", 10_000, 2, classes))
+
+
+def _names(path: Path, count: int) -> tuple[str, ...]:
+    names = tuple(path.read_text(encoding="utf-8").split())
+    if len(names) != count:
+        raise DataError(f"{path} should hold {count} class names, but holds {len(names)}")
+    return names
+
+
+def _read(path: Path, count: int, label_bytes: int, classes: tuple[str, ...]) -> Split:
+    """Records of a file; the last label byte is the label."""
+    wanted = count * (label_bytes + PIXELS)
+    if path.stat().st_size != wanted:
+        raise DataError(f"{path} should have {wanted} bytes, but has {path.stat().st_size}")
+    records = np.fromfile(path, np.uint8).reshape(count, label_bytes + PIXELS)
+    labels = records[:, label_bytes - 1].astype(np.int64)
+    if labels.max() >= len(classes):
+        raise DataError(f"{path} holds the label {labels.max()}, but there are {len(classes)} classes")
+    return Split(np.ascontiguousarray(records[:, label_bytes:]).reshape(count, 3, 32, 32), labels)

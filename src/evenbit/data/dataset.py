@@ -1,0 +1,90 @@
+"""Images and labels in memory, without any framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with their labels.
+
+    Attributes:
+        images: `[N, C, H, W]`, uint8.
+        labels: `[N]`, int64, indices into the classes of the data set.
+    """
+
+    images: Images
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A classification data set.
+
+    Attributes:
+        name: What it was loaded as.
+        classes: Class names in the order of the labels.
+        train: Images to train on.
+        test: Images to measure on.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in units of [0, 1].
+
+    Computed from a histogram of the 256 levels, so exactly and the same on every machine.
+
+    Args:
+        images: `[N, C, H, W]`, uint8.
+
+    Returns:
+        Means and deviations, each with one number a channel.
+    """
+    levels = np.arange(256, dtype=np.float64) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = np.bincount(images[:, channel].reshape(-1), minlength=256)
+        mean = float((counts * levels).sum() / counts.sum())
+        means.append(mean)
+        deviations.append(float(np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum())))
+    return tuple(means), tuple(deviations)
+
+
+def stratified_split(labels: Labels, share: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Indices of the two parts of a fixed split that keeps the classes' proportions.
+
+    Args:
+        labels: `[N]`.
+        share: Part of each class that goes into the second part, rounded, at least one image.
+
+    Returns:
+        Sorted indices of the first and of the second part; the same for the same labels, always.
+    """
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(labels))
+    second = []
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        second.append(members[: max(1, round(share * len(members)))])
+    chosen = np.sort(np.concatenate(second))
+    return np.setdiff1d(np.arange(len(labels)), chosen), chosen

@@ -1,0 +1,80 @@
+"""Measuring a classifier, whatever runs it: a function from images to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.data.dataset import Images, Split
+
+Predict = Callable[[Images], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results over a set of images.
+
+    Attributes:
+        accuracy: Share of images whose largest logit is the label's, in percent.
+        top5: Share of images whose label is among the five largest logits, in percent.
+        loss: Mean cross-entropy, in nats.
+        confusion: `[K, K]` counts; row is the label, column the prediction.
+    """
+
+    accuracy: float
+    top5: float
+    loss: float
+    confusion: npt.NDArray[np.int64]
+
+
+def evaluate(
+    predict: Predict, split: Split, *, batch_size: int = 500, progress: Callable[[int], Any] | None = None
+) -> Evaluation:
+    """Runs `predict` over all images.
+
+    Args:
+        predict: From images `[N, C, H, W]`, uint8, to logits `[N, K]`.
+        split: Images and labels.
+        batch_size: Images a call.
+        progress: Called after each batch with its number of images.
+    """
+    logits = collect_logits(predict, split.images, batch_size=batch_size, progress=progress)
+    return score(logits, split.labels)
+
+
+def collect_logits(
+    predict: Predict, images: Images, *, batch_size: int = 500, progress: Callable[[int], Any] | None = None
+) -> npt.NDArray[np.float32]:
+    """Logits `[N, K]` of all images; see `evaluate`."""
+    parts = []
+    for batch in _batches(images, batch_size):
+        parts.append(predict(batch))
+        if progress is not None:
+            progress(len(batch))
+    return np.concatenate(parts)
+
+
+def score(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Evaluation:
+    """Compares logits `[N, K]` with labels `[N]`."""
+    count, classes = logits.shape
+    predicted = logits.argmax(1)
+    rank = (logits > logits[np.arange(count), labels][:, None]).sum(1)
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    log_sums = np.log(np.exp(shifted).sum(1))
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, predicted), 1)
+    return Evaluation(
+        accuracy=100 * float((predicted == labels).mean()),
+        top5=100 * float((rank < 5).mean()),
+        loss=float((log_sums - shifted[np.arange(count), labels]).mean()),
+        confusion=confusion,
+    )
+
+
+def _batches(images: Images, size: int) -> Iterator[Images]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]

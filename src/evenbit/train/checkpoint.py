@@ -1,0 +1,233 @@
+"""Checkpoints: one safetensors file that holds all of a run, so that no two files can disagree.
+
+    model.<name>                   the network's state
+    optimizer.<parameter>.<name>   the optimizer's state of each parameter
+    metadata: format, version, epoch, recipe (TOML), task (JSON), sha256 over the rest
+
+Learning rate, order and augmentation follow from recipe and epoch, so nothing else is needed to go on. Nothing is
+unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from evenbit.data.dataset import Dataset, channel_statistics
+from evenbit.errors import CheckpointError, RecipeError
+from evenbit.files import write_atomically
+from evenbit.models import create_model
+from evenbit.nn import resolve_method
+from evenbit.train.recipe import Recipe, parse_recipe
+
+FILE = "checkpoint.safetensors"
+FORMAT = "evenbit-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network classifies: all that is needed of the data set to build and to use the network.
+
+    Attributes:
+        classes: Class names in the order of the logits.
+        channels: Channels of an image.
+        height: Height of an image.
+        width: Width of an image.
+        mean: Of the training images for each channel, in units of [0, 1].
+        std: The same for the standard deviation; at least one level of 255, as a constant channel has none.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Task:
+        """The task that a data set poses."""
+        mean, std = channel_statistics(dataset.train.images)
+        return cls(dataset.classes, *dataset.shape, mean, tuple(max(value, 1 / 255) for value in std))
+
+    @property
+    def input(self) -> str:
+        """Size of the images, for messages."""
+        return f"{self.channels}x{self.height}x{self.width}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read: checked to be whole, not yet to fit a network.
+
+    Attributes:
+        path: The file.
+        recipe: How the network is trained.
+        task: What it classifies.
+        epoch: Epochs done.
+        tensors: All tensors by name.
+    """
+
+    path: Path
+    recipe: Recipe
+    task: Task
+    epoch: int
+    tensors: Mapping[str, Tensor]
+
+    def load_model(self, model: nn.Module) -> None:
+        """Sets the state of `model`.
+
+        Raises:
+            CheckpointError: If tensors are missing, left over or of another shape or type; nothing is changed then.
+        """
+        state = model.state_dict()
+        saved = self._part("model.")
+        self._check(state, saved)
+        model.load_state_dict(saved)
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+        """Sets the state of an optimizer of `model`'s parameters; see `load_model`."""
+        saved = self._part("optimizer.")
+        parameters = dict(model.named_parameters())
+        names = {f"{name}.{key}": key for name in parameters for key in ("step", "exp_avg", "exp_avg_sq")}
+        expected = {
+            name: torch.zeros(()) if key == "step" else parameters[name.removesuffix(f".{key}")]
+            for name, key in names.items()
+        }
+        self._check(expected, saved)
+        for name, key in names.items():
+            # A copy with the parameter's own strides: the order of sums could depend on them.
+            like = expected[name].detach()
+            optimizer.state[parameters[name.removesuffix(f".{key}")]][key] = torch.empty_like(like).copy_(saved[name])
+
+    def _part(self, prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+
+    def _check(self, expected: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+        def describe(tensor: Tensor) -> str:
+            return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+        wrong = [f"{name} is missing" for name in expected if name not in saved]
+        wrong += [f"{name} is not expected" for name in saved if name not in expected]
+        wrong += [
+            f"{name} should be {describe(expected[name])}, but is {describe(saved[name])}"
+            for name in expected
+            if name in saved and describe(expected[name]) != describe(saved[name])
+        ]
+        if wrong:
+            more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise CheckpointError(f"{self.path} belongs to another model: {'; '.join(wrong[:3])}{more}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and where it comes from; needs no data set.
+
+    Attributes:
+        recipe: How it was trained.
+        task: What it classifies.
+        epoch: Epochs done, of `recipe.epochs`.
+        model: The network in eval mode, on the CPU.
+    """
+
+    recipe: Recipe
+    task: Task
+    epoch: int
+    model: nn.Module
+
+
+def build_model(recipe: Recipe, task: Task) -> nn.Module:
+    """The recipe's network, initialized from torch's global random state.
+
+    Raises:
+        RecipeError: If model and method do not go together or the images are too small.
+    """
+    fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+    fields["classes"] = len(task.classes)
+    return create_model(recipe.model, method=resolve_method(recipe.method, recipe.knobs), **fields)
+
+
+def load_run(folder: Path) -> Run:
+    """Reads the network of a run folder.
+
+    Raises:
+        CheckpointError: If the folder holds no checkpoint, or one that is damaged or of another model.
+    """
+    checkpoint = read_checkpoint(folder)
+    model = build_model(checkpoint.recipe, checkpoint.task)
+    checkpoint.load_model(model)
+    return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval())
+
+
+def write_checkpoint(
+    folder: Path, recipe: Recipe, task: Task, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Writes the checkpoint after `epoch` epochs; the one before stays until the new one is whole."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        tensors |= {f"optimizer.{name}.{key}": tensor for key, tensor in optimizer.state[parameter].items()}
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "epoch": str(epoch),
+        "recipe": recipe.to_toml(),
+        "task": json.dumps(dataclasses.asdict(task)),
+    }
+    metadata["sha256"] = _digest(metadata, tensors)
+    write_atomically(folder / FILE, safetensors.torch.save(tensors, metadata))
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Reads and checks the checkpoint of a run folder.
+
+    Raises:
+        CheckpointError: If there is none, or it is damaged or of another format version.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no trained network (no {FILE})")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(f"{path} is not a checkpoint")
+            if metadata.get("version") != str(VERSION):
+                raise CheckpointError(
+                    f"{path} has format version {metadata.get('version')}; this evenbit reads version {VERSION}"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or no checkpoint ({error})") from None
+    if metadata.pop("sha256", "") != _digest(metadata, tensors):
+        raise CheckpointError(f"{path} is damaged (its digest does not match its contents)")
+    try:
+        recipe = parse_recipe(metadata["recipe"], str(path))
+    except RecipeError as error:
+        raise CheckpointError(f"cannot use {error}") from None
+    return Checkpoint(path, recipe, _task_from_json(metadata["task"]), int(metadata["epoch"]), tensors)
+
+
+def _task_from_json(text: str) -> Task:
+    fields: dict[str, Any] = json.loads(text)
+    return Task(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+
+
+def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Over the metadata and, in order of name, every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,293 @@
+"""The training loop: plain torch on Hugging Face accelerate.
+
+What an epoch does depends only on the recipe's seed, the epoch's number and the state at its start: the order of
+the images and their augmentation come from a generator seeded with both. So a run that is resumed after any epoch
+ends with the same weights as one that was never stopped, on the same machine and number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from evenbit.data import load_dataset
+from evenbit.data.augment import Augmentation
+from evenbit.data.dataset import Dataset, Images, channel_statistics
+from evenbit.errors import CheckpointError, RecipeError, TrainingError
+from evenbit.evaluation import Evaluation, evaluate
+from evenbit.nn import latent_weights, set_progress
+from evenbit.train import checkpoint as store
+from evenbit.train.losses import distillation_loss, label_loss
+from evenbit.train.probes import BitStatistics, probe_bits
+from evenbit.train.progress import EpochProgress
+from evenbit.train.recipe import Recipe
+
+EVALUATION_BATCH = 500
+PROBE_IMAGES = 1000  # of the test images, the first ones
+FINITE_CHECK_STEPS = 20  # how often the loss is read, which waits for the device
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run reached, after its last epoch.
+
+    Attributes:
+        folder: Its folder.
+        accuracy: On the test images, in percent.
+        metrics: The last line of `metrics.jsonl`.
+    """
+
+    folder: Path
+    accuracy: float
+    metrics: dict[str, Any]
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data_root: str | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+) -> Result:
+    """Trains a network and leaves it in a folder.
+
+    Args:
+        recipe: The settings.
+        out: Folder of the run; must not exist, or be empty, unless the run is resumed.
+        data_root: Where the data set's files are.
+        resume: Go on after the last whole epoch of the run in `out`.
+        console: Where progress is shown.
+
+    Raises:
+        CheckpointError: If `out` holds something already, or nothing to resume, or another recipe's run.
+        TrainingError: If the loss is not finite; the last good checkpoint stays.
+        DataError, RecipeError: If the data or the recipe cannot be used.
+    """
+    return _Training(recipe, out, data_root, resume, console or Console()).run()
+
+
+class _Training:
+    def __init__(self, recipe: Recipe, out: Path, data_root: str | None, resume: bool, console: Console) -> None:
+        self.recipe, self.out, self.console = recipe, out, console
+        _check_folder(recipe, out, resume)
+        dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+        self.card = _card(dataset)
+        if len(dataset.train) < recipe.batch_size:
+            raise RecipeError(f"batch_size {recipe.batch_size} is larger than the {len(dataset.train)} training images")
+        self.accelerator = Accelerator(mixed_precision=recipe.precision)
+        if recipe.batch_size % self.accelerator.num_processes:
+            raise RecipeError(f"batch_size {recipe.batch_size} does not divide by {self.accelerator.num_processes}")
+        self.dataset = dataset
+        self.network = store.build_model(recipe, self.card).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = torch.compile(self.network) if recipe.compile else self.network
+        self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
+        self.teacher = _teacher(recipe, self.card)
+        if self.teacher is not None:
+            self.teacher = self.teacher.to(self.accelerator.device)
+        self.first_epoch = store.load_checkpoint(out, self.network, self.optimizer.optimizer) if resume else 0
+        self.images = torch.from_numpy(dataset.train.images).to(self.accelerator.device)
+        self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
+        self.augmentation = Augmentation(recipe.pad, recipe.flip, recipe.cutout)
+        self.steps = len(dataset.train) // recipe.batch_size
+
+    def run(self) -> Result:
+        """All epochs that are left."""
+        out, main = self.out, self.accelerator.is_main_process
+        lines = _kept_metrics(out, self.first_epoch)
+        if main:
+            out.mkdir(parents=True, exist_ok=True)
+            store.save_card(out, self.recipe, self.card)
+            (out / store.METRICS).write_text("".join(lines), encoding="utf-8")
+        writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
+        metrics = json.loads(lines[-1]) if lines else {}
+        for epoch in range(self.first_epoch, self.recipe.epochs):
+            metrics = self._epoch(epoch)
+            if main and writer is not None:
+                store.save_checkpoint(out, self.network, self.optimizer.optimizer, epoch + 1)
+                with (out / store.METRICS).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(metrics) + "\n")
+                for key, value in metrics.items():
+                    if isinstance(value, float):
+                        writer.add_scalar(key, value, epoch + 1)
+                writer.flush()
+            self.accelerator.wait_for_everyone()
+        if writer is not None:
+            writer.close()
+        return Result(out, float(metrics["test_accuracy"]), metrics)
+
+    def _epoch(self, epoch: int) -> dict[str, Any]:
+        """Trains over the images once, then evaluates."""
+        recipe, device = self.recipe, self.accelerator.device
+        start = time.perf_counter()
+        generator = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + epoch)
+        torch.manual_seed(recipe.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.images), generator=generator, device=device)
+        set_progress(self.network, epoch / recipe.epochs)
+        self.model.train()
+        loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+        with EpochProgress(self.console, epoch, recipe.epochs, self.steps) as progress:
+            for step in range(self.steps):
+                batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+                loss, hits = self._step(batch, generator, epoch * self.steps + step)
+                loss_sum += loss
+                correct += hits
+                if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
+                    self._check_finite(loss_sum, epoch, step)
+                    seen = (step + 1) * recipe.batch_size / self.accelerator.num_processes
+                    progress.update(step + 1, float(loss_sum) / (step + 1), 100 * float(correct) / seen)
+            seconds = time.perf_counter() - start
+            evaluation, bits = self._evaluate()
+            images = self.steps * recipe.batch_size
+            metrics = {
+                "epoch": epoch + 1,
+                "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
+                "train_loss": self._mean(loss_sum) / self.steps,
+                "train_accuracy": 100 * self._mean(correct) * self.accelerator.num_processes / images,
+                "test_loss": evaluation.loss,
+                "test_accuracy": evaluation.accuracy,
+                "seconds": seconds,
+                "images_per_second": images / seconds,
+                **_summary(bits),
+            }
+            progress.finish(metrics)
+        return metrics
+
+    def _step(self, batch: Tensor, generator: torch.Generator, step: int) -> tuple[Tensor, Tensor]:
+        """One update; returns this process's mean loss and number of hits."""
+        recipe, accelerator = self.recipe, self.accelerator
+        # Every process augments the whole batch, so that how many there are changes nothing.
+        images = self.augmentation(self.images[batch], generator)
+        share = recipe.batch_size // accelerator.num_processes
+        mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+        inputs = _to_float(images[mine])
+        labels = self.labels[batch][mine]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        with accelerator.autocast():
+            logits = self.model(inputs)
+        loss = label_loss(logits.float(), labels, recipe.label_smoothing)
+        if self.teacher is not None:
+            with torch.inference_mode():
+                target = self.teacher(inputs)
+            distilled = distillation_loss(logits.float(), target.clone(), recipe.temperature)
+            loss = (1 - recipe.distillation) * loss + recipe.distillation * distilled
+        self.optimizer.zero_grad()
+        accelerator.backward(loss)
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def _learning_rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine to 0."""
+        warmup = self.recipe.warmup_epochs * self.steps
+        total = self.recipe.epochs * self.steps
+        if step < warmup:
+            return self.recipe.learning_rate * (step + 1) / (warmup + 1)
+        return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    def _check_finite(self, loss_sum: Tensor, epoch: int, step: int) -> None:
+        if not math.isfinite(float(loss_sum)):
+            kept = f"the checkpoint of epoch {epoch} is kept in {self.out}" if epoch else "there is no checkpoint yet"
+            raise TrainingError(f"the loss is not finite at epoch {epoch + 1}, step {step + 1} or just before; {kept}")
+
+    def _evaluate(self) -> tuple[Evaluation, dict[str, BitStatistics]]:
+        """Accuracy over the test images, and the bits over the first of them."""
+        self.network.eval()
+        device = self.accelerator.device
+
+        @torch.inference_mode()
+        def predict(images: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
+            inputs = _to_float(torch.from_numpy(images).to(device))
+            logits: np.ndarray[Any, np.dtype[np.float32]] = self.network(inputs).float().cpu().numpy()
+            return logits
+
+        evaluation = evaluate(predict, self.dataset.test, batch_size=EVALUATION_BATCH)
+        probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device).split(EVALUATION_BATCH)
+        return evaluation, probe_bits(self.network, (_to_float(images) for images in probed))
+
+    def _mean(self, value: Tensor) -> float:
+        """Mean over the processes."""
+        return float(self.accelerator.reduce(value, "mean"))
+
+
+def _to_float(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [0, 1], channels last in memory, which is what convolutions are fastest with."""
+    return (images.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
+    if not resume:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
+        return
+    stored, _ = store.load_card(out)
+    differing = [key for key in Recipe.model_fields if getattr(stored, key) != getattr(recipe, key)]
+    if differing:
+        key = differing[0]
+        raise CheckpointError(
+            f"{out} was trained with another recipe: {key} is {getattr(stored, key)!r} there, "
+            f"but {getattr(recipe, key)!r} here"
+        )
+
+
+def _card(dataset: Dataset) -> store.DataCard:
+    mean, std = channel_statistics(dataset.train.images)
+    return store.DataCard(*dataset.shape, dataset.classes, mean, std)
+
+
+def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
+    """AdamW with three groups: latent weights, real weights of convolutions and dense layers, everything else."""
+    latent = {id(parameter): parameter for parameter in latent_weights(network)}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in latent]
+    groups = [
+        {"params": list(latent.values()), "weight_decay": recipe.latent_weight_decay},
+        {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate)
+
+
+def _teacher(recipe: Recipe, card: store.DataCard) -> nn.Module | None:
+    if recipe.teacher is None:
+        return None
+    run = store.load_run(recipe.teacher)
+    if (run.card.channels, run.card.height, run.card.width, run.card.classes) != (
+        card.channels,
+        card.height,
+        card.width,
+        card.classes,
+    ):
+        raise RecipeError(
+            f"teacher {recipe.teacher} was trained on images or classes other than those of {recipe.data}"
+        )
+    return run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _kept_metrics(out: Path, epochs: int) -> list[str]:
+    """The lines of the first `epochs` epochs; what a stopped run wrote after its last checkpoint is dropped."""
+    path = out / store.METRICS
+    if epochs == 0 or not path.exists():
+        return []
+    return path.read_text(encoding="utf-8").splitlines(keepends=True)[:epochs]
+
+
+def _summary(bits: dict[str, BitStatistics]) -> dict[str, Any]:
+    """Bit statistics of all layers, and their means, for `metrics.jsonl`."""
+    if not bits:
+        return {}
+    return {
+        "balance": float(np.mean([layer.balance for layer in bits.values()])),
+        "entropy": float(np.mean([layer.entropy for layer in bits.values()])),
+        "layers": {name: {"balance": layer.balance, "entropy": layer.entropy} for name, layer in bits.items()},
+    }

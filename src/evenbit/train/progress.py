@@ -1,0 +1,53 @@
+"""What a training shows while it runs: a bar on a terminal, a line an epoch anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class EpochProgress:
+    """Context of one epoch.
+
+    Args:
+        console: Where to print.
+        epoch: Number of the epoch, from 0.
+        epochs: Number of epochs.
+        steps: Steps of the epoch.
+    """
+
+    def __init__(self, console: Console, epoch: int, epochs: int, steps: int) -> None:
+        self._console = console
+        self._title = f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}"
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task(self._title, total=steps, status="")
+
+    def __enter__(self) -> EpochProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def update(self, step: int, loss: float, accuracy: float) -> None:
+        """Shows the means so far after `step` steps."""
+        self._progress.update(self._task, completed=step, status=f"loss {loss:.3f}  {accuracy:.1f} %")
+
+    def finish(self, metrics: Mapping[str, Any]) -> None:
+        """Prints the epoch's line."""
+        balance = f"  balance {metrics['balance']:.3f}" if "balance" in metrics else ""
+        self._console.print(
+            f"{self._title}  loss {metrics['train_loss']:.3f}  train {metrics['train_accuracy']:.1f} %  "
+            f"test {metrics['test_accuracy']:.2f} %{balance}  {metrics['images_per_second']:.0f}/s",
+            highlight=False,
+        )

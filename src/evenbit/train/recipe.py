@@ -1,0 +1,146 @@
+"""A training recipe: every setting of a run, typed. Its fields are the keys of a TOML file and the flags of `train`."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evenbit.errors import RecipeError
+from evenbit.nn.method import Method, resolve_method
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Recipe(BaseModel):
+    """Settings of a run.
+
+    Attributes:
+        data: Name of a data set, or path of a folder with one subfolder of images a class.
+        image_size: Height and width to which the images of a folder are brought.
+        model: Name of a network.
+        method: Name of a way to binarize.
+        knobs: Choices of the method that differ from its entry in the table.
+        epochs: Passes over the training images.
+        batch_size: Images a step, over all processes; the rest of an epoch that fills no batch is left out.
+        learning_rate: Peak of the schedule: linear warm-up, then half a cosine to 0, changed every step.
+        warmup_epochs: Length of the warm-up.
+        weight_decay: AdamW's, on real weights of convolutions and dense layers.
+        latent_weight_decay: AdamW's, on the latent weights of binary layers.
+        label_smoothing: Share of the target that is spread over all classes.
+        pad: Zeros added on each side before a random crop.
+        flip: Whether to mirror half of the images.
+        cutout: Side of a square set to zero; 0 for none.
+        teacher: Folder of a float run to distil from, or None.
+        distillation: Weight of the teacher's term in the loss; the labels' term has the rest.
+        temperature: Of the softmax in the teacher's term.
+        precision: "no" for float32, "bf16" for bfloat16 autocast.
+        compile: Whether to compile the network with torch.compile.
+        seed: Of everything random.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str = "digits"
+    image_size: int = Field(32, ge=8, le=1024)
+    model: str = "resnet8"
+    method: str = "fd"
+    knobs: dict[str, bool | int | str] = Field(default_factory=dict)
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(4e-3, gt=0)
+    warmup_epochs: float = Field(1, ge=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    latent_weight_decay: float = Field(0, ge=0)
+    label_smoothing: float = Field(0, ge=0, lt=1)
+    pad: int = Field(4, ge=0)
+    flip: bool = True
+    cutout: int = Field(0, ge=0)
+    teacher: str | None = None
+    distillation: float = Field(0.5, ge=0, le=1)
+    temperature: float = Field(4, gt=0)
+    precision: Literal["no", "bf16"] = "no"
+    compile: bool = False
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    def resolved_method(self) -> Method:
+        """The method with the recipe's knobs.
+
+        Raises:
+            RecipeError: If the method or a knob is unknown.
+        """
+        return resolve_method(self.method, self.knobs)
+
+
+def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
+    """A recipe from a TOML file, with some keys overridden.
+
+    Args:
+        source: Path of the file, or the name of a recipe that comes with evenbit; None for the defaults alone.
+        overrides: Values that win over the file's.
+
+    Raises:
+        RecipeError: If the file cannot be read, or a key or value is not valid; names file and key.
+    """
+    values: dict[str, Any] = {}
+    if source is not None:
+        try:
+            values = tomllib.loads(_text(source))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{source} is not valid TOML: {error}") from None
+    return make_recipe({**values, **overrides}, str(source) if source is not None else "recipe")
+
+
+def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
+    """A checked recipe.
+
+    Args:
+        values: Its keys and values.
+        origin: What errors say the values come from.
+
+    Raises:
+        RecipeError: If a key or value is not valid.
+    """
+    try:
+        recipe = Recipe.model_validate(dict(values), strict=False)
+    except ValidationError as error:
+        raise RecipeError(f"{origin}: {_explain(error)}") from None
+    recipe.resolved_method()
+    return recipe
+
+
+def packaged_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with evenbit."""
+    files = resources.files("evenbit.recipes").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def _text(source: str | Path) -> str:
+    path = Path(source)
+    try:
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"cannot read {path}: {error.strerror}") from None
+    if str(source) in packaged_recipes():
+        return (resources.files("evenbit.recipes") / f"{source}.toml").read_text(encoding="utf-8")
+    raise RecipeError(f"no recipe file {source}; recipes that come with evenbit: {', '.join(packaged_recipes())}")
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in one line."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"][:2])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, Recipe.model_fields, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(Recipe.model_fields)}"
+        return f"unknown key '{key}'; {hint}"
+    return f"key '{key}': {problem['msg']}, got {problem['input']!r}"
