@@ -49,7 +49,9 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     """Grey or RGB; a 16-bit image by its high byte, a transparent one over white."""
     if image.mode.startswith("I") or image.mode == "F":
         levels = np.asarray(image, np.float64)
-        image = Image.fromarray(np.clip(levels / 256 if levels.max(initial=0) > 255 else levels, 0, 255).astype(np.uint8))
+        image = Image.fromarray(
+            np.clip(levels / 256 if levels.max(initial=0) > 255 else levels, 0, 255).astype(np.uint8)
+        )
     if image.has_transparency_data:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)

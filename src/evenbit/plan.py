@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ WORD_BITS = 64
 MAX_ELEMENTS = 2**28  # of one value or tensor; a larger one is a damaged or hostile file
 MAX_FAN_IN = 2**24  # integers up to here are exact in float32, so a binary accumulator is too
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]  # float32 or uint64
 Kind = Literal["float", "bits"]
 Activation = Literal["none", "prelu", "softsign"]
 

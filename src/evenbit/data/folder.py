@@ -1,7 +1,7 @@
 """A folder of images, one subfolder a class.
 
-    photos/cat/1.jpg  photos/dog/2.png ...                      a fixed fifth of each class is for testing
-    photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       as it is laid out; `val` may stand for `test`
+photos/cat/1.jpg  photos/dog/2.png ...                      a fixed fifth of each class is for testing
+photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       as it is laid out; `val` may stand for `test`
 """
 
 from __future__ import annotations

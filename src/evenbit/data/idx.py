@@ -19,9 +19,7 @@ from evenbit.errors import DataError
 
 PAGE = "https://github.com/zalandoresearch/fashion-mnist"
 SYSTEM = ("/usr/share/dataset/fashion-mnist",)  # Debian's package dataset-fashion-mnist
-FILES = tuple(
-    f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-)
+FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 CLASSES = (
     "T-shirt/top",
     "Trouser",

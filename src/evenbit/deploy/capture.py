@@ -168,7 +168,7 @@ def _find_softsigns(graph: torch.fx.Graph) -> dict[Node, tuple[Node, Node]]:
     """Each division that is `x / (1 + |x|)`, with the nodes of `|x|` and the sum: torch.export splits softsign up."""
     found = {}
     for node in graph.nodes:
-        if node.target == aten.div.Tensor and isinstance(node.args[1], Node):
+        if node.target == aten.div.Tensor and isinstance(_argument(node, 1), Node):
             total = node.args[1]
             if total.target == aten.add.Tensor and total.args[1] == 1 and len(total.users) == 1:
                 absolute = total.args[0]
@@ -178,7 +178,7 @@ def _find_softsigns(graph: torch.fx.Graph) -> dict[Node, tuple[Node, Node]]:
     return found
 
 
-def _argument(node: Node, index: int, default: Any) -> Any:
+def _argument(node: Node, index: int, default: Any = None) -> Any:
     """Positional argument, or what torch takes when it is not given."""
     return node.args[index] if len(node.args) > index else default
 
@@ -189,16 +189,16 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _elementwise(lowering: _Lowering, node: Node, tail: Tail) -> None:
-    lowering.define(node, lowering.builder.elementwise(lowering.value(node.args[0]), tail))
+    lowering.define(node, lowering.builder.elementwise(lowering.value(_argument(node, 0)), tail))
 
 
 def _alias(lowering: _Lowering, node: Node) -> None:
-    lowering.values[node] = lowering.value(node.args[0])
+    lowering.values[node] = lowering.value(_argument(node, 0))
 
 
 def _reshape(lowering: _Lowering, node: Node) -> None:
     """A map to a vector, or the same numbers with axes of size 1 added or removed."""
-    value = lowering.value(node.args[0])
+    value = lowering.value(_argument(node, 0))
     stored = lowering.maps[value]
     shape = tuple(node.meta["val"].shape[1:])
     squeezed = tuple(size for size in shape if size != 1)
@@ -212,7 +212,7 @@ def _reshape(lowering: _Lowering, node: Node) -> None:
 
 
 def _sign(lowering: _Lowering, node: Node) -> None:
-    value = lowering.value(node.args[0])
+    value = lowering.value(_argument(node, 0))
     lowering.define(node, lowering.builder.sign(value, lowering.maps[value][0]))
     lowering.maps[lowering.values[node]] = lowering.maps[value]
 
@@ -222,8 +222,8 @@ def _window_weight(lowering: _Lowering, node: Node) -> np.ndarray[Any, np.dtype[
 
     A dense layer on a flattened map is a convolution whose kernel is the whole map.
     """
-    weight = lowering.array(node.args[1], node)
-    channels, height, width = lowering.maps[lowering.value(node.args[0])]
+    weight = lowering.array(_argument(node, 1), node)
+    channels, height, width = lowering.maps[lowering.value(_argument(node, 0))]
     if weight.ndim == 2 or (weight.shape[2:] == (1, 1) and weight.shape[1] == channels * height * width != channels):
         weight = weight.reshape(len(weight), channels, height, width)
     return weight.transpose(0, 2, 3, 1)
@@ -247,7 +247,7 @@ def _float_window(
     bias = _argument(node, 2, None)
     tail = Tail() if bias is None else Tail(bias=builder.tensor(lowering.array(bias, node)))
     weight = builder.tensor(_window_weight(lowering, node))
-    source = lowering.value(node.args[0])
+    source = lowering.value(_argument(node, 0))
     fields = {"weight": weight, "stride": stride, "padding": padding, "groups": groups}
     lowering.define(node, builder.add(Conv, source, tail, **fields))
 
@@ -257,16 +257,15 @@ def _binary_conv(lowering: _Lowering, node: Node) -> None:
     if not np.all(np.abs(weight) == 1):
         raise CaptureError(f"{where(node)}: the weights of a binary convolution are not all +1 or -1")
     packed = lowering.builder.bits_tensor(pack_bits(weight > 0))
-    fields = {"weight": packed, "stride": _pair(node.args[2]), "padding": _pair(node.args[3])}
-    lowering.define(node, lowering.builder.add(BinaryConv, lowering.value(node.args[0]), Tail(), **fields))
+    fields = {"weight": packed, "stride": _pair(_argument(node, 2)), "padding": _pair(_argument(node, 3))}
+    lowering.define(node, lowering.builder.add(BinaryConv, lowering.value(_argument(node, 0)), Tail(), **fields))
 
 
 def _batch_norm(lowering: _Lowering, node: Node) -> None:
-    gamma, beta = (None if part is None else lowering.array(part, node) for part in node.args[1:3])
-    mean, var = (lowering.array(part, node) for part in node.args[3:5])
-    if node.args[5]:
-        raise CaptureError(f"{where(node)}: a batch normalization in training mode cannot be lowered")
-    scale = (1 if gamma is None else gamma) / np.sqrt(var + node.args[7])
+    gamma, beta, mean, var = (None if part is None else lowering.array(part, node) for part in node.args[1:5])
+    if mean is None or var is None or _argument(node, 5):
+        raise CaptureError(f"{where(node)}: a batch normalization without running statistics cannot be lowered")
+    scale = (1 if gamma is None else gamma) / np.sqrt(var + _argument(node, 7))
     bias = (0 if beta is None else beta) - mean * scale
     build = lowering.builder.tensor
     _elementwise(lowering, node, Tail(scale=build(scale), bias=build(bias)))
@@ -298,7 +297,7 @@ def _with_first(node: Node, first: Any) -> Node:
 
 
 def _sub(lowering: _Lowering, node: Node) -> None:
-    bias = -lowering.per_channel(node.args[1], node)
+    bias = -lowering.per_channel(_argument(node, 1), node)
     _elementwise(lowering, node, Tail(bias=lowering.builder.tensor(bias)))
 
 
@@ -316,7 +315,7 @@ def _div(lowering: _Lowering, node: Node) -> None:
     if node in lowering.softsigns:
         _elementwise(lowering, node, Tail(activation="softsign"))
         return
-    scale = 1 / lowering.per_channel(node.args[1], node)
+    scale = 1 / lowering.per_channel(_argument(node, 1), node)
     _elementwise(lowering, node, Tail(scale=lowering.builder.tensor(scale)))
 
 
@@ -326,39 +325,39 @@ def _relu(lowering: _Lowering, node: Node) -> None:
 
 
 def _prelu(lowering: _Lowering, node: Node) -> None:
-    slope = np.broadcast_to(lowering.array(node.args[1], node).reshape(-1), (chw(node)[0],))
+    slope = np.broadcast_to(lowering.array(_argument(node, 1), node).reshape(-1), (chw(node)[0],))
     _elementwise(lowering, node, Tail(activation="prelu", slope=lowering.builder.tensor(slope)))
 
 
 def _mean(lowering: _Lowering, node: Node) -> None:
-    axes = {axis % 4 for axis in node.args[1]}
-    if axes != {2, 3} or len(node.args[0].meta["val"].shape) != 4:
+    axes = {axis % 4 for axis in _argument(node, 1)}
+    if axes != {2, 3} or len(_argument(node, 0).meta["val"].shape) != 4:
         raise CaptureError(f"{where(node)}: only the mean over height and width can be lowered")
-    lowering.define(node, lowering.builder.mean(lowering.value(node.args[0])))
+    lowering.define(node, lowering.builder.mean(lowering.value(_argument(node, 0))))
 
 
 def _adaptive_mean(lowering: _Lowering, node: Node) -> None:
-    if _pair(node.args[1]) != (1, 1):
+    if _pair(_argument(node, 1)) != (1, 1):
         raise CaptureError(f"{where(node)}: an adaptive pooling to more than one pixel cannot be lowered")
-    lowering.define(node, lowering.builder.mean(lowering.value(node.args[0])))
+    lowering.define(node, lowering.builder.mean(lowering.value(_argument(node, 0))))
 
 
 def _max_pool(lowering: _Lowering, node: Node) -> None:
-    kernel = _pair(node.args[1])
+    kernel = _pair(_argument(node, 1))
     stride = _pair(_argument(node, 2, None) or kernel)
     if _pair(_argument(node, 4, 1)) != (1, 1) or _argument(node, 5, False):
         raise CaptureError(f"{where(node)}: max pooling with dilation or ceil_mode cannot be lowered")
     fields = {"kernel": kernel, "stride": stride, "padding": _pair(_argument(node, 3, 0))}
-    lowering.define(node, lowering.builder.add(MaxPool, lowering.value(node.args[0]), Tail(), **fields))
+    lowering.define(node, lowering.builder.add(MaxPool, lowering.value(_argument(node, 0)), Tail(), **fields))
 
 
 def _avg_pool(lowering: _Lowering, node: Node) -> None:
-    kernel = _pair(node.args[1])
+    kernel = _pair(_argument(node, 1))
     stride = _pair(_argument(node, 2, None) or kernel)
     if _pair(_argument(node, 3, 0)) != (0, 0) or _argument(node, 4, False) or _argument(node, 6, None):
         raise CaptureError(f"{where(node)}: average pooling with padding, ceil_mode or a divisor cannot be lowered")
     fields = {"kernel": kernel, "stride": stride}
-    lowering.define(node, lowering.builder.add(AvgPool, lowering.value(node.args[0]), Tail(), **fields))
+    lowering.define(node, lowering.builder.add(AvgPool, lowering.value(_argument(node, 0)), Tail(), **fields))
 
 
 LOWERINGS: dict[Any, Callable[[_Lowering, Node], None]] = {

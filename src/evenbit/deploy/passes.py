@@ -64,12 +64,11 @@ def merge_thresholds(plan: Plan) -> Plan:
             rewriter.replace(op, Elementwise(op.name, source, None, Tail(bits=bits)))
         else:
             limit = rewriter.fresh()
-            flip = rewriter.tensor(pack_bits(scale < 0))
-            fields = {"scale": rewriter.tensor(scale), "offset": rewriter.tensor(offset), "flip": flip}
+            names = [rewriter.tensor(array) for array in (scale, offset, pack_bits(scale < 0))]
             rewriter.replace(
                 op,
-                Threshold(op.name, vector, limit, **fields),
-                Elementwise(op.name, source, None, Tail(bits=Bits(op.tail.bits.out, limit, flip))),
+                Threshold(op.name, vector, limit, scale=names[0], offset=names[1], flip=names[2]),
+                Elementwise(op.name, source, None, Tail(bits=Bits(op.tail.bits.out, limit, names[2]))),
             )
     return rewriter.plan()
 

@@ -69,7 +69,7 @@ class DistributionAdjustment(nn.Module):
         return self._by_group(x) if self.axes == "group" else self._by_instance(x)
 
     def _by_group(self, x: Tensor) -> Tensor:
-        grouped = x.unflatten(1, (self.groups, -1)).flatten(3)
+        grouped = x.reshape(len(x), self.groups, -1, *x.shape[2:]).flatten(3)
         var, mean = torch.var_mean(grouped, dim=(0, 2, 3), correction=0)
         per_group = x.shape[1] // self.groups
         mean, var = mean.repeat_interleave(per_group), var.repeat_interleave(per_group)

@@ -2,7 +2,7 @@
 
     model.<name>                   the network's state
     optimizer.<parameter>.<name>   the optimizer's state of each parameter
-    metadata: format, version, epoch, recipe (TOML), task (JSON), sha256 over the rest
+    metadata: format, version, epoch, recipe and task (JSON), sha256 over the rest
 
 Learning rate, order and augmentation follow from recipe and epoch, so nothing else is needed to go on. Nothing is
 unpickled.
@@ -27,8 +27,7 @@ from evenbit.data.dataset import Dataset, channel_statistics
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.files import write_atomically
 from evenbit.models import create_model
-from evenbit.nn import resolve_method
-from evenbit.train.recipe import Recipe, parse_recipe
+from evenbit.train.recipe import Recipe, make_recipe
 
 FILE = "checkpoint.safetensors"
 FORMAT = "evenbit-checkpoint"
@@ -148,25 +147,28 @@ class Run:
 
 
 def build_model(recipe: Recipe, task: Task) -> nn.Module:
-    """The recipe's network, initialized from torch's global random state.
+    """The recipe's network, its weights drawn with the recipe's seed.
 
     Raises:
         RecipeError: If model and method do not go together or the images are too small.
     """
+    torch.manual_seed(recipe.seed)
     fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
     fields["classes"] = len(task.classes)
-    return create_model(recipe.model, method=resolve_method(recipe.method, recipe.knobs), **fields)
+    return create_model(recipe.model, method=recipe.resolved_method(), **fields)
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: str | Path) -> Run:
     """Reads the network of a run folder.
 
     Raises:
-        CheckpointError: If the folder holds no checkpoint, or one that is damaged or of another model.
+        CheckpointError: If the folder holds no checkpoint, one of a run without a finished epoch, or one that is damaged or of another model.
     """
-    checkpoint = read_checkpoint(folder)
+    checkpoint = read_checkpoint(Path(folder))
     model = build_model(checkpoint.recipe, checkpoint.task)
     checkpoint.load_model(model)
+    if checkpoint.epoch == 0:
+        raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
     return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval())
 
 
@@ -182,7 +184,7 @@ def write_checkpoint(
         "format": FORMAT,
         "version": str(VERSION),
         "epoch": str(epoch),
-        "recipe": recipe.to_toml(),
+        "recipe": recipe.model_dump_json(),
         "task": json.dumps(dataclasses.asdict(task)),
     }
     metadata["sha256"] = _digest(metadata, tensors)
@@ -213,7 +215,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if metadata.pop("sha256", "") != _digest(metadata, tensors):
         raise CheckpointError(f"{path} is damaged (its digest does not match its contents)")
     try:
-        recipe = parse_recipe(metadata["recipe"], str(path))
+        recipe = make_recipe(json.loads(metadata["recipe"]), str(path))
     except RecipeError as error:
         raise CheckpointError(f"cannot use {error}") from None
     return Checkpoint(path, recipe, _task_from_json(metadata["task"]), int(metadata["epoch"]), tensors)

@@ -23,16 +23,17 @@ from torch.utils.tensorboard import SummaryWriter
 
 from evenbit.data import load_dataset
 from evenbit.data.augment import Augmentation
-from evenbit.data.dataset import Dataset, Images, channel_statistics
+from evenbit.data.dataset import Images
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.nn import latent_weights, set_progress
-from evenbit.train import checkpoint as store
+from evenbit.train.checkpoint import Checkpoint, Task, build_model, load_run, read_checkpoint, write_checkpoint
 from evenbit.train.losses import distillation_loss, label_loss
-from evenbit.train.probes import BitStatistics, probe_bits
+from evenbit.train.probes import BitBalance, measure_bit_balance
 from evenbit.train.progress import EpochProgress
 from evenbit.train.recipe import Recipe
 
+METRICS = "metrics.jsonl"
 EVALUATION_BATCH = 500
 PROBE_IMAGES = 1000  # of the test images, the first ones
 FINITE_CHECK_STEPS = 20  # how often the loss is read, which waits for the device
@@ -81,22 +82,27 @@ def train(
 class _Training:
     def __init__(self, recipe: Recipe, out: Path, data_root: str | None, resume: bool, console: Console) -> None:
         self.recipe, self.out, self.console = recipe, out, console
-        _check_folder(recipe, out, resume)
+        checkpoint = read_checkpoint(out) if resume else None
+        _check_folder(recipe, out, checkpoint)
         dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
-        self.card = _card(dataset)
+        self.task = Task.of(dataset)
         if len(dataset.train) < recipe.batch_size:
             raise RecipeError(f"batch_size {recipe.batch_size} is larger than the {len(dataset.train)} training images")
         self.accelerator = Accelerator(mixed_precision=recipe.precision)
         if recipe.batch_size % self.accelerator.num_processes:
             raise RecipeError(f"batch_size {recipe.batch_size} does not divide by {self.accelerator.num_processes}")
         self.dataset = dataset
-        self.network = store.build_model(recipe, self.card).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = torch.compile(self.network) if recipe.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
-        self.teacher = _teacher(recipe, self.card)
+        self.teacher = _teacher(recipe, self.task)
         if self.teacher is not None:
             self.teacher = self.teacher.to(self.accelerator.device)
-        self.first_epoch = store.load_checkpoint(out, self.network, self.optimizer.optimizer) if resume else 0
+        self.first_epoch = checkpoint.epoch if checkpoint else 0
+        if checkpoint:
+            checkpoint.load_model(self.network)
+        if checkpoint and checkpoint.epoch:
+            checkpoint.load_optimizer(self.optimizer.optimizer, self.network)
         self.images = torch.from_numpy(dataset.train.images).to(self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
         self.augmentation = Augmentation(recipe.pad, recipe.flip, recipe.cutout)
@@ -108,15 +114,16 @@ class _Training:
         lines = _kept_metrics(out, self.first_epoch)
         if main:
             out.mkdir(parents=True, exist_ok=True)
-            store.save_card(out, self.recipe, self.card)
-            (out / store.METRICS).write_text("".join(lines), encoding="utf-8")
+            (out / METRICS).write_text("".join(lines), encoding="utf-8")
+            if self.first_epoch == 0:
+                self._save(0)  # so that a run that dies in its first epoch can be resumed too
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = self._epoch(epoch)
             if main and writer is not None:
-                store.save_checkpoint(out, self.network, self.optimizer.optimizer, epoch + 1)
-                with (out / store.METRICS).open("a", encoding="utf-8") as file:
+                self._save(epoch + 1)
+                with (out / METRICS).open("a", encoding="utf-8") as file:
                     file.write(json.dumps(metrics) + "\n")
                 for key, value in metrics.items():
                     if isinstance(value, float):
@@ -126,6 +133,9 @@ class _Training:
         if writer is not None:
             writer.close()
         return Result(out, float(metrics["test_accuracy"]), metrics)
+
+    def _save(self, epoch: int) -> None:
+        write_checkpoint(self.out, self.recipe, self.task, epoch, self.network, self.optimizer.optimizer)
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         """Trains over the images once, then evaluates."""
@@ -201,7 +211,7 @@ class _Training:
             kept = f"the checkpoint of epoch {epoch} is kept in {self.out}" if epoch else "there is no checkpoint yet"
             raise TrainingError(f"the loss is not finite at epoch {epoch + 1}, step {step + 1} or just before; {kept}")
 
-    def _evaluate(self) -> tuple[Evaluation, dict[str, BitStatistics]]:
+    def _evaluate(self) -> tuple[Evaluation, dict[str, BitBalance]]:
         """Accuracy over the test images, and the bits over the first of them."""
         self.network.eval()
         device = self.accelerator.device
@@ -213,8 +223,8 @@ class _Training:
             return logits
 
         evaluation = evaluate(predict, self.dataset.test, batch_size=EVALUATION_BATCH)
-        probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device).split(EVALUATION_BATCH)
-        return evaluation, probe_bits(self.network, (_to_float(images) for images in probed))
+        probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device)
+        return evaluation, measure_bit_balance(self.network, probed, EVALUATION_BATCH)
 
     def _mean(self, value: Tensor) -> float:
         """Mean over the processes."""
@@ -226,24 +236,15 @@ def _to_float(images: Tensor) -> Tensor:
     return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def _check_folder(recipe: Recipe, out: Path, resume: bool) -> None:
-    if not resume:
+def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> None:
+    if checkpoint is None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
         return
-    stored, _ = store.load_card(out)
-    differing = [key for key in Recipe.model_fields if getattr(stored, key) != getattr(recipe, key)]
-    if differing:
-        key = differing[0]
-        raise CheckpointError(
-            f"{out} was trained with another recipe: {key} is {getattr(stored, key)!r} there, "
-            f"but {getattr(recipe, key)!r} here"
-        )
-
-
-def _card(dataset: Dataset) -> store.DataCard:
-    mean, std = channel_statistics(dataset.train.images)
-    return store.DataCard(*dataset.shape, dataset.classes, mean, std)
+    for key in Recipe.model_fields:
+        there, here = getattr(checkpoint.recipe, key), getattr(recipe, key)
+        if there != here:
+            raise CheckpointError(f"{out} was trained with another recipe: {key} is {there!r} there, but {here!r} here")
 
 
 def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
@@ -258,36 +259,31 @@ def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate)
 
 
-def _teacher(recipe: Recipe, card: store.DataCard) -> nn.Module | None:
+def _teacher(recipe: Recipe, task: Task) -> nn.Module | None:
     if recipe.teacher is None:
         return None
-    run = store.load_run(recipe.teacher)
-    if (run.card.channels, run.card.height, run.card.width, run.card.classes) != (
-        card.channels,
-        card.height,
-        card.width,
-        card.classes,
-    ):
+    run = load_run(recipe.teacher)
+    if (run.task.input, run.task.classes) != (task.input, task.classes):
         raise RecipeError(
-            f"teacher {recipe.teacher} was trained on images or classes other than those of {recipe.data}"
+            f"teacher {recipe.teacher} was trained on other images or classes than those of {recipe.data}"
         )
     return run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _kept_metrics(out: Path, epochs: int) -> list[str]:
     """The lines of the first `epochs` epochs; what a stopped run wrote after its last checkpoint is dropped."""
-    path = out / store.METRICS
+    path = out / METRICS
     if epochs == 0 or not path.exists():
         return []
     return path.read_text(encoding="utf-8").splitlines(keepends=True)[:epochs]
 
 
-def _summary(bits: dict[str, BitStatistics]) -> dict[str, Any]:
+def _summary(bits: dict[str, BitBalance]) -> dict[str, Any]:
     """Bit statistics of all layers, and their means, for `metrics.jsonl`."""
     if not bits:
         return {}
     return {
-        "balance": float(np.mean([layer.balance for layer in bits.values()])),
+        "balance": float(np.mean([layer.deviation for layer in bits.values()])),
         "entropy": float(np.mean([layer.entropy for layer in bits.values()])),
-        "layers": {name: {"balance": layer.balance, "entropy": layer.entropy} for name, layer in bits.items()},
+        "layers": {name: {"balance": layer.deviation, "entropy": layer.entropy} for name, layer in bits.items()},
     }
