@@ -255,6 +255,17 @@ class Plan:
         Raises:
             PlanError: Naming the op and what is wrong with it.
         """
+        return self._checked().values
+
+    def op_shapes(self) -> list[Shape]:
+        """Checks the whole Plan and returns the shape of each op's result, the map before its mean and bits.
+
+        Raises:
+            PlanError: Naming the op and what is wrong with it.
+        """
+        return self._checked().results
+
+    def _checked(self) -> _Checker:
         checker = _Checker(self)
         for op in self.ops:
             try:
@@ -265,7 +276,7 @@ class Plan:
         if checker.values.get(self.output) != expected:
             found = checker.values.get(self.output, "nothing")
             raise PlanError(f"output '{self.output}' should be {expected}, one logit a class, but is {found}")
-        return checker.values
+        return checker
 
     def tensor(self, name: str | None) -> Array | None:
         """The constant of that name, or None for None."""
@@ -293,6 +304,7 @@ class _Checker:
 
     def __init__(self, plan: Plan) -> None:
         self.tensors = plan.tensors
+        self.results: list[Shape] = []
         self.values = {"images": Shape("float", plan.height, plan.width, plan.channels)}
         if min(self.values["images"][1:]) < 1 or np.prod(self.values["images"][1:]) > MAX_ELEMENTS:
             raise PlanError(f"input size {self.values['images']} is out of range")
@@ -302,6 +314,7 @@ class _Checker:
             raise PlanError("only a normalize op reads 'images'")
         shape = self._result(op, self._value(op.input, "bits" if isinstance(op, BinaryConv) else "float"))
         self._tail(op.tail, shape)
+        self.results.append(shape)
         for name in writes(op):
             if name in self.values or name in self.tensors:
                 raise PlanError(f"writes '{name}', which exists already")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
 from torch import nn
 
 from evenbit.deploy.capture import capture
 from evenbit.deploy.passes import PASSES
+from evenbit.errors import CheckpointError
+from evenbit.models import create_model
+from evenbit.nn import resolve_method
 from evenbit.plan import Plan
 
 
@@ -43,4 +49,38 @@ def pack(
     return plan
 
 
-__all__ = ["pack"]
+def pack_run(folder: str | os.PathLike[str]) -> Plan:
+    """The Plan of a run's network.
+
+    Raises:
+        CheckpointError: If the folder is not that of a run.
+        CaptureError: If its network cannot be deployed.
+    """
+    from evenbit.train import load_run
+
+    path = Path(folder)
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is not the folder of a run")
+    run = load_run(path)
+    task = run.task
+    info = {"model": run.recipe.model, "method": run.recipe.method, "data": run.recipe.data}
+    info |= {"epochs": str(run.epoch), "seed": str(run.recipe.seed)}
+    size = {"channels": task.channels, "height": task.height, "width": task.width}
+    return pack(run.model, **size, classes=task.classes, info=info)
+
+
+def pack_untrained(model: str, method: str, *, channels: int, size: int, classes: int) -> Plan:
+    """The Plan of a network with fresh weights, for benchmarks; its classes are numbers.
+
+    Raises:
+        RecipeError: If model or method are unknown.
+    """
+    torch.manual_seed(0)
+    shape = {"channels": channels, "height": size, "width": size}
+    normalization = {"mean": (0.5,) * channels, "std": (0.25,) * channels}
+    network = create_model(model, method=resolve_method(method, {}), classes=classes, **shape, **normalization)
+    names = tuple(str(index) for index in range(classes))
+    return pack(network.eval(), **shape, classes=names, info={"model": model, "method": method, "data": "none"})
+
+
+__all__ = ["pack", "pack_run", "pack_untrained"]

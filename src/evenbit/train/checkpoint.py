@@ -13,17 +13,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from evenbit.data.dataset import Dataset, channel_statistics
+from evenbit.data.dataset import Dataset, Images, channel_statistics
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.files import write_atomically
 from evenbit.models import create_model
@@ -162,7 +164,8 @@ def load_run(folder: str | Path) -> Run:
     """Reads the network of a run folder.
 
     Raises:
-        CheckpointError: If the folder holds no checkpoint, one of a run without a finished epoch, or one that is damaged or of another model.
+        CheckpointError: If the folder holds no checkpoint, one of a run without a finished epoch, or one that is
+            damaged or of another model.
     """
     checkpoint = read_checkpoint(Path(folder))
     model = build_model(checkpoint.recipe, checkpoint.task)
@@ -170,6 +173,24 @@ def load_run(folder: str | Path) -> Run:
     if checkpoint.epoch == 0:
         raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
     return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval())
+
+
+def torch_predict(model: nn.Module) -> Callable[[Images], npt.NDArray[np.float32]]:
+    """A function from images `[N, C, H, W]`, uint8, to logits `[N, K]`, that runs `model` where it is."""
+    device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def predict(images: Images) -> npt.NDArray[np.float32]:
+        inputs = to_float(torch.from_numpy(images).to(device))
+        logits: npt.NDArray[np.float32] = model(inputs).float().cpu().numpy()
+        return logits
+
+    return predict
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [0, 1], channels last in memory, which is what convolutions are fastest with."""
+    return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def write_checkpoint(

@@ -23,11 +23,19 @@ from torch.utils.tensorboard import SummaryWriter
 
 from evenbit.data import load_dataset
 from evenbit.data.augment import Augmentation
-from evenbit.data.dataset import Images
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.nn import latent_weights, set_progress
-from evenbit.train.checkpoint import Checkpoint, Task, build_model, load_run, read_checkpoint, write_checkpoint
+from evenbit.train.checkpoint import (
+    Checkpoint,
+    Task,
+    build_model,
+    load_run,
+    read_checkpoint,
+    to_float,
+    torch_predict,
+    write_checkpoint,
+)
 from evenbit.train.losses import distillation_loss, label_loss
 from evenbit.train.probes import BitBalance, measure_bit_balance
 from evenbit.train.progress import EpochProgress
@@ -181,7 +189,7 @@ class _Training:
         images = self.augmentation(self.images[batch], generator)
         share = recipe.batch_size // accelerator.num_processes
         mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-        inputs = _to_float(images[mine])
+        inputs = to_float(images[mine])
         labels = self.labels[batch][mine]
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
@@ -215,25 +223,13 @@ class _Training:
         """Accuracy over the test images, and the bits over the first of them."""
         self.network.eval()
         device = self.accelerator.device
-
-        @torch.inference_mode()
-        def predict(images: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
-            inputs = _to_float(torch.from_numpy(images).to(device))
-            logits: np.ndarray[Any, np.dtype[np.float32]] = self.network(inputs).float().cpu().numpy()
-            return logits
-
-        evaluation = evaluate(predict, self.dataset.test, batch_size=EVALUATION_BATCH)
+        evaluation = evaluate(torch_predict(self.network), self.dataset.test, batch_size=EVALUATION_BATCH)
         probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device)
         return evaluation, measure_bit_balance(self.network, probed, EVALUATION_BATCH)
 
     def _mean(self, value: Tensor) -> float:
         """Mean over the processes."""
         return float(self.accelerator.reduce(value, "mean"))
-
-
-def _to_float(images: Tensor) -> Tensor:
-    """uint8 images to float32 in [0, 1], channels last in memory, which is what convolutions are fastest with."""
-    return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> None:

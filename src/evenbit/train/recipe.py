@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -115,6 +115,28 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         raise RecipeError(f"{origin}: {_explain(error)}") from None
     recipe.resolved_method()
     return recipe
+
+
+def parse_settings(items: Sequence[str]) -> dict[str, Any]:
+    """Keys and values from `KEY=VALUE` texts; a value is TOML, or a plain string, and `knobs.NAME` sets a knob.
+
+    Raises:
+        RecipeError: If a text has no `=`.
+    """
+    values: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise RecipeError(f"a setting should be KEY=VALUE, but is '{item}'")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        if key.startswith("knobs."):
+            values.setdefault("knobs", {})[key.removeprefix("knobs.")] = value
+        else:
+            values[key] = value
+    return values
 
 
 def packaged_recipes() -> tuple[str, ...]:

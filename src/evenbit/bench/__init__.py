@@ -1,0 +1,96 @@
+"""Our engine and other runtimes side by side.
+
+All runtimes get the same float images. They take turns (ours, A, B, ours, A, B, ...), so that what else the machine
+does falls on all of them; a turn is a few calls, its time that of one call, and what is reported is the median over
+the turns with its quartiles.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenbit import plan_file
+from evenbit.bench.peers import PEERS
+from evenbit.errors import EvenbitError
+from evenbit.runtime.engine import Engine
+
+Runner = Callable[[], object]
+TURN_SECONDS = 0.02  # a turn makes at least one call and goes on for about this long
+WARMUP_CALLS = 5
+
+
+def run_benchmark(
+    path: Path, peers: Sequence[str], *, threads: int, batch: int, rounds: int, isa: str | None = None
+) -> dict[str, Any]:
+    """Times a packed network and its float twins.
+
+    Args:
+        path: An `.evb` file.
+        peers: Keys of `evenbit.bench.peers.PEERS`.
+        threads: Threads of every runtime.
+        batch: Images a call.
+        rounds: Turns of every runtime.
+        isa: Instruction set of our engine, None for the best one.
+
+    Returns:
+        `ours` and, by name, `peers`: `ms`, `low_ms` and `high_ms` (median and quartiles of the time of a call) and
+        for peers `ratio`, their median over ours; and what was measured.
+
+    Raises:
+        EvenbitError: If a peer is unknown or cannot be used, or a number is not positive.
+    """
+    unknown = [name for name in peers if name not in PEERS]
+    if unknown:
+        raise EvenbitError(f"unknown peer '{unknown[0]}'; known are {', '.join(PEERS)}")
+    if min(threads, batch, rounds) < 1:
+        raise EvenbitError("threads, batch and rounds should be at least 1")
+    plan = plan_file.load(path)
+    engine = Engine(plan, threads=threads, isa=isa)
+    shape = (batch, plan.channels, plan.height, plan.width)
+    images = np.random.default_rng(0).random(shape, dtype=np.float32)
+    runners: dict[str, Runner] = {"ours": lambda: engine(images)}
+    for name in peers:
+        runners[name] = PEERS[name](plan, images, threads)
+    times = interleave(runners, rounds)
+    rows = {name: _statistics(values) for name, values in times.items()}
+    for name in peers:
+        rows[name]["ratio"] = rows[name]["ms"] / rows["ours"]["ms"]
+    return {
+        "file": str(path),
+        "info": dict(plan.info),
+        "batch": batch,
+        "threads": threads,
+        "isa": engine.isa,
+        "rounds": rounds,
+        "ours": rows.pop("ours"),
+        "peers": rows,
+    }
+
+
+def interleave(runners: Mapping[str, Runner], rounds: int) -> dict[str, list[float]]:
+    """Seconds of one call, for each runner and round."""
+    calls = {}
+    for name, run in runners.items():
+        for _ in range(WARMUP_CALLS):
+            run()
+        start = time.perf_counter()
+        run()
+        calls[name] = max(1, round(TURN_SECONDS / (time.perf_counter() - start)))
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(rounds):
+        for name, run in runners.items():
+            start = time.perf_counter()
+            for _ in range(calls[name]):
+                run()
+            times[name].append((time.perf_counter() - start) / calls[name])
+    return times
+
+
+def _statistics(seconds: Sequence[float]) -> dict[str, float]:
+    low, median, high = (1000 * float(value) for value in np.percentile(seconds, (25, 50, 75)))
+    return {"ms": median, "low_ms": low, "high_ms": high}

@@ -1,0 +1,296 @@
+"""The command line: parse, call, print. What a command does lives in the module it calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from evenbit import plan_file, terminal
+from evenbit.errors import EvenbitError
+
+if TYPE_CHECKING:
+    from evenbit.evaluation import Predict
+
+app = App(
+    name="evenbit",
+    help="Binary neural networks whose bits are balanced: train, pack to bits, run the bits.",
+    exit_on_error=False,
+    print_error=False,
+    result_action="return_value",
+)
+
+Json = Annotated[bool, Parameter(name="--json", negative="")]
+Out = Annotated[Path, Parameter(name=("--out", "-o"))]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns the exit status.
+
+    0 is success; 2 is a mistake in the command or its input, told in one line; 130 is an interruption. `--debug`
+    anywhere shows the traceback of an error.
+    """
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    try:
+        app([token for token in tokens if token != "--debug"])
+    except (EvenbitError, CycloptsError, OSError) as error:
+        if debug:
+            raise
+        terminal.print_error(_explain(error))
+        return 2
+    except ModuleNotFoundError as error:
+        if debug or not _is_optional(error):
+            raise
+        terminal.print_error(f"this command needs the package '{error.name}'; pip install 'evenbit[train]'")
+        return 2
+    except KeyboardInterrupt:
+        terminal.print_error("interrupted")
+        return 130
+    except BrokenPipeError:  # pragma: no cover  (a reader such as `head` that has seen enough)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+@app.command
+def train(
+    recipe: str | None = None,
+    *,
+    out: Out | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    model: str | None = None,
+    method: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    teacher: str | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network and leave it in a folder.
+
+    Args:
+        recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags win over it.
+        out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
+        data: digits, cifar10, cifar100, fashion-mnist, or a folder with one subfolder of images a class.
+        data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
+        model: resnet8, resnet18, resnet20 or vgg_small.
+        method: float, bnn, react or fd.
+        epochs: Passes over the training images.
+        seed: Of everything random.
+        teacher: Folder of a float run to distil from.
+        set_: Any other key of a recipe as KEY=VALUE, such as learning_rate=1e-3 or knobs.estimator=ede.
+        resume: Go on after the last whole epoch of the run in --out.
+        as_json: Print the last epoch's metrics as JSON.
+    """
+    from evenbit.train import load_recipe, read_checkpoint
+    from evenbit.train import train as run_training
+    from evenbit.train.recipe import parse_settings
+
+    given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
+    overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
+    if resume and out is not None and recipe is None and not overrides:
+        settings = read_checkpoint(out).recipe
+    else:
+        settings = load_recipe(recipe, overrides)
+    folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
+    console = Console(stderr=as_json)
+    try:
+        result = run_training(settings, folder, data_root=data_root, resume=resume, console=console)
+    except KeyboardInterrupt:
+        root = f" --data-root {data_root}" if data_root else ""
+        terminal.print_error(f"stopped; go on with: evenbit train --resume --out {folder}{root}")
+        raise
+    if as_json:
+        print(json.dumps(result.metrics))
+    else:
+        console.print(f"test accuracy {result.accuracy:.2f} %; pack it with: evenbit pack {folder} -o model.evb")
+
+
+@app.command(name="eval")
+def evaluate(
+    path: Path,
+    *,
+    data: str | None = None,
+    data_root: str | None = None,
+    threads: int | None = None,
+    isa: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a run (in torch) or a packed file (on the engine) on the test images.
+
+    Args:
+        path: Folder of a run, or an .evb file.
+        data: Data set; the one it was trained on if not given.
+        data_root: Where the files of a named data set are.
+        threads: Threads of the engine; all CPUs if not given.
+        isa: Instruction set of the engine; the best one if not given.
+        as_json: Print JSON.
+    """
+    from evenbit.data import load_dataset
+    from evenbit.errors import DataError
+    from evenbit.evaluation import evaluate as measure
+
+    predict, classes, shape, trained_on = _open_classifier(path, threads, isa)
+    dataset = load_dataset(data or trained_on, root=data_root, size=shape[1])
+    if dataset.shape != shape or dataset.classes != classes:
+        raise DataError(f"{path} takes images {shape} of {len(classes)} classes; {dataset.name} does not fit it")
+    with terminal.progress("evaluating", len(dataset.test), quiet=as_json) as advance:
+        result = measure(predict, dataset.test, progress=advance)
+    row = {"path": str(path), "data": dataset.name, "images": len(dataset.test)}
+    row |= {"accuracy": result.accuracy, "top5": result.top5, "loss": result.loss}
+    terminal.show([row], as_json=as_json, single=True)
+
+
+@app.command
+def pack(
+    run: Path | None = None,
+    *,
+    out: Out,
+    untrained: str | None = None,
+    method: str = "fd",
+    channels: int = 3,
+    size: int = 32,
+    classes: int = 10,
+    as_json: Json = False,
+) -> None:
+    """Pack a trained network into an .evb file.
+
+    Args:
+        run: Folder of a run.
+        out: The file to write.
+        untrained: Pack this model with fresh weights instead, for benchmarks.
+        method: Method of the untrained network.
+        channels: Image channels of the untrained network.
+        size: Image height and width of the untrained network.
+        classes: Classes of the untrained network.
+        as_json: Print JSON.
+    """
+    from evenbit.deploy import pack_run, pack_untrained
+    from evenbit.errors import RecipeError
+
+    if (run is None) == (untrained is None):
+        raise RecipeError("give either the folder of a run or --untrained MODEL")
+    if untrained is not None:
+        plan = pack_untrained(untrained, method, channels=channels, size=size, classes=classes)
+    else:
+        assert run is not None
+        plan = pack_run(run)
+    plan_file.save(plan, out)
+    row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops)}
+    terminal.show([row], as_json=as_json, single=True)
+
+
+@app.command
+def info(path: Path, *, as_json: Json = False) -> None:
+    """List every op of a packed file: shapes, 1-bit and float multiply-adds, bytes, and what stays float.
+
+    Args:
+        path: An .evb file.
+        as_json: Print JSON.
+    """
+    from evenbit.summary import summarize, total
+
+    plan = plan_file.load(path)
+    rows = summarize(plan)
+    terminal.show_summary(plan, path.stat().st_size, rows, total(rows), as_json=as_json)
+
+
+@app.command
+def predict(path: Path, /, *images: Path, top: int = 5, isa: str | None = None, as_json: Json = False) -> None:
+    """Name what is on photos.
+
+    Args:
+        path: An .evb file.
+        images: Image files.
+        top: How many classes to name.
+        isa: Instruction set of the engine; the best one if not given.
+        as_json: Print JSON.
+    """
+    from evenbit.predict import predict_images
+
+    terminal.show_predictions(predict_images(path, images, top=top, isa=isa), as_json=as_json)
+
+
+@app.command
+def bench(
+    path: Path,
+    *,
+    against: str = "",
+    threads: int = 1,
+    batch: int = 1,
+    rounds: int = 30,
+    isa: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Time a packed file, and float networks of the same architecture in other runtimes beside it.
+
+    Runs are interleaved (ours, peer, ours, peer, ...), each time is a median.
+
+    Args:
+        path: An .evb file.
+        against: Peers, separated by commas; known is onnxruntime.
+        threads: Threads of every runtime.
+        batch: Images a call.
+        rounds: How many times each runtime is timed.
+        isa: Instruction set of the engine; the best one if not given.
+        as_json: Print JSON.
+    """
+    from evenbit.bench import run_benchmark
+
+    peers = [name for name in against.split(",") if name]
+    result = run_benchmark(path, peers, threads=threads, batch=batch, rounds=rounds, isa=isa)
+    terminal.show_benchmark(result, as_json=as_json)
+
+
+@app.command
+def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
+    """Train a binary network and its float twin on small real images, pack the binary one and run its bits.
+
+    Args:
+        out: Folder for both runs, the packed file and result.json.
+        as_json: Print the result as JSON.
+    """
+    from evenbit.demo import run_demo
+
+    terminal.show_demo(run_demo(out, Console(stderr=as_json)), as_json=as_json)
+
+
+def _open_classifier(
+    path: Path, threads: int | None, isa: str | None
+) -> tuple[Predict, tuple[str, ...], tuple[int, int, int], str]:
+    """How to run it, its classes, the shape of its images, and the data set it was trained on."""
+    if path.is_dir():
+        from evenbit.train import load_run, torch_predict
+
+        run = load_run(path)
+        task = run.task
+        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.recipe.data
+    from evenbit.runtime.engine import Engine
+
+    engine = Engine.load(path, threads=threads, isa=isa)
+    plan = engine.plan
+    return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data", "digits")
+
+
+def _explain(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _is_optional(error: ModuleNotFoundError) -> bool:
+    return (error.name or "").partition(".")[0] in ("torch", "accelerate", "pydantic", "tensorboard", "sklearn")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

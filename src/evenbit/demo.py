@@ -1,0 +1,69 @@
+"""The whole path on small real images: train two networks, pack one to bits, run the bits."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from evenbit import plan_file
+from evenbit.data import load_dataset
+from evenbit.deploy import pack_run
+from evenbit.evaluation import evaluate
+from evenbit.files import write_atomically
+from evenbit.runtime.engine import Engine
+from evenbit.train import load_recipe, train
+from evenbit.train.checkpoint import FILE
+
+TIMED_CALLS = 300
+
+
+def run_demo(out: Path, console: Console) -> dict[str, Any]:
+    """Trains the digits recipes, packs the binary network, evaluates it on the engine, writes `result.json`.
+
+    A demo that was stopped goes on where it was.
+
+    Args:
+        out: Folder for all that is made.
+        console: Where progress is shown.
+
+    Returns:
+        What `result.json` holds; accuracies in percent, on the test images.
+    """
+    accuracy, sizes = {}, {}
+    for method in ("float", "fd"):
+        folder = out / method
+        recipe = load_recipe(f"digits-resnet8-{method}", {})
+        console.print(f"training {recipe.model} on {recipe.data}, {method}, {recipe.epochs} epochs")
+        accuracy[method] = train(recipe, folder, resume=(folder / FILE).exists(), console=console).accuracy
+        path = out / f"{method}.evb"
+        plan_file.save(pack_run(folder), path)
+        sizes[method] = path.stat().st_size
+    engine = Engine.load(out / "fd.evb", threads=1)
+    test = load_dataset("digits").test
+    on_engine = evaluate(engine, test).accuracy
+    result = {
+        "float_accuracy": accuracy["float"],
+        "binary_accuracy": accuracy["fd"],
+        "engine_accuracy": on_engine,
+        "gap_points": accuracy["float"] - on_engine,
+        "float_bytes": sizes["float"],
+        "packed_bytes": sizes["fd"],
+        "latency_ms": _latency(engine, test.images[:1]),
+    }
+    write_atomically(out / "result.json", json.dumps(result, indent=1).encode())
+    return result
+
+
+def _latency(engine: Engine, image: np.ndarray[Any, Any]) -> float:
+    """Median time of one call, in milliseconds."""
+    times = []
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
+        engine(image)
+        times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times))

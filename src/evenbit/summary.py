@@ -1,0 +1,67 @@
+"""What a Plan is made of: its ops with shapes, multiply-adds and bytes, and what of it stays float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evenbit.plan import BinaryConv, Conv, Op, Plan, reads
+
+
+@dataclass(frozen=True)
+class Row:
+    """One op.
+
+    Attributes:
+        kind: Its kind.
+        name: Where it comes from.
+        input: Shape of what it reads.
+        output: Shape of its result.
+        binary_macs: 1-bit multiply-adds for an image.
+        float_macs: Float multiply-adds for an image.
+        bit_bytes: Bytes of its packed weights.
+        float_bytes: Bytes of its other constants; those shared with an earlier op count there.
+    """
+
+    kind: str
+    name: str
+    input: str
+    output: str
+    binary_macs: int
+    float_macs: int
+    bit_bytes: int
+    float_bytes: int
+
+
+def summarize(plan: Plan) -> list[Row]:
+    """One row for each op, in order."""
+    shapes = plan.shapes()
+    seen: set[str] = set()
+    rows = []
+    for op, result in zip(plan.ops, plan.op_shapes(), strict=True):
+        names = {name for name in reads(op) if name in plan.tensors} - seen
+        seen |= names
+        weight = op.weight if isinstance(op, BinaryConv) else None
+        bit_bytes = sum(plan.tensors[name].nbytes for name in names if name == weight)
+        other_bytes = sum(plan.tensors[name].nbytes for name in names if name != weight)
+        macs = result.height * result.width * result.channels * _fan_in(plan, op, shapes[op.input].channels)
+        binary, real = (macs, 0) if isinstance(op, BinaryConv) else (0, macs)
+        source = str(shapes[op.input])
+        rows.append(Row(op.kind, op.name, source, str(result), binary, real, bit_bytes, other_bytes))
+    return rows
+
+
+def _fan_in(plan: Plan, op: Op, channels: int) -> int:
+    """Multiply-adds of one output."""
+    if isinstance(op, BinaryConv):
+        _, height, width, _ = plan.tensors[op.weight].shape
+        return int(height * width * channels)
+    if isinstance(op, Conv):
+        _, height, width, per_group = plan.tensors[op.weight].shape
+        return int(height * width * per_group)
+    return 0
+
+
+def total(rows: list[Row]) -> dict[str, int]:
+    """Sums over all ops: multiply-adds and bytes, 1-bit and float."""
+    keys = ("binary_macs", "float_macs", "bit_bytes", "float_bytes")
+    return {key: sum(getattr(row, key) for row in rows) for key in keys}

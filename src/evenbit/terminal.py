@@ -1,0 +1,137 @@
+"""What commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from evenbit.plan import Plan
+from evenbit.summary import Row
+
+
+def print_error(message: str) -> None:
+    """One line on standard error."""
+    print(f"evenbit: {message}", file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """A value on standard output as JSON."""
+    print(json.dumps(value, indent=1))
+
+
+@contextmanager
+def progress(title: str, count: int, *, quiet: bool) -> Iterator[Callable[[int], Any]]:
+    """A bar on standard error if that is a terminal; yields a function that advances it."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(title, total=count)
+        yield lambda done: bar.advance(task, done)
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = False) -> None:
+    """A table whose columns are the keys of the rows; as JSON the rows, or the only one if `single`."""
+    if as_json:
+        print_json(rows[0] if single else rows)
+        return
+    table = Table(box=None, pad_edge=False)
+    for key, value in rows[0].items():
+        table.add_column(key, justify="left" if isinstance(value, str) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console().print(table)
+
+
+def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int], *, as_json: bool) -> None:
+    """The ops of a packed file, and how much of it is 1-bit."""
+    if as_json:
+        head = {"bytes": size, "classes": list(plan.classes), "info": dict(plan.info), "total": dict(sums)}
+        print_json({**head, "ops": [dataclasses.asdict(row) for row in rows]})
+        return
+    console = Console()
+    image = f"{plan.channels}x{plan.height}x{plan.width}"
+    console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes; {_described(plan.info)}")
+    table = Table(box=None, pad_edge=False)
+    for column in ("op", "input", "output"):
+        table.add_column(column, no_wrap=True)
+    for column in ("1-bit MAC", "float MAC", "bit bytes", "float bytes"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        numbers = (row.binary_macs, row.float_macs, row.bit_bytes, row.float_bytes)
+        table.add_row(row.kind, row.input, row.output, *(f"{number:,}" if number else "" for number in numbers))
+    table.add_section()
+    table.add_row("total", "", "", *(f"{number:,}" for number in sums.values()))
+    console.print(table)
+    macs = sums["binary_macs"] + sums["float_macs"]
+    kinds = sorted({row.kind for row in rows if row.float_macs})
+    console.print(
+        f"{100 * sums['binary_macs'] / max(1, macs):.1f} % of the multiply-adds are 1-bit. "
+        f"Float: {', '.join(kinds) or 'none'} ({sums['float_macs']:,} MAC), and every scale, bias and threshold."
+    )
+
+
+def show_predictions(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """The classes of each image."""
+    if as_json:
+        print_json(found)
+        return
+    rows = []
+    for item in found:
+        for rank, guess in enumerate(item["classes"]):
+            name = str(item["image"]) if rank == 0 else ""
+            rows.append({"image": name, "class": guess["class"], "share": f"{100 * guess['probability']:.1f} %"})
+    show(rows, as_json=False)
+
+
+def show_benchmark(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """Times of all runtimes."""
+    if as_json:
+        print_json(result)
+        return
+    runners = {"evenbit": result["ours"], **result["peers"]}
+    rows = [
+        {
+            "runtime": name,
+            "ms": f"{runner['ms']:.3f}",
+            "quartiles": f"{runner['low_ms']:.3f} - {runner['high_ms']:.3f}",
+            "ratio": f"{runner.get('ratio', 1):.2f}",
+        }
+        for name, runner in runners.items()
+    ]
+    show(rows, as_json=False)
+    print(f"batch {result['batch']}, {result['threads']} threads, {result['isa']}; ratio = time / our time")
+
+
+def show_demo(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """What the demo found."""
+    if as_json:
+        print_json(result)
+        return
+    rows = [
+        {"network": "float", "accuracy": f"{result['float_accuracy']:.2f} %", "bytes": f"{result['float_bytes']:,}"},
+        {"network": "binary, in torch", "accuracy": f"{result['binary_accuracy']:.2f} %", "bytes": ""},
+        {
+            "network": "binary, packed",
+            "accuracy": f"{result['engine_accuracy']:.2f} %",
+            "bytes": f"{result['packed_bytes']:,}",
+        },
+    ]
+    show(rows, as_json=False)
+    print(f"gap to float {result['gap_points']:.2f} points; one image takes {1000 * result['latency_ms']:.0f} µs")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _described(info: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in info.items()) or "origin unknown"
