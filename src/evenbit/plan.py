@@ -192,7 +192,7 @@ class Threshold(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPool(Op):
-    """Largest value of each window; padding never wins.
+    """Largest value of each window: from -inf on, `v = x if x > v else v` in (ky, kx) order; padding never wins.
 
     Attributes:
         kernel: Height and width of the window.
@@ -310,8 +310,8 @@ class _Checker:
             raise PlanError(f"input size {self.values['images']} is out of range")
 
     def visit(self, op: Op) -> None:
-        if (op.input == "images") != isinstance(op, Normalize):
-            raise PlanError("only a normalize op reads 'images'")
+        if (op.input == "images") != isinstance(op, Normalize) or (op.input == "images") == bool(self.results):
+            raise PlanError("the first op and no other should be a normalize op and read 'images'")
         shape = self._result(op, self._value(op.input, "bits" if isinstance(op, BinaryConv) else "float"))
         self._tail(op.tail, shape)
         self.results.append(shape)

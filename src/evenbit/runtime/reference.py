@@ -88,7 +88,10 @@ def _accumulate(plan: Plan, op: Op, known: dict[str, npt.NDArray[Any]]) -> Map:
             return _threshold(plan, x, op)
         case MaxPool():
             padded = np.pad(x, _border(op.padding), constant_values=-np.inf)
-            return np.maximum.reduce([tap for _, _, tap in _taps(padded, op.kernel, op.stride)])
+            best = np.float32(-np.inf)
+            for _, _, tap in _taps(padded, op.kernel, op.stride):
+                best = np.where(tap > best, tap, best)
+            return np.asarray(best, np.float32)
         case AvgPool():
             total = np.float32(0)
             for _, _, tap in _taps(x, op.kernel, op.stride):

@@ -1,0 +1,10 @@
+#include "kernels/kernels.h"
+//
+#include "simd/avx2.h"
+//
+#include "kernels/isa.h"
+
+namespace evenbit {
+extern const Kernels kernels_avx2;
+EVENBIT_KERNELS(avx2);
+}  // namespace evenbit

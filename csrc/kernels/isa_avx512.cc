@@ -1,0 +1,10 @@
+#include "kernels/kernels.h"
+//
+#include "simd/avx512.h"
+//
+#include "kernels/isa.h"
+
+namespace evenbit {
+extern const Kernels kernels_avx512;
+EVENBIT_KERNELS(avx512);
+}  // namespace evenbit

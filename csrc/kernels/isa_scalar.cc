@@ -1,0 +1,10 @@
+#include "kernels/kernels.h"
+//
+#include "simd/scalar.h"
+//
+#include "kernels/isa.h"
+
+namespace evenbit {
+extern const Kernels kernels_scalar;
+EVENBIT_KERNELS(scalar);
+}  // namespace evenbit

@@ -1,0 +1,89 @@
+// The Tail on a tile of pixels x blocks that is still in registers. Included by an ISA file after its simd header.
+//
+//   v = v * scale + bias;  v = v + residual;  v = prelu(v) or softsign(v);  v = v + shift
+//   store v;  row sum += v;  bit = (v >= threshold) xor flip
+namespace evenbit {
+namespace {
+
+// The vectors of one block.
+struct BlockOf {
+  F v[kVectors];
+};
+
+inline BlockOf load_block(const float* p) {
+  BlockOf b;
+  EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n) b.v[n] = load(p + n * kLanes);
+  return b;
+}
+
+inline void store_block(float* p, const BlockOf& b) {
+  EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n) store(p + n * kLanes, b.v[n]);
+}
+
+inline BlockOf zero_block() {
+  BlockOf b;
+  EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n) b.v[n] = broadcast(0.0f);
+  return b;
+}
+
+#define EVENBIT_EACH(n) EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n)
+
+// Finishes `kPixels` neighbouring pixels of row y, from column x on, in the given block.
+template <int kPixels>
+inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_t x, int block) {
+  const int64_t c = int64_t{block} * kBlock;
+  if (tail.scale) {
+    const BlockOf scale = load_block(tail.scale + c);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = mul(tile[p].v[n], scale.v[n]);
+  }
+  if (tail.bias) {
+    const BlockOf bias = load_block(tail.bias + c);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], bias.v[n]);
+  }
+  if (tail.residual.base) {
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      const BlockOf r = load_block(tail.residual.at(y, x + p) + c);
+      EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], r.v[n]);
+    }
+  }
+  if (tail.slope) {
+    const BlockOf slope = load_block(tail.slope + c);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      EVENBIT_EACH(n) tile[p].v[n] = select_ge_zero(tile[p].v[n], mul(tile[p].v[n], slope.v[n]));
+    }
+  }
+  if (tail.softsign) {
+    const F one = broadcast(1.0f);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      EVENBIT_EACH(n) tile[p].v[n] = div(tile[p].v[n], add(one, absolute(tile[p].v[n])));
+    }
+  }
+  if (tail.shift) {
+    const BlockOf shift = load_block(tail.shift + c);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], shift.v[n]);
+  }
+  if (tail.out.base) {
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) store_block(tail.out.at(y, x + p) + c, tile[p]);
+  }
+  if (tail.row_sums) {
+    float* at = tail.row_sums + y * tail.row_sums_stride + c;
+    BlockOf sum = x == 0 ? zero_block() : load_block(at);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) sum.v[n] = add(sum.v[n], tile[p].v[n]);
+    store_block(at, sum);
+  }
+  if (tail.bits.base) {
+    const BlockOf threshold = load_block(tail.threshold + c);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      uint32_t bits = 0;
+      EVENBIT_EACH(n) bits |= ge_mask(tile[p].v[n], threshold.v[n]) << (n * kLanes);
+      uint16_t* const at = tail.bits.at(y, x + p);
+      at[block] = static_cast<uint16_t>((bits ^ tail.flip[block]) & tail.valid[block]);
+      if (block + 1 == tail.blocks) {
+        for (int unit = tail.blocks; unit < tail.units; ++unit) at[unit] = 0;  // the rest of the last word
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace evenbit

@@ -1,0 +1,258 @@
+// Running a program: binding it to an arena, then step by step.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "program.h"
+
+namespace evenbit {
+namespace {
+
+template <typename T>
+const T* or_null(const Aligned<T>& vector) {
+  return vector.size() ? vector.data() : nullptr;
+}
+
+int64_t groups_of(int blocks, int size) { return (blocks + size - 1) / size; }
+
+}  // namespace
+
+FloatView Engine::float_view(Context& context, int id) const {
+  if (id == kNone) return {};
+  const Value& v = value(id);
+  return {reinterpret_cast<float*>(context.arena.data() + v.origin()),
+          static_cast<int64_t>(v.row_bytes() / sizeof(float)), static_cast<int64_t>(v.pixel_bytes() / sizeof(float))};
+}
+
+Tail Engine::bind_tail(Context& context, const Op& op) const {
+  Tail tail;
+  tail.scale = or_null(op.scale);
+  tail.bias = or_null(op.bias);
+  tail.slope = or_null(op.slope);
+  tail.shift = or_null(op.shift);
+  tail.softsign = op.softsign;
+  tail.residual = float_view(context, op.residual);
+  if (op.residual != kNone && value(op.residual).height == 1 && value(op.residual).width == 1) {
+    tail.residual.row = tail.residual.pixel = 0;
+  }
+  tail.out = float_view(context, op.out);
+  if (op.row_sums != kNone) {
+    const FloatView sums = float_view(context, op.row_sums);
+    tail.row_sums = sums.base;
+    tail.row_sums_stride = sums.row;
+  }
+  if (op.bits != kNone) {
+    const Value& v = value(op.bits);
+    tail.bits = {reinterpret_cast<uint16_t*>(context.arena.data() + v.origin()),
+                 static_cast<int64_t>(v.row_bytes() / sizeof(uint16_t)),
+                 static_cast<int64_t>(v.pixel_bytes() / sizeof(uint16_t))};
+    tail.blocks = v.blocks();
+    tail.units = v.words() * (kWordBits / kBlock);
+    tail.threshold = op.threshold_value == kNone ? op.threshold.data() : float_view(context, op.threshold_value).base;
+    tail.flip = op.flip.data();
+    tail.valid = op.valid.data();
+  }
+  return tail;
+}
+
+void Engine::bind(Context& context, const Op& op) const {
+  Step step;
+  const Tail tail = bind_tail(context, op);
+  const auto [kh, kw] = op.kernel;
+  const auto [sy, sx] = op.stride;
+  switch (op.kind) {
+    case Kind::kNormalize:
+      step = {Normalize{nullptr, nullptr, op.channels, op.height, op.width, op.blocks(), tail}, op.height};
+      break;
+    case Kind::kElementwise:
+      step = {Elementwise{float_view(context, op.in), op.height, op.width, op.blocks(), tail}, op.height};
+      break;
+    case Kind::kPool: {
+      const Value& in = value(op.in);
+      step = {Pool2d{float_view(context, op.in), op.max, kh, kw, sy, sx, op.padding[0], op.padding[1], in.height,
+                     in.width, op.height, op.width, op.blocks(), tail},
+              op.height};
+      break;
+    }
+    case Kind::kConv: {
+      FloatView in = float_view(context, op.in);
+      in.base = in.at(-op.padding[0], -op.padding[1]);
+      const int64_t groups = op.groups > 1 ? 1 : groups_of(op.blocks(), kernels_->conv_blocks);
+      step = {Conv{in, op.weight.data(), kh, kw, value(op.in).channels, op.groups, op.channels, sy, sx, op.height,
+                   op.width, op.blocks(), tail},
+              groups * op.height};
+      break;
+    }
+    case Kind::kBinaryConv: {
+      const Value& in = value(op.in);
+      const int64_t row = static_cast<int64_t>(in.row_bytes() / sizeof(uint64_t));
+      const auto* origin = reinterpret_cast<const uint64_t*>(context.arena.data() + in.origin());
+      const uint64_t* first = origin - op.padding[0] * row - int64_t{op.padding[1]} * in.words();
+      step = {BinaryConv{first, row, in.words(), op.binary_weight.data(), kh, kw * in.words(), sy, sx,
+                         int64_t{kh} * kw * in.channels, op.height, op.width, op.blocks(), tail},
+              groups_of(op.blocks(), kernels_->bconv_blocks) * op.height};
+      break;
+    }
+    case Kind::kThreshold:
+      step = {Step::Threshold{float_view(context, op.in).base, op.scale.data(), op.offset.data(), op.flip.data(),
+                              tail.out.base, op.channels},
+              1};
+      break;
+  }
+  context.steps.push_back(std::move(step));
+  if (op.mean != kNone) {
+    const float* sums = float_view(context, op.row_sums).base;
+    context.steps.push_back(
+        {Step::Mean{sums, float_view(context, op.mean).base, op.blocks() * kBlock, op.height, op.width}, 1});
+  }
+  for (int id : {op.out, op.bits}) {
+    if (id == kNone || (value(id).border_y == 0 && value(id).border_x == 0)) continue;
+    const Value& v = value(id);
+    auto pattern = std::make_unique<Aligned<uint8_t>>(v.pixel_bytes());
+    if (v.bits) std::memcpy(pattern->data(), op.valid.data(), op.valid.size() * sizeof(uint16_t));
+    context.steps.push_back({Step::Border{context.arena.data() + v.offset, v.row_bytes(), v.pixel_bytes(), v.height,
+                                          v.width, v.border_y, v.border_x, pattern->data()},
+                             1});
+    context.patterns.push_back(std::move(pattern));
+  }
+}
+
+std::unique_ptr<Engine::Context> Engine::new_context() const {
+  auto context = std::make_unique<Context>(arena_bytes_);
+  for (const auto& op : ops_) bind(*context, *op);
+  return context;
+}
+
+std::unique_ptr<Engine::Context> Engine::take_context() {
+  {
+    const std::lock_guard<std::mutex> lock(contexts_mutex_);
+    if (!contexts_.empty()) {
+      auto context = std::move(contexts_.back());
+      contexts_.pop_back();
+      return context;
+    }
+  }
+  return new_context();
+}
+
+void Engine::give_back(std::unique_ptr<Context> context) {
+  const std::lock_guard<std::mutex> lock(contexts_mutex_);
+  contexts_.push_back(std::move(context));
+}
+
+namespace {
+
+// t = (-offset - e) / scale, constant where scale is 0, the next float above where the compare is flipped.
+template <typename Threshold>
+void solve_thresholds(const Threshold& op) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (int c = 0; c < op.channels; ++c) {
+    float t = (-op.offset[c] - op.in[c]) / op.scale[c];
+    if (op.scale[c] == 0.0f) t = op.offset[c] + op.in[c] >= 0.0f ? -kInfinity : kInfinity;
+    const bool flip = op.flip[c / kBlock] >> (c % kBlock) & 1;
+    op.out[c] = flip ? std::nextafter(t, kInfinity) : t;
+  }
+}
+
+template <typename Mean>
+void average_rows(const Mean& op) {
+  const float count = static_cast<float>(op.height * op.width);
+  std::fill(op.out, op.out + op.channels, 0.0f);
+  for (int y = 0; y < op.height; ++y) {
+    for (int c = 0; c < op.channels; ++c) op.out[c] += op.row_sums[int64_t{y} * op.channels + c];
+  }
+  for (int c = 0; c < op.channels; ++c) op.out[c] /= count;
+}
+
+template <typename Border>
+void fill_border(const Border& op) {
+  const int rows = op.height + 2 * op.border_y;
+  const int columns = op.width + 2 * op.border_x;
+  for (int y = 0; y < rows; ++y) {
+    const bool inside = y >= op.border_y && y < op.border_y + op.height;
+    for (int x = 0; x < columns; ++x) {
+      if (inside && x == op.border_x) x += op.width;
+      if (x < columns) std::memcpy(op.base + y * op.row_bytes + x * op.pixel_bytes, op.pattern, op.pixel_bytes);
+    }
+  }
+}
+
+}  // namespace
+
+bool Engine::run_image(Context& context, const float* floats, const uint8_t* bytes, float* logits, int worker,
+                       int workers, Barrier* barrier) const {
+  bool finite = true;
+  for (const Step& step : context.steps) {
+    const Range tasks{step.tasks * worker / workers, step.tasks * (worker + 1) / workers};
+    if (tasks.begin < tasks.end) {
+      std::visit(
+          [&](const auto& work) {
+            using Work = std::decay_t<decltype(work)>;
+            if constexpr (std::is_same_v<Work, Normalize>) {
+              Normalize images = work;
+              images.floats = floats;
+              images.bytes = bytes;
+              finite = kernels_->normalize(images, tasks);
+            } else if constexpr (std::is_same_v<Work, BinaryConv>) {
+              kernels_->binary_conv(work, tasks);
+            } else if constexpr (std::is_same_v<Work, Conv>) {
+              (work.groups > 1 ? kernels_->grouped_conv : kernels_->conv)(work, tasks);
+            } else if constexpr (std::is_same_v<Work, Elementwise>) {
+              kernels_->elementwise(work, tasks);
+            } else if constexpr (std::is_same_v<Work, Pool2d>) {
+              kernels_->pool(work, tasks);
+            } else if constexpr (std::is_same_v<Work, Step::Threshold>) {
+              solve_thresholds(work);
+            } else if constexpr (std::is_same_v<Work, Step::Mean>) {
+              average_rows(work);
+            } else {
+              fill_border(work);
+            }
+          },
+          step.work);
+    }
+    if (barrier) barrier->wait();
+  }
+  if (worker == 0) {
+    const Value& v = value(output_);
+    std::memcpy(logits, context.arena.data() + v.origin(), v.channels * sizeof(float));
+  }
+  return finite;
+}
+
+bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float* logits) {
+  const Op& input = *ops_.front();
+  const int64_t size = int64_t{input.channels} * input.height * input.width;
+  const int64_t classes = value(output_).channels;
+  std::atomic<bool> finite{true};
+  const auto run_one = [&](Context& context, int64_t i, int worker, int workers, Barrier* barrier) {
+    const float* f = floats ? floats + i * size : nullptr;
+    const uint8_t* b = bytes ? bytes + i * size : nullptr;
+    if (!run_image(context, f, b, logits + i * classes, worker, workers, barrier)) finite.store(false);
+  };
+
+  std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::try_to_lock);
+  const int threads = pool_lock.owns_lock() ? pool_.threads() : 1;
+  if (threads == 1) {
+    auto context = take_context();
+    for (int64_t i = 0; i < count; ++i) run_one(*context, i, 0, 1, nullptr);
+    give_back(std::move(context));
+  } else if (count >= threads) {
+    pool_.run([&](int worker) {
+      auto context = take_context();
+      for (int64_t i = worker; i < count; i += threads) run_one(*context, i, 0, 1, nullptr);
+      give_back(std::move(context));
+    });
+  } else {
+    auto context = take_context();
+    Barrier barrier(threads);
+    pool_.run([&](int worker) {
+      for (int64_t i = 0; i < count; ++i) run_one(*context, i, worker, threads, &barrier);
+    });
+    give_back(std::move(context));
+  }
+  return finite.load();
+}
+
+}  // namespace evenbit

@@ -1,0 +1,176 @@
+"""The C++ engine: runs a Plan fast, with exactly the results of `evenbit.runtime.reference`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit import _core, plan_file
+from evenbit.errors import EvenbitError, InputError
+from evenbit.plan import (
+    AvgPool,
+    BinaryConv,
+    Conv,
+    Elementwise,
+    MaxPool,
+    Normalize,
+    Op,
+    Plan,
+    Shape,
+    Tail,
+    Threshold,
+)
+from evenbit.runtime.reference import check_images
+
+ISA_VARIABLE = "EVENBIT_ISA"
+
+
+def isas() -> tuple[str, ...]:
+    """Instruction sets that this machine can run, best first."""
+    return tuple(_core.isas())
+
+
+class Engine:
+    """A network ready to run: `engine(images) -> logits`.
+
+    Several Python threads may call one engine at a time; the interpreter lock is released meanwhile. The engine's
+    own threads then serve one call, the others run on their caller's thread alone.
+
+    Args:
+        plan: The network.
+        threads: Threads of the engine, the caller's included; None for as many as the process may use CPUs.
+        isa: One of `isas()`; None for what the variable `EVENBIT_ISA` says, or else the best.
+
+    Attributes:
+        plan: The network.
+        isa: The instruction set in use.
+        threads: Threads of the engine.
+
+    Raises:
+        PlanError: If the Plan is not valid.
+        EvenbitError: If the instruction set is unknown here or `threads` is not positive.
+    """
+
+    def __init__(self, plan: Plan, *, threads: int | None = None, isa: str | None = None) -> None:
+        self.plan = plan
+        self.isa = _choose_isa(isa)
+        self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        if self.threads < 1:
+            raise EvenbitError(f"threads should be at least 1, but is {self.threads}")
+        self._core = _Loader(plan, self.isa, self.threads).core
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
+        """The network in an `.evb` file; see the class and `evenbit.plan_file.load`."""
+        return cls(plan_file.load(path), threads=threads, isa=isa)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory for the values of one image in flight."""
+        return self._core.arena_bytes
+
+    def __call__(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Logits of a batch.
+
+        Args:
+            images: `[N, C, H, W]`, float32 in [0, 1] or uint8 in [0, 255].
+
+        Returns:
+            Logits `[N, classes]`, float32.
+
+        Raises:
+            InputError: If the images do not fit the network or hold a value that is not finite.
+        """
+        check_images(self.plan, images)
+        logits = np.empty((len(images), len(self.plan.classes)), np.float32)
+        if len(images) and not self._core.run(np.ascontiguousarray(images), logits):
+            raise InputError("images hold a value that is not finite (NaN or infinity)")
+        return logits
+
+
+def _choose_isa(isa: str | None) -> str:
+    wanted = isa or os.environ.get(ISA_VARIABLE)
+    known = isas()
+    if not wanted:
+        return known[0]
+    if wanted not in known:
+        raise EvenbitError(f"unknown instruction set '{wanted}'; this machine has {', '.join(known)}")
+    return wanted
+
+
+class _Loader:
+    """Hands a Plan to the C++ side, op by op; `values` maps its names to numbers there."""
+
+    def __init__(self, plan: Plan, isa: str, threads: int) -> None:
+        self.plan = plan
+        self.core = _core.Engine(isa, threads)
+        shapes = plan.shapes()
+        self.values = {
+            name: self.core.add_value(shape.kind == "bits", shape.height, shape.width, shape.channels)
+            for name, shape in shapes.items()
+            if name != "images"
+        }
+        self.shapes = shapes
+        for op, result in zip(plan.ops, plan.op_shapes(), strict=True):
+            self.add(op, result)
+        self.core.finish(self.values[plan.output])
+
+    def add(self, op: Op, result: Shape) -> None:
+        """Adds one op with that result."""
+        tail = self.tail(op)
+        source = self.values.get(op.input, -1)
+        match op:
+            case Normalize():
+                self.core.add_normalize(*result[1:], tail)
+            case Conv():
+                self.core.add_conv(source, self.tensor(op.weight), op.stride, op.padding, op.groups, tail)
+            case BinaryConv():
+                self.core.add_binary_conv(source, self.tensor(op.weight), op.stride, op.padding, tail)
+            case Elementwise():
+                self.core.add_elementwise(source, tail)
+            case MaxPool():
+                self.core.add_pool(source, True, op.kernel, op.stride, op.padding, tail)
+            case AvgPool():
+                self.core.add_pool(source, False, op.kernel, op.stride, (0, 0), tail)
+            case Threshold():
+                self.threshold(op, source, tail)
+            case _:
+                raise NotImplementedError(op.kind)
+
+    def threshold(self, op: Threshold, source: int, tail: _core.Tail) -> None:
+        """A Threshold, and its Tail as an op of its own where there is one."""
+        plain = op.out is not None and op.tail == Tail()
+        out = self.values[op.out] if plain and op.out else self.core.add_value(False, *self.shapes[op.input][1:])
+        self.core.add_threshold(source, self.tensor(op.scale), self.tensor(op.offset), self.tensor(op.flip), out)
+        if not plain:
+            self.core.add_elementwise(out, tail)
+
+    def tensor(self, name: str) -> npt.NDArray[Any]:
+        """A constant, contiguous."""
+        return np.ascontiguousarray(self.plan.tensors[name])
+
+    def tail(self, op: Op) -> _core.Tail:
+        """The Tail of an op."""
+        spec, result = op.tail, _core.Tail()
+        for part in ("scale", "bias", "slope", "shift"):
+            if (name := getattr(spec, part)) is not None:
+                getattr(result, f"set_{part}")(self.tensor(name))
+        result.softsign = spec.activation == "softsign"
+        if op.out is not None:
+            result.out = self.values[op.out]
+        if spec.residual is not None:
+            result.residual = self.values[spec.residual]
+        if spec.mean is not None:
+            result.mean = self.values[spec.mean]
+        if spec.bits is not None:
+            result.bits = self.values[spec.bits.out]
+            result.set_flip(self.tensor(spec.bits.flip))
+            if spec.bits.threshold in self.values:
+                result.threshold_value = self.values[spec.bits.threshold]
+            else:
+                result.set_threshold(self.tensor(spec.bits.threshold))
+        return result
+
