@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.fx import Node
 
+import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.builder import Builder
 from evenbit.errors import CaptureError
 from evenbit.plan import AvgPool, BinaryConv, Conv, MaxPool, Plan, Tail, pack_bits
