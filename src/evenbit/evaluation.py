@@ -63,7 +63,8 @@ def score(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Eva
     count, classes = logits.shape
     predicted = logits.argmax(1)
     rank = (logits > logits[np.arange(count), labels][:, None]).sum(1)
-    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # an infinite logit makes the loss NaN, for the caller to see
+        shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
     log_sums = np.log(np.exp(shifted).sum(1))
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)

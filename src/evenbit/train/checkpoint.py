@@ -243,8 +243,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _task_from_json(text: str) -> Task:
-    fields: dict[str, Any] = json.loads(text)
-    return Task(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
+    fields = json.loads(text)
+    values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in fields.items()}
+    return Task(**values)
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

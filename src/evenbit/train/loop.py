@@ -25,6 +25,7 @@ from evenbit.data import load_dataset
 from evenbit.data.augment import Augmentation
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
+from evenbit.files import write_atomically
 from evenbit.nn import latent_weights, set_progress
 from evenbit.train.checkpoint import (
     Checkpoint,
@@ -96,7 +97,9 @@ class _Training:
         self.task = Task.of(dataset)
         if len(dataset.train) < recipe.batch_size:
             raise RecipeError(f"batch_size {recipe.batch_size} is larger than the {len(dataset.train)} training images")
-        self.accelerator = Accelerator(mixed_precision=recipe.precision)
+        # Autocast is entered in `_step` alone: accelerate's own would hold in evaluation too, and what is reported
+        # is the float32 network that gets deployed.
+        self.accelerator = Accelerator(mixed_precision="no")
         if recipe.batch_size % self.accelerator.num_processes:
             raise RecipeError(f"batch_size {recipe.batch_size} does not divide by {self.accelerator.num_processes}")
         self.dataset = dataset
@@ -122,7 +125,7 @@ class _Training:
         lines = _kept_metrics(out, self.first_epoch)
         if main:
             out.mkdir(parents=True, exist_ok=True)
-            (out / METRICS).write_text("".join(lines), encoding="utf-8")
+            write_atomically(out / METRICS, "".join(lines).encode())
             if self.first_epoch == 0:
                 self._save(0)  # so that a run that dies in its first epoch can be resumed too
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
@@ -130,9 +133,10 @@ class _Training:
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = self._epoch(epoch)
             if main and writer is not None:
-                self._save(epoch + 1)
+                # The line first: a line without its checkpoint is dropped on resuming, a missing one would be lost.
                 with (out / METRICS).open("a", encoding="utf-8") as file:
                     file.write(json.dumps(metrics) + "\n")
+                self._save(epoch + 1)
                 for key, value in metrics.items():
                     if isinstance(value, float):
                         writer.add_scalar(key, value, epoch + 1)
@@ -154,24 +158,26 @@ class _Training:
         order = torch.randperm(len(self.images), generator=generator, device=device)
         set_progress(self.network, epoch / recipe.epochs)
         self.model.train()
-        loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device)
+        losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
         with EpochProgress(self.console, epoch, recipe.epochs, self.steps) as progress:
             for step in range(self.steps):
                 batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
                 loss, hits = self._step(batch, generator, epoch * self.steps + step)
-                loss_sum += loss
+                losses[step] = loss
                 correct += hits
                 if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
-                    self._check_finite(loss_sum, epoch, step)
+                    self._check_finite(losses, epoch)
                     seen = (step + 1) * recipe.batch_size / self.accelerator.num_processes
-                    progress.update(step + 1, float(loss_sum) / (step + 1), 100 * float(correct) / seen)
+                    progress.update(step + 1, float(losses[: step + 1].mean()), 100 * float(correct) / seen)
             seconds = time.perf_counter() - start
             evaluation, bits = self._evaluate()
+            if not math.isfinite(evaluation.loss):
+                raise TrainingError(f"the test loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
             images = self.steps * recipe.batch_size
             metrics = {
                 "epoch": epoch + 1,
                 "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
-                "train_loss": self._mean(loss_sum) / self.steps,
+                "train_loss": self._mean(losses.mean()),
                 "train_accuracy": 100 * self._mean(correct) * self.accelerator.num_processes / images,
                 "test_loss": evaluation.loss,
                 "test_accuracy": evaluation.accuracy,
@@ -193,7 +199,7 @@ class _Training:
         labels = self.labels[batch][mine]
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
-        with accelerator.autocast():
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             logits = self.model(inputs)
         loss = label_loss(logits.float(), labels, recipe.label_smoothing)
         if self.teacher is not None:
@@ -214,10 +220,17 @@ class _Training:
             return self.recipe.learning_rate * (step + 1) / (warmup + 1)
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
-    def _check_finite(self, loss_sum: Tensor, epoch: int, step: int) -> None:
-        if not math.isfinite(float(loss_sum)):
-            kept = f"the checkpoint of epoch {epoch} is kept in {self.out}" if epoch else "there is no checkpoint yet"
-            raise TrainingError(f"the loss is not finite at epoch {epoch + 1}, step {step + 1} or just before; {kept}")
+    def _check_finite(self, losses: Tensor, epoch: int) -> None:
+        """Raises TrainingError that names the first step whose loss is not finite."""
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            raise TrainingError(
+                f"the loss is not finite at epoch {epoch + 1}, step {int(bad[0]) + 1}; {self._kept(epoch)}"
+            )
+
+    def _kept(self, epoch: int) -> str:
+        """What there is to go on with after `epoch` whole epochs, for errors."""
+        return f"the checkpoint of epoch {epoch} is kept in {self.out}" if epoch else "no epoch was finished"
 
     def _evaluate(self) -> tuple[Evaluation, dict[str, BitBalance]]:
         """Accuracy over the test images, and the bits over the first of them."""
@@ -259,19 +272,24 @@ def _teacher(recipe: Recipe, task: Task) -> nn.Module | None:
     if recipe.teacher is None:
         return None
     run = load_run(recipe.teacher)
-    if (run.task.input, run.task.classes) != (task.input, task.classes):
+    if run.task.input != task.input:
         raise RecipeError(
-            f"teacher {recipe.teacher} was trained on other images or classes than those of {recipe.data}"
+            f"teacher {recipe.teacher} takes {run.task.input} images, but those of {recipe.data} are {task.input}"
         )
+    if run.task.classes != task.classes:
+        raise RecipeError(f"teacher {recipe.teacher} was trained on other classes than those of {recipe.data}")
     return run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _kept_metrics(out: Path, epochs: int) -> list[str]:
     """The lines of the first `epochs` epochs; what a stopped run wrote after its last checkpoint is dropped."""
-    path = out / METRICS
-    if epochs == 0 or not path.exists():
+    if epochs == 0:
         return []
-    return path.read_text(encoding="utf-8").splitlines(keepends=True)[:epochs]
+    path = out / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:epochs] if path.exists() else []
+    if len(lines) < epochs:
+        raise CheckpointError(f"{path} holds {len(lines)} of the {epochs} epochs of the checkpoint beside it")
+    return lines
 
 
 def _summary(bits: dict[str, BitBalance]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def measure_bit_balance(model: nn.Module, images: Tensor, batch_size: int) -> di
     ]
     try:
         if handles:
-            for batch in images.split(batch_size):
+            for batch in torch.split(images, batch_size):
                 model(batch.float() / 255)
     finally:
         for handle in handles:

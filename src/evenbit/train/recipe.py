@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evenbit.errors import RecipeError
+from evenbit.models import model_names
 from evenbit.nn.method import Method, resolve_method
 
 if sys.version_info >= (3, 11):
@@ -47,7 +48,7 @@ class Recipe(BaseModel):
         seed: Of everything random.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str = "digits"
     image_size: int = Field(32, ge=8, le=1024)
@@ -113,7 +114,12 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         recipe = Recipe.model_validate(dict(values), strict=False)
     except ValidationError as error:
         raise RecipeError(f"{origin}: {_explain(error)}") from None
-    recipe.resolved_method()
+    try:
+        recipe.resolved_method()
+    except RecipeError as error:
+        raise RecipeError(f"{origin}: {error}") from None
+    if recipe.model not in model_names():
+        raise RecipeError(f"{origin}: unknown model '{recipe.model}'; known are {', '.join(model_names())}")
     return recipe
 
 

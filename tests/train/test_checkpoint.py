@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evenbit.data import load_dataset
+from evenbit.errors import CheckpointError
+from evenbit.evaluation import evaluate
+from evenbit.train import Recipe, Result, load_run, read_checkpoint, torch_predict
+from evenbit.train.checkpoint import FILE, Task, build_model, write_checkpoint
+
+TASK = Task(("a", "b"), 3, 8, 8, (0.5, 0.25, 0.5), (0.25, 0.25, 0.25))
+
+
+@pytest.fixture(scope="module")
+def finished(train_tiny: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return train_tiny(tmp_path_factory.mktemp("runs") / "run", epochs=2)
+
+
+def save_fresh(folder: Path, recipe: Recipe, epoch: int = 1) -> None:
+    model = build_model(recipe, TASK)
+    write_checkpoint(folder, recipe, TASK, epoch, model, torch.optim.AdamW(model.parameters()))
+
+
+def test_a_run_is_read_without_its_data_and_gives_the_reported_accuracy(finished: Result, pictures: Path) -> None:
+    run = load_run(finished.folder)
+    assert run.epoch == run.recipe.epochs == 2
+    assert not run.model.training
+    assert (run.task.classes, run.task.input) == (("dark", "light"), "3x8x8")
+    result = evaluate(torch_predict(run.model), load_dataset(str(pictures), size=8).test)
+    assert (result.accuracy, result.loss) == (finished.accuracy, finished.metrics["test_loss"])
+
+
+def test_a_constant_channel_does_not_make_the_normalization_divide_by_zero(tmp_path: Path, pictures: Path) -> None:
+    dataset = load_dataset(str(pictures), size=8)
+    dataset.train.images[:, 1] = 9
+    assert Task.of(dataset).std[1] == 1 / 255
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(CheckpointError, match=f"{folder} holds no trained network"):
+            load_run(folder)
+
+
+def test_a_run_without_a_finished_epoch_is_refused(tmp_path: Path, tiny_recipe: Callable[..., Recipe]) -> None:
+    save_fresh(tmp_path, tiny_recipe(), epoch=0)
+    with pytest.raises(CheckpointError, match="has not finished its first epoch"):
+        load_run(tmp_path)
+
+
+def test_any_flipped_byte_is_noticed(finished: Result, tmp_path: Path) -> None:
+    whole = (finished.folder / FILE).read_bytes()
+    draw = np.random.default_rng(0)
+    for position in (0, 9, 200, len(whole) - 1, *draw.integers(0, len(whole), 20)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x10
+        (tmp_path / FILE).write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=FILE):
+            load_run(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, -1])
+def test_a_truncated_checkpoint_is_refused(finished: Result, tmp_path: Path, kept: int) -> None:
+    (tmp_path / FILE).write_bytes((finished.folder / FILE).read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "resnet20"}, "stage1.2.conv.*is missing; .*; and [0-9]+ more"),
+        ({"knobs": {"excitation_groups": 0}}, "excite.* is not expected; "),
+        (
+            {"knobs": {"excitation_hidden": 2}},
+            r"squeeze.weight should be float32 \[8, 4, 1, 1\], but is float32 \[4, 4",
+        ),
+    ],
+)
+def test_a_checkpoint_of_another_model_names_what_differs_and_changes_nothing(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], changes: dict[str, object], message: str
+) -> None:
+    save_fresh(tmp_path, tiny_recipe())
+    other = build_model(tiny_recipe(**changes), TASK)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match=f"belongs to another model: .*{message}") as caught:
+        read_checkpoint(tmp_path).load_model(other)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def test_a_newer_format_is_refused(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr("evenbit.train.checkpoint.VERSION", 2)
+        save_fresh(tmp_path, tiny_recipe())
+    with pytest.raises(CheckpointError, match="has format version 2; this evenbit reads version 1"):
+        load_run(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_fresh(tmp_path, tiny_recipe(), epoch=1)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_fresh(tmp_path, tiny_recipe(), epoch=2)
+    assert read_checkpoint(tmp_path).epoch == 1
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

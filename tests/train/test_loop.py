@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from evenbit.data import load_dataset
+from evenbit.errors import CheckpointError, RecipeError, TrainingError
+from evenbit.evaluation import evaluate
+from evenbit.nn import METHODS, latent_weights
+from evenbit.train import Recipe, Result, load_run, torch_predict, train
+from evenbit.train import loop as module
+
+TrainTiny = Callable[..., Result]
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_leaves_one_line_an_epoch_and_reports_the_last(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    result = train_tiny(tmp_path / "run", epochs=3, label_smoothing=0.1)
+    found = lines(tmp_path / "run")
+    assert [line["epoch"] for line in found] == [1, 2, 3]
+    assert result.metrics == found[-1]
+    assert result.accuracy == found[-1]["test_accuracy"]
+    assert len(found[-1]["layers"]) == 6
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("method", ["float", "fd"])
+def test_a_network_learns_what_is_easy(train_tiny: TrainTiny, tmp_path: Path, method: str) -> None:
+    result = train_tiny(tmp_path / "run", epochs=12, method=method, learning_rate=1e-2)
+    assert result.accuracy == 100
+    assert result.metrics["train_loss"] < 0.5
+
+
+def test_the_same_recipe_gives_the_same_bits_and_another_seed_others(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    states = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train_tiny(tmp_path / name, epochs=1, seed=seed)
+        states.append(load_run(tmp_path / name).model.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_learning_rate_warms_up_and_falls_to_almost_nothing(
+    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def recorded(self: torch.optim.AdamW, *args: Any, **kwargs: Any) -> Any:
+        rates.append(self.param_groups[-1]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recorded)
+    train_tiny(tmp_path / "run", method=method, epochs=3, learning_rate=0.5, warmup_epochs=1)
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert rates[8] == pytest.approx(0.25)  # half way along the cosine of 8 steps
+    assert rates[-1] < 0.02
+    assert len(rates) == 12
+
+
+def test_weight_decay_is_apart_for_latent_weights_and_none_for_vectors(tiny_recipe: Callable[..., Recipe]) -> None:
+    network = nn.Sequential(module.build_model(tiny_recipe(), _task()))
+    groups = module._optimizer(tiny_recipe(weight_decay=0.5, latent_weight_decay=0.25), network).param_groups
+    latent = {id(weight) for weight in latent_weights(network)}
+    assert len(latent) == 6
+    for group in groups:
+        for parameter in group["params"]:
+            vector = parameter.dim() <= 1
+            assert group["weight_decay"] == (0.25 if id(parameter) in latent else 0.0 if vector else 0.5)
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+
+
+def _task() -> Any:
+    return module.Task(("a", "b"), 3, 8, 8, (0.5,) * 3, (0.25,) * 3)
+
+
+def test_scheduled_estimators_are_told_the_progress(
+    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(module, "set_progress", lambda network, fraction: told.append(fraction))
+    train_tiny(tmp_path / "run", epochs=4)
+    assert told == [0, 0.25, 0.5, 0.75]
+
+
+def test_a_folder_that_holds_something_is_left_alone(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("do not lose")
+    for folder in (tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(CheckpointError, match=r"exists and is not empty.*--resume"):
+            train_tiny(folder)
+    assert contents(tmp_path) == {"thesis.txt": b"do not lose"}
+
+
+@pytest.mark.parametrize(("key", "value"), [("epochs", 5), ("seed", 9), ("knobs", {"zero_point": False})])
+def test_resuming_with_another_recipe_names_the_key_and_changes_nothing(
+    train_tiny: TrainTiny, tmp_path: Path, key: str, value: object
+) -> None:
+    train_tiny(tmp_path / "run", epochs=1)
+    before = contents(tmp_path / "run")
+    with pytest.raises(CheckpointError, match=f"another recipe: {key} is .* there, but .* here"):
+        train_tiny(tmp_path / "run", resume=True, **{"epochs": 1, key: value})
+    assert contents(tmp_path / "run") == before
+
+
+def test_resuming_nothing_is_an_error(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no trained network"):
+        train_tiny(tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_larger_than_the_data_is_refused(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="batch_size 64 is larger than the 32 training images"):
+        train_tiny(tmp_path / "run", batch_size=64)
+    assert not (tmp_path / "run").exists()
+
+
+def spoil_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float) -> None:
+    steps = iter(range(1, 1000))
+    real = module.label_loss
+
+    def spoiled(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        loss = real(logits, labels, smoothing)
+        return loss * value if next(steps) == at_step else loss
+
+    monkeypatch.setattr(module, "label_loss", spoiled)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
+    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as spoiled:
+        spoil_loss(spoiled, 4 + 3, value)
+        with pytest.raises(TrainingError, match=f"not finite at epoch 2, step 3; .*epoch 1 is kept in {run}"):
+            train_tiny(run)
+    assert load_run(run).epoch == 1
+    assert [line["epoch"] for line in lines(run)] == [1]
+    assert train_tiny(run, resume=True).metrics["epoch"] == 4
+
+
+def test_a_loss_that_is_not_finite_in_the_first_epoch(
+    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil_loss(monkeypatch, 2, np.nan)
+    with pytest.raises(TrainingError, match="not finite at epoch 1, step 2; no epoch was finished"):
+        train_tiny(tmp_path / "run")
+
+
+def test_weights_spoiled_by_the_last_step_of_an_epoch_are_not_kept(
+    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter(range(1, 1000))
+    step = torch.optim.AdamW.step
+
+    def spoil(self: torch.optim.AdamW, *args: Any, **kwargs: Any) -> Any:
+        step(self, *args, **kwargs)
+        if next(steps) == 8:
+            self.param_groups[-1]["params"][-1].data.fill_(np.nan)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
+    with pytest.raises(TrainingError, match=r"test loss is not finite after epoch 2; .*epoch 1 is kept"):
+        train_tiny(tmp_path / "run")
+    assert load_run(tmp_path / "run").epoch == 1
+
+
+@pytest.mark.parametrize("settings", [{"precision": "bf16"}, {"precision": "no"}])
+def test_the_reported_accuracy_is_that_of_float32_networks(
+    train_tiny: TrainTiny, tmp_path: Path, pictures: Path, settings: dict[str, Any]
+) -> None:
+    # Also: trainings of both precisions work in one process.
+    result = train_tiny(tmp_path / "run", epochs=2, **settings)
+    test = load_dataset(str(pictures), size=8).test
+    assert evaluate(torch_predict(load_run(result.folder).model), test).loss == result.metrics["test_loss"]
+
+
+def test_a_teacher_changes_what_is_learned(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "teacher", method="float", epochs=2)
+    losses = [
+        train_tiny(tmp_path / f"student{share}", epochs=1, teacher=str(tmp_path / "teacher"), distillation=share)
+        for share in (0.0, 1.0)
+    ]
+    alone = train_tiny(tmp_path / "alone", epochs=1)
+    assert losses[0].metrics["train_loss"] == alone.metrics["train_loss"]
+    assert losses[1].metrics["train_loss"] != alone.metrics["train_loss"]
+
+
+def test_a_teacher_of_other_images_is_refused(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "teacher", method="float", epochs=1, image_size=12)
+    with pytest.raises(RecipeError, match=r"teacher .* takes 3x12x12 images, but those of .* are 3x8x8"):
+        train_tiny(tmp_path / "run", teacher=str(tmp_path / "teacher"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_fits_80_columns(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, terminal: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(force_terminal=terminal, width=80, color_system=None, legacy_windows=False)
+    train(tiny_recipe(epochs=2), tmp_path / "run", console=console)
+    shown = capsys.readouterr().out
+    assert "epoch 2/2" in shown
+    if not terminal:
+        assert "\x1b" not in shown
+        assert len(shown.splitlines()) == 2
+        assert max(map(len, shown.splitlines())) <= 80

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from evenbit.train.losses import distillation_loss, label_loss
+
+
+def test_smoothed_cross_entropy_by_hand() -> None:
+    # Softmax of (ln 3, 0) is (3/4, 1/4); smoothing by 0.2 over two classes leaves the label 0.9.
+    logits = torch.tensor([[math.log(3), 0.0]])
+    expected = -(0.9 * math.log(3 / 4) + 0.1 * math.log(1 / 4))
+    assert label_loss(logits, torch.tensor([0]), 0.2).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_distillation_by_hand() -> None:
+    # At T = 2 the teacher's (2 ln 3, 0) softens to (3/4, 1/4) and the student's zeros to (1/2, 1/2).
+    teacher = torch.tensor([[2 * math.log(3), 0.0]])
+    divergence = 3 / 4 * math.log(3 / 2) + 1 / 4 * math.log(1 / 2)
+    assert distillation_loss(torch.zeros(1, 2), teacher, 2.0).item() == pytest.approx(4 * divergence, abs=1e-6)
+
+
+def test_distillation_is_a_mean_over_the_batch_and_zero_for_equal_logits() -> None:
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 6, 5, generator=draw)
+    each = [distillation_loss(student[i : i + 1], teacher[i : i + 1], 3.0) for i in range(6)]
+    torch.testing.assert_close(distillation_loss(student, teacher, 3.0), torch.stack(each).mean())
+    assert distillation_loss(student, student, 3.0).item() == pytest.approx(0, abs=1e-6)
