@@ -11,7 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop after padding, horizontal flip and cutout, in this order.
+    """Random crop after padding, horizontal flip and cutout, in this order, drawn anew for each image.
+
+        crop      y[i, j] = x[i + a - pad, j + b - pad], or 0 outside of x      a, b uniform in 0 .. 2 pad
+        flip      y[i, j] = x[i, W - 1 - j] if f, else x[i, j]                  f uniform in {0, 1}
+        cutout    y[i, j] = 0 if r <= i < r + s and c <= j < c + s, else x[i, j]
+                  s = cutout, r = p - floor(s / 2), c = q - floor(s / 2)        p, q uniform in 0 .. H - 1, 0 .. W - 1
 
     Attributes:
         pad: Zeros added on each side before a window of the old size is cut out at random; 0 leaves it out.

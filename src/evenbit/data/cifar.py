@@ -29,9 +29,9 @@ def read_cifar10(root: str | os.PathLike[str] | None) -> Dataset:
     files = [*train, "test_batch.bin", "batches.meta.txt"]
     folder = locate("cifar10", "cifar-10-batches-bin", files, PAGE, root)
     classes = _names(folder / "batches.meta.txt", 10)
-    parts = [_read(folder / file, 10_000, 1, classes) for file in train]
+    parts = [_read(folder / file, 10_000, (10,)) for file in train]
     joined = Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
-    return Dataset("cifar10", classes, joined, _read(folder / "test_batch.bin", 10_000, 1, classes))
+    return Dataset("cifar10", classes, joined, _read(folder / "test_batch.bin", 10_000, (10,)))
 
 
 def read_cifar100(root: str | os.PathLike[str] | None) -> Dataset:
@@ -43,24 +43,25 @@ def read_cifar100(root: str | os.PathLike[str] | None) -> Dataset:
     files = ["train.bin", "test.bin", "fine_label_names.txt"]
     folder = locate("cifar100", "cifar-100-binary", files, PAGE, root)
     classes = _names(folder / "fine_label_names.txt", 100)
-    train = _read(folder / "train.bin", 50_000, 2, classes)
-    return Dataset("cifar100", classes, train, _read(folder / "test.bin", 10_000, 2, classes))
+    train = _read(folder / "train.bin", 50_000, (20, 100))
+    return Dataset("cifar100", classes, train, _read(folder / "test.bin", 10_000, (20, 100)))
 
 
 def _names(path: Path, count: int) -> tuple[str, ...]:
-    names = tuple(path.read_text(encoding="utf-8").split())
+    names = tuple(path.read_text(encoding="utf-8", errors="replace").split())
     if len(names) != count:
         raise DataError(f"{path} should hold {count} class names, but holds {len(names)}")
     return names
 
 
-def _read(path: Path, count: int, label_bytes: int, classes: tuple[str, ...]) -> Split:
-    """Records of a file; the last label byte is the label."""
-    wanted = count * (label_bytes + PIXELS)
-    if path.stat().st_size != wanted:
-        raise DataError(f"{path} should have {wanted} bytes, but has {path.stat().st_size}")
-    records = np.fromfile(path, np.uint8).reshape(count, label_bytes + PIXELS)
-    labels = records[:, label_bytes - 1].astype(np.int64)
-    if labels.max() >= len(classes):
-        raise DataError(f"{path} holds the label {labels.max()}, but there are {len(classes)} classes")
-    return Split(np.ascontiguousarray(records[:, label_bytes:]).reshape(count, 3, 32, 32), labels)
+def _read(path: Path, count: int, classes: tuple[int, ...]) -> Split:
+    """Records of a file; `classes` is the number of classes of each label byte, and the last byte is the label."""
+    size = len(classes) + PIXELS
+    if path.stat().st_size != count * size:
+        raise DataError(f"{path} should have {count * size} bytes, but has {path.stat().st_size}")
+    records = np.fromfile(path, np.uint8).reshape(count, size)
+    labels, pixels = records[:, : len(classes)], records[:, len(classes) :]
+    for highest, limit in zip(labels.max(0), classes, strict=True):
+        if highest >= limit:
+            raise DataError(f"{path} holds the label {highest}, but there are {limit} classes")
+    return Split(np.ascontiguousarray(pixels).reshape(count, 3, 32, 32), labels[:, -1].astype(np.int64))

@@ -22,7 +22,7 @@ LEAST_IMAGES = 2  # of a class, so that both parts of the split have one
 def read_folder(folder: Path, size: int) -> Dataset:
     """Every image of a folder as RGB of `size` x `size`, classes in the order of their names.
 
-    Hidden files, and files whose suffix is not in `SUFFIXES`, are passed over.
+    Hidden files, files whose suffix is not in `SUFFIXES` and folders inside a class folder are passed over.
 
     Raises:
         DataError: If there are fewer than two classes, a class has too few images, or an image cannot be read.
@@ -54,7 +54,7 @@ def _read(folder: Path, classes: tuple[str, ...], least: int, size: int) -> Spli
     for label, name in enumerate(classes):
         paths = sorted(
             path
-            for path in (folder / name).rglob("*")
+            for path in (folder / name).iterdir()
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
         )
         if len(paths) < least:

@@ -18,7 +18,7 @@ from evenbit.data.locate import locate
 from evenbit.errors import DataError
 
 PAGE = "https://github.com/zalandoresearch/fashion-mnist"
-SYSTEM = ("/usr/share/dataset/fashion-mnist",)  # Debian's package dataset-fashion-mnist
+SYSTEM = ("/usr/share/datasets/fashion-mnist",)  # Debian's package dataset-fashion-mnist
 FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 CLASSES = (
     "T-shirt/top",
@@ -67,4 +67,4 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     expected = np.array([0x0800 + len(shape), *shape], ">u4").tobytes()
     if data[:header] != expected or len(data) != size:
         raise DataError(f"{path} is not an IDX file of bytes in the shape {'x'.join(map(str, shape))}")
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()  # writable, as torch wants it
