@@ -1,0 +1,69 @@
+"""evenbit: binary neural networks whose bits are balanced.
+
+Train in PyTorch, pack to bits, run the bits on a small C++ engine. Names that need torch are imported on first use, so
+that `import evenbit` and running a packed file do not load it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evenbit.data import load_dataset
+    from evenbit.deploy import pack
+    from evenbit.errors import EvenbitError
+    from evenbit.models import create_model, register_model
+    from evenbit.nn import METHODS, BinaryConv2d, BinaryLinear, Method
+    from evenbit.plan import Plan
+    from evenbit.plan_file import load, save
+    from evenbit.runtime.engine import Engine
+    from evenbit.train import Recipe, load_recipe, load_run
+
+_HOMES = {
+    "BinaryConv2d": "evenbit.nn",
+    "BinaryLinear": "evenbit.nn",
+    "Engine": "evenbit.runtime.engine",
+    "EvenbitError": "evenbit.errors",
+    "METHODS": "evenbit.nn",
+    "Method": "evenbit.nn",
+    "Plan": "evenbit.plan",
+    "Recipe": "evenbit.train",
+    "create_model": "evenbit.models",
+    "load": "evenbit.plan_file",
+    "load_dataset": "evenbit.data",
+    "load_recipe": "evenbit.train",
+    "load_run": "evenbit.train",
+    "pack": "evenbit.deploy",
+    "register_model": "evenbit.models",
+    "save": "evenbit.plan_file",
+}
+
+__all__ = [
+    "METHODS",
+    "BinaryConv2d",
+    "BinaryLinear",
+    "Engine",
+    "EvenbitError",
+    "Method",
+    "Plan",
+    "Recipe",
+    "create_model",
+    "load",
+    "load_dataset",
+    "load_recipe",
+    "load_run",
+    "pack",
+    "register_model",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'evenbit' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from evenbit.errors import RecipeError
+from evenbit.nn import (
+    BinaryActivation,
+    BinaryConv2d,
+    BinaryLinear,
+    DistributionAdjustment,
+    GroupExcitation,
+    RPReLU,
+    WeightBinarizer,
+    ZeroPoint,
+    latent_weights,
+    resolve_method,
+)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def binarizer(*, standardize: bool = True, scaled: bool = True) -> WeightBinarizer:
+    return WeightBinarizer(standardize=standardize, scaled=scaled, estimator="clip")
+
+
+def test_weights_become_signs_and_mean_magnitudes() -> None:
+    weight = torch.tensor([[1.0, -3.0], [0.5, 0.0]])
+    signs, scale = binarizer(standardize=False)(weight)
+    assert signs.tolist() == [[1, -1], [1, 1]]
+    assert scale.tolist() == [2, 0.25]
+
+
+def test_standardized_weights_are_centred_first() -> None:
+    weight = torch.tensor([[1.0, 2.0, 3.0, 10.0]])
+    signs, scale = binarizer()(weight)
+    assert signs.tolist() == [[-1, -1, -1, 1]]
+    w = (weight - 4) / weight.std(correction=0)
+    assert scale.item() == pytest.approx(w.abs().mean().item(), rel=1e-5)
+
+
+def test_unscaled_weights_have_scale_one() -> None:
+    assert binarizer(scaled=False)(torch.randn(3, 5))[1].tolist() == [1, 1, 1]
+
+
+def test_gradient_reaches_the_latent_weights_through_the_window() -> None:
+    weight = torch.tensor([[0.5, -2.0]], requires_grad=True)
+    signs, _ = binarizer(standardize=False)(weight)
+    (signs * torch.tensor([3.0, 5.0])).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[3, 0]]
+
+
+def test_conv_pads_with_plus_one() -> None:
+    conv = BinaryConv2d(3, 4, 3, binarizer(standardize=False, scaled=False), padding=1)
+    x = torch.where(torch.randn(2, 3, 5, 6) > 0, 1.0, -1.0)
+    signs = torch.where(conv.weight >= 0, 1.0, -1.0)
+    expected = F.conv2d(F.pad(x, (1, 1, 1, 1), value=1.0), signs)
+    assert torch.equal(conv(x), expected)
+    assert conv(x).shape == (2, 4, 5, 6)
+    # With an odd number of +-1 terms no sum is 0; a border of zeros would give even numbers there.
+    assert torch.all(conv(x) % 2 == 1)
+
+
+def test_linear_is_the_scaled_product_of_signs() -> None:
+    linear = BinaryLinear(7, 3, binarizer(standardize=False))
+    x = torch.where(torch.randn(4, 7) > 0, 1.0, -1.0)
+    expected = x @ torch.where(linear.weight >= 0, 1.0, -1.0).T * linear.weight.abs().mean(1)
+    assert torch.allclose(linear(x), expected)
+
+
+def test_latent_weights_are_those_of_binary_layers() -> None:
+    conv, linear = BinaryConv2d(1, 1, 1, binarizer()), BinaryLinear(1, 1, binarizer())
+    module = torch.nn.Sequential(conv, torch.nn.Conv2d(1, 1, 1), linear)
+    assert [id(w) for w in latent_weights(module)] == [id(conv.weight), id(linear.weight)]
+
+
+@pytest.mark.parametrize(("axes", "over"), [("channel", (0, 2, 3)), ("instance", (2, 3))])
+def test_adjustment_normalizes_over_its_axes(axes: str, over: tuple[int, ...]) -> None:
+    y = DistributionAdjustment(6, axes)(torch.randn(8, 6, 5, 5) * 3 + 2)
+    assert torch.allclose(y.mean(over), torch.zeros(()), atol=1e-5)
+    assert torch.allclose(y.var(over, correction=0), torch.ones(()), atol=1e-3)
+
+
+def test_adjustment_by_group_shares_statistics_in_a_group() -> None:
+    y = DistributionAdjustment(6, "group", groups=2)(torch.randn(8, 6, 5, 5) * 3 + torch.arange(6.0)[:, None, None])
+    groups = y.reshape(8, 2, -1)
+    assert torch.allclose(groups.mean((0, 2)), torch.zeros(2), atol=1e-5)
+    assert not torch.allclose(y.mean((0, 2, 3)), torch.zeros(6), atol=1e-1)
+
+
+@pytest.mark.parametrize("axes", ["channel", "group", "instance"])
+def test_adjustment_uses_running_statistics_at_test_time(axes: str) -> None:
+    layer = DistributionAdjustment(4, axes, groups=2)
+    for _ in range(200):
+        layer(torch.randn(16, 4, 12, 12) * 2 + 5)
+    layer.eval()
+    with torch.no_grad():
+        layer.weight.fill_(3)
+        layer.bias.fill_(-1)
+    x = torch.randn(2, 4, 4, 4)
+    assert torch.allclose(layer(x), 3 * (x - 5) / 2 - 1, atol=0.3)
+    assert torch.equal(layer(x)[:1], layer(x[:1]))  # no image depends on another
+
+
+def test_adjustment_says_what_is_wrong() -> None:
+    with pytest.raises(RecipeError, match="unknown axes 'row'"):
+        DistributionAdjustment(4, "row")
+    with pytest.raises(RecipeError, match="6 channels do not divide into 4 groups"):
+        DistributionAdjustment(6, "group", groups=4)
+
+
+def test_excitation_starts_static_and_stays_within_its_groups() -> None:
+    layer = GroupExcitation(8, groups=2, hidden=3)
+    x = torch.rand(2, 8, 3, 3)
+    assert torch.equal(layer(x), torch.zeros(2, 8, 1, 1))
+    torch.nn.init.normal_(layer.excite.weight)
+    torch.nn.init.ones_(layer.squeeze.bias)
+    e = layer(x)
+    assert e.abs().max() < 1
+    changed = x.clone()
+    changed[:, :4] += 1  # the first group
+    assert torch.equal(layer(changed)[:, 4:], e[:, 4:])
+    assert not torch.equal(layer(changed)[:, :4], e[:, :4])
+
+
+def test_excitation_by_hand() -> None:
+    layer = GroupExcitation(2, groups=1, hidden=1)
+    with torch.no_grad():
+        layer.squeeze.weight.copy_(torch.tensor([2.0, -1.0]).view(1, 2, 1, 1))
+        layer.squeeze.bias.fill_(0.5)
+        layer.excite.weight.copy_(torch.tensor([1.0, -3.0]).view(2, 1, 1, 1))
+    x = torch.tensor([[[[1.0, 3.0]], [[0.0, 1.0]]]])  # means 2 and 0.5
+    h = 2 * 2 - 0.5 + 0.5
+    assert layer(x).flatten().tolist() == pytest.approx([h / (1 + h), -3 * h / (1 + 3 * h)])
+
+
+def test_refinement_by_hand() -> None:
+    zero_point = ZeroPoint(2)
+    torch.nn.init.constant_(zero_point.tau, 0.5)
+    assert zero_point(torch.tensor([[1.0, 0.0]])).tolist() == [[0.5, -0.5]]
+    act = RPReLU(1)
+    with torch.no_grad():
+        act.gamma.fill_(1)
+        act.zeta.fill_(10)
+    assert act(torch.tensor([[3.0], [-3.0]])).tolist() == [[12.0], [9.0]]
+
+
+def test_binary_activation_adds_its_parts_before_the_sign() -> None:
+    layer = BinaryActivation(4, resolve_method("fd", {})).eval()
+    assert layer.excite is not None
+    torch.nn.init.constant_(layer.refine.tau, 0.25)
+    torch.nn.init.ones_(layer.excite.excite.weight)
+    x = torch.randn(3, 4, 5, 5)
+    a = layer.adjust(x)
+    expected = torch.where(a + layer.excite(a) - 0.25 >= 0, 1.0, -1.0)
+    assert torch.equal(layer(x), expected)

@@ -1,0 +1,175 @@
+"""Random small Plans that hold every op and awkward sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.plan import (
+    AvgPool,
+    BinaryConv,
+    Bits,
+    Conv,
+    Elementwise,
+    MaxPool,
+    Normalize,
+    Op,
+    Plan,
+    Tail,
+    Threshold,
+    pack_bits,
+)
+
+Pair = tuple[int, int]
+TAIL_PARTS = ("scale", "bias", "residual", "prelu", "softsign", "shift")
+
+
+class PlanMaker:
+    """Adds ops with random constants and Tails; the methods return the name of what the op writes."""
+
+    def __init__(self, seed: int, channels: int, height: int, width: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.ops: list[Op] = []
+        self.tensors: dict[str, npt.NDArray[Any]] = {}
+        self.sizes: dict[str, tuple[int, int, int]] = {"images": (height, width, channels)}
+        self.values = 0
+
+    def store(self, array: npt.NDArray[Any]) -> str:
+        name = f"t{len(self.tensors)}"
+        self.tensors[name] = array
+        return name
+
+    def floats(self, *shape: int) -> str:
+        """Normal numbers, some of them zero."""
+        values = self.rng.standard_normal(shape).astype(np.float32)
+        return self.store(np.where(self.rng.random(shape) < 0.1, np.float32(0), values))
+
+    def flips(self, channels: int) -> str:
+        return self.store(pack_bits(self.rng.random(channels) < 0.5))
+
+    def value(self, height: int, width: int, channels: int) -> str:
+        self.values += 1
+        self.sizes[f"v{self.values}"] = (height, width, channels)
+        return f"v{self.values}"
+
+    def tail(self, size: tuple[int, int, int], parts: tuple[str, ...]) -> Tail:
+        """A Tail with those of `TAIL_PARTS`."""
+        channels = size[2]
+        fields: dict[str, Any] = {part: self.floats(channels) for part in ("scale", "bias", "shift") if part in parts}
+        if "residual" in parts:
+            fits = [name for name, other in self.sizes.items() if self.is_float(name) and other == size]
+            vectors = [name for name, other in self.sizes.items() if self.is_float(name) and other == (1, 1, channels)]
+            if fits + vectors:
+                fields["residual"] = str(self.rng.choice(fits + vectors))
+        if "prelu" in parts:
+            fields |= {"activation": "prelu", "slope": self.floats(channels)}
+        elif "softsign" in parts:
+            fields["activation"] = "softsign"
+        return Tail(**fields)
+
+    def is_float(self, name: str) -> bool:
+        return name != "images" and not any(op.tail.bits and op.tail.bits.out == name for op in self.ops)
+
+    def normalize(self) -> str:
+        return self._add(Normalize, "images", self.sizes["images"], ("scale", "bias"))
+
+    def conv(self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, groups: int, *parts: str) -> str:
+        height, width, channels = self.sizes[x]
+        weight = self.floats(outputs, *kernel, channels // groups)
+        size = (*_window((height, width), kernel, stride, padding), outputs)
+        return self._add(Conv, x, size, parts, weight=weight, stride=stride, padding=padding, groups=groups)
+
+    def binary_conv(self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
+        height, width, channels = self.sizes[x]
+        weight = self.store(pack_bits(self.rng.random((outputs, *kernel, channels)) < 0.5))
+        size = (*_window((height, width), kernel, stride, padding), outputs)
+        return self._add(BinaryConv, x, size, parts, weight=weight, stride=stride, padding=padding)
+
+    def pool(self, x: str, largest: bool, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
+        height, width, channels = self.sizes[x]
+        fields: dict[str, Any] = {"kernel": kernel, "stride": stride}
+        fields |= {"padding": padding} if largest else {}
+        size = (*_window((height, width), kernel, stride, padding if largest else (0, 0)), channels)
+        return self._add(MaxPool if largest else AvgPool, x, size, parts, **fields)
+
+    def elementwise(self, x: str, *parts: str) -> str:
+        return self._add(Elementwise, x, self.sizes[x], parts)
+
+    def mean(self, x: str) -> str:
+        """Mean of a map, by an op of its own."""
+        out = self.value(1, 1, self.sizes[x][2])
+        self.ops.append(Elementwise("mean", x, None, Tail(mean=out)))
+        return out
+
+    def bits(self, x: str, *parts: str, vector: str | None = None) -> str:
+        """Bits of a map, by constant thresholds or, from a vector of the instance, by thresholds of its own."""
+        size = self.sizes[x]
+        channels = size[2]
+        if vector is None:
+            limit, flip = self.floats(channels), self.flips(channels)
+            self.tensors[limit][:: max(1, channels // 3)] = np.inf
+        else:
+            scale = self.floats(channels)
+            flip = self.store(pack_bits(self.tensors[scale] < 0))
+            limit = self._add(
+                Threshold, vector, (1, 1, channels), (), scale=scale, offset=self.floats(channels), flip=flip
+            )
+        tail = self.tail(size, parts)
+        out = self.value(*size)
+        self.ops.append(Elementwise("bits", x, None, dataclasses.replace(tail, bits=Bits(out, limit, flip))))
+        return out
+
+    def fused(self, x: str, outputs: int) -> tuple[str, str, str]:
+        """A binary convolution that writes its map, its mean and its bits at once."""
+        size = (*self.sizes[x][:2], outputs)
+        tail = self.tail(size, ("scale", "bias", "residual", "prelu", "shift"))
+        mean, bits = self.value(1, 1, outputs), self.value(*size)
+        tail = dataclasses.replace(tail, mean=mean, bits=Bits(bits, self.floats(outputs), self.flips(outputs)))
+        weight = self.store(pack_bits(self.rng.random((outputs, 3, 3, self.sizes[x][2])) < 0.5))
+        out = self.value(*size)
+        self.ops.append(BinaryConv("fused", x, out, tail, weight=weight, padding=(1, 1)))
+        return out, mean, bits
+
+    def plan(self, x: str, classes: int = 5) -> Plan:
+        """The Plan, ended by a dense layer on the whole map `x`."""
+        output = self.conv(x, classes, self.sizes[x][:2], (1, 1), (0, 0), 1, "bias")
+        height, width, channels = self.sizes["images"]
+        names = tuple(str(index) for index in range(classes))
+        plan = Plan(channels, height, width, names, tuple(self.ops), output, self.tensors)
+        plan.shapes()
+        return plan
+
+    def _add(self, kind: type[Op], x: str, size: tuple[int, int, int], parts: tuple[str, ...], **fields: Any) -> str:
+        tail = self.tail(size, parts)
+        out = self.value(*size)
+        self.ops.append(kind(kind.kind, x, out, tail, **fields))
+        return out
+
+
+def _window(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
+    height, width = ((size[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1))
+    return height, width
+
+
+def everything(seed: int, channels: int) -> Plan:
+    """A network with every op, every part of a Tail, static and per-instance thresholds, on odd sizes."""
+    make = PlanMaker(seed, 3, 9, 7)
+    x = make.conv(make.normalize(), channels, (3, 3), (1, 1), (1, 1), 1, "scale", "bias", "prelu", "shift")
+    e = make.conv(make.conv(make.mean(x), 4, (1, 1), (1, 1), (0, 0), 1, "prelu"), channels, (1, 1), (1, 1), (0, 0), 1)
+    e = make.elementwise(e, "softsign")
+    y, mean, bits = make.fused(make.bits(x, vector=e), channels)
+    y = make.elementwise(make.binary_conv(bits, channels, (1, 1), (1, 1), (0, 0), "residual"), "bias", "residual")
+    y = make.elementwise(y, "residual", "softsign", "shift") if mean else y
+    z = make.binary_conv(make.bits(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
+    shortcut = make.conv(make.pool(x, False, (1, 1), (2, 2), (0, 0)), channels + 1, (1, 1), (1, 1), (0, 0), 1)
+    assert make.sizes[z] == make.sizes[shortcut]
+    z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
+    dense = make.binary_conv(make.bits(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
+    dense = make.binary_conv(make.bits(dense, "prelu"), 17, (1, 1), (1, 1), (0, 0), "scale")
+    return make.plan(dense)
+
+
+__all__ = ["TAIL_PARTS", "PlanMaker", "everything"]

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plans import everything
+
+from evenbit import plan_file
+from evenbit.errors import EvenbitError, InputError, PlanError
+from evenbit.runtime import reference
+from evenbit.runtime.engine import Engine, isas
+
+PLAN = everything(1, 20)
+BATCH = np.random.default_rng(0).random((4, 3, 9, 7), dtype=np.float32)
+
+
+def test_load_runs_a_file(tmp_path: Path) -> None:
+    plan_file.save(PLAN, tmp_path / "net.evb")
+    engine = Engine.load(tmp_path / "net.evb", threads=2)
+    assert engine(BATCH).tobytes() == reference.run(PLAN, BATCH).tobytes()
+    assert (engine.threads, engine.isa) == (2, isas()[0])
+    assert 0 < engine.arena_bytes < 100_000
+
+
+def test_any_strides_and_no_images() -> None:
+    engine = Engine(PLAN)
+    turned = np.ascontiguousarray(BATCH.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert engine(turned).tobytes() == engine(BATCH).tobytes()
+    assert engine(BATCH[:0]).shape == (0, 5)
+
+
+def test_scalar_is_always_there_and_last() -> None:
+    assert isas()[-1] == "scalar"
+
+
+def test_isa_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENBIT_ISA", "scalar")
+    assert Engine(PLAN).isa == "scalar"
+    assert Engine(PLAN, isa=isas()[0]).isa == isas()[0]
+    monkeypatch.setenv("EVENBIT_ISA", "mmx")
+    with pytest.raises(EvenbitError, match=r"unknown instruction set 'mmx'; this machine has .*scalar"):
+        Engine(PLAN)
+
+
+def test_threads_must_be_positive() -> None:
+    with pytest.raises(EvenbitError, match="threads should be at least 1, but is 0"):
+        Engine(PLAN, threads=0)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((1, 3, 9, 8), np.float32), r"should have the shape N x 3x9x7, but have \[1, 3, 9, 8\]"),
+        (np.zeros((1, 1, 9, 7), np.float32), "should have the shape"),
+        (np.zeros((3, 9, 7), np.float32), "should have the shape"),
+        (np.zeros((1, 3, 9, 7), np.float64), "should be float32 or uint8, but are float64"),
+        (np.full((1, 3, 9, 7), np.nan, np.float32), "not finite"),
+    ],
+)
+def test_images_that_do_not_fit_are_named(images: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Engine(PLAN)(images)
+    with pytest.raises(InputError, match=message):
+        reference.run(PLAN, images)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_one_bad_pixel_is_found(bad: float, threads: int) -> None:
+    images = BATCH.copy()
+    images[2, 1, 8, 6] = bad
+    with pytest.raises(InputError, match="not finite"):
+        Engine(PLAN, threads=threads)(images)
+
+
+def test_several_threads_share_an_engine() -> None:
+    engine = Engine(PLAN, threads=2)
+    expected = reference.run(PLAN, BATCH).tobytes()
+    wrong: list[int] = []
+
+    def work(index: int) -> None:
+        wrong.extend(index for _ in range(50) if engine(BATCH).tobytes() != expected)
+
+    workers = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_an_invalid_plan_is_refused() -> None:
+    import dataclasses
+
+    with pytest.raises(PlanError, match="output 'nothing' should be"):
+        Engine(dataclasses.replace(PLAN, output="nothing"))
+
+
+def test_running_a_file_does_not_import_torch(tmp_path: Path) -> None:
+    plan_file.save(PLAN, tmp_path / "net.evb")
+    code = (
+        "import sys, numpy as np; import evenbit; from evenbit import Engine, load\n"
+        f"engine = Engine.load({str(tmp_path / 'net.evb')!r}); engine(np.zeros((1, 3, 9, 7), np.float32))\n"
+        "import evenbit.cli, evenbit.predict, evenbit.data, evenbit.evaluation, evenbit.runtime.reference\n"
+        "assert not {'torch', 'pydantic', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_training_does_not_import_the_engine() -> None:
+    code = "import sys, evenbit.nn, evenbit.models, evenbit.deploy; assert 'evenbit._core' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
