@@ -1,11 +1,12 @@
 """Reading and writing `.evb`, the file that holds a Plan.
 
-An `.evb` is a safetensors file: the tensors as they are, and in its metadata
+An `.evb` is a safetensors file: the tensors as they are, and in its metadata under the one key `evenbit` a JSON object
 
-    format   "evenbit"
-    version  the format version, a decimal number
-    plan     the rest of the Plan as JSON: input, classes, ops, output, info
+    version  the format version
     sha256   digest over `plan` and every tensor's name, type, shape and bytes, in order of name
+    plan     the rest of the Plan: input, classes, ops, output, info
+
+The same Plan always gives the same bytes.
 
 docs/file-format.md is the page about it. Nothing is unpickled, and a file is checked whole before it is used.
 """
@@ -30,7 +31,7 @@ from evenbit.errors import PlanError
 from evenbit.files import write_atomically
 from evenbit.plan import OPS, Array, Bits, Op, Plan, Tail
 
-FORMAT = "evenbit"
+KEY = "evenbit"
 VERSION = 1
 DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.uint64): "U64"}
 
@@ -76,9 +77,8 @@ def to_bytes(plan: Plan) -> bytes:
         "output": plan.output,
         "info": dict(plan.info),
     }
-    text = json.dumps(head, separators=(",", ":"))
-    metadata = {"format": FORMAT, "version": str(VERSION), "plan": text, "sha256": _digest(text, tensors)}
-    return safetensors.numpy.save(tensors, metadata)
+    content = {"version": VERSION, "sha256": _digest(head, tensors), "plan": head}
+    return safetensors.numpy.save(tensors, {KEY: _canonical(content)})
 
 
 def from_bytes(data: bytes) -> Plan:
@@ -87,37 +87,40 @@ def from_bytes(data: bytes) -> Plan:
     Raises:
         PlanError: If the bytes are no `.evb`, are damaged, or are of a newer format version.
     """
-    metadata = _metadata(data)
-    if metadata.get("format") != FORMAT:
-        raise PlanError("is not an .evb file")
-    version = metadata.get("version", "")
-    if version != str(VERSION):
-        raise PlanError(f"has format version {version or 'none'}; this evenbit reads version {VERSION}")
+    content = _content(data)
+    version = content.get("version")
+    if version != VERSION:
+        raise PlanError(f"has format version {version}; this evenbit reads version {VERSION}")
     try:
         tensors: dict[str, Array] = safetensors.numpy.load(data)
-        text = metadata["plan"]
-        head = json.loads(text)
-    except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise PlanError(f"is damaged ({error})") from None
-    if metadata.get("sha256") != _digest(text, tensors):
+    head = content.get("plan")
+    if content.get("sha256") != _digest(head, tensors):
         raise PlanError("is damaged (its digest does not match its contents)")
     return _plan_from_json(head, tensors)
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    """The metadata in a safetensors header: 8 bytes of little-endian length, then JSON."""
+def _content(data: bytes) -> dict[str, Any]:
+    """What the metadata of a safetensors header says: 8 bytes of little-endian length, then JSON."""
     try:
         (length,) = struct.unpack_from("<Q", data)
         if length > len(data) - 8:
             raise PlanError(f"is truncated: its header should have {length} bytes, but {len(data) - 8} follow")
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        content = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][KEY])
     except (struct.error, ValueError, KeyError, TypeError, RecursionError):
         raise PlanError("is not an .evb file") from None
-    return metadata if isinstance(metadata, dict) else {}
+    if not isinstance(content, dict):
+        raise PlanError("is not an .evb file")
+    return content
 
 
-def _digest(text: str, tensors: Mapping[str, Array]) -> str:
-    digest = hashlib.sha256(text.encode())
+def _canonical(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _digest(head: object, tensors: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256(_canonical(head).encode())
     for name in sorted(tensors):
         array = tensors[name]
         digest.update(f"\0{name}\0{DTYPES.get(array.dtype)}\0{array.shape}\0".encode())

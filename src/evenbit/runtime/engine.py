@@ -173,4 +173,3 @@ class _Loader:
             else:
                 result.set_threshold(self.tensor(spec.bits.threshold))
         return result
-
