@@ -106,7 +106,7 @@ void Engine::bind(Context& context, const Op& op) const {
     context.steps.push_back(
         {Step::Mean{sums, float_view(context, op.mean).base, op.blocks() * kBlock, op.height, op.width}, 1});
   }
-  for (int id : {op.out, op.bits}) {
+  for (int id : {op.out, op.mean, op.bits}) {
     if (id == kNone || (value(id).border_y == 0 && value(id).border_x == 0)) continue;
     const Value& v = value(id);
     auto pattern = std::make_unique<Aligned<uint8_t>>(v.pixel_bytes());

@@ -1,0 +1,168 @@
+"""Random Plans: a chain of ops in which later ops read any earlier value that fits."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.plan import (
+    AvgPool,
+    BinaryConv,
+    Bits,
+    Conv,
+    Elementwise,
+    MaxPool,
+    Normalize,
+    Op,
+    Plan,
+    Shape,
+    Tail,
+    Threshold,
+    pack_bits,
+)
+
+CHANNELS = (1, 3, 17, 63, 64, 65, 130)
+WRITES = (("out",), ("out", "bits"), ("bits",), ("mean", "bits"), ("mean",), ("out", "mean", "bits"))
+Pair = tuple[int, int]
+T = TypeVar("T")
+
+
+class RandomPlan:
+    """Draws a Plan from a seed. `plan` reads every value that is written, so that nothing goes unseen."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        height, width = (int(size) for size in self.rng.integers(1, 12, 2))
+        self.size = (self.pick(1, 3, 5), height, width)
+        self.ops: list[Op] = []
+        self.tensors: dict[str, npt.NDArray[Any]] = {}
+        self.shapes: dict[str, Shape] = {}
+        self.add(Normalize, "images", Shape("float", height, width, self.size[0]), ("out", "mean", "bits"))
+        for _ in range(self.rng.integers(3, 9)):
+            self.add_any()
+        self.plan = self.finish()
+
+    def pick(self, *options: T) -> T:
+        return options[self.rng.integers(len(options))]
+
+    def images(self, count: int) -> npt.NDArray[np.float32]:
+        return self.rng.random((count, *self.size), np.float32)
+
+    def store(self, array: npt.NDArray[Any]) -> str:
+        name = f"t{len(self.tensors)}"
+        self.tensors[name] = array
+        return name
+
+    def floats(self, *shape: int) -> str:
+        """Normal numbers, some of them zero."""
+        values = self.rng.standard_normal(shape).astype(np.float32)
+        return self.store(np.where(self.rng.random(shape) < 0.1, np.float32(0), values))
+
+    def bits(self, *shape: int) -> str:
+        return self.store(pack_bits(self.rng.random(shape) < 0.5))
+
+    def value(self, shape: Shape) -> str:
+        name = f"v{len(self.shapes)}"
+        self.shapes[name] = shape
+        return name
+
+    def vectors(self, channels: int) -> list[str]:
+        return [name for name, shape in self.shapes.items() if shape == Shape("float", 1, 1, channels)]
+
+    def threshold(self, channels: int) -> str:
+        """Levels of any size, some infinite; or, where there is a vector to take them from, of the instance."""
+        vectors = self.vectors(channels)
+        if vectors and self.rng.random() < 0.5:
+            scale = self.floats(channels)
+            flip = self.store(pack_bits(self.tensors[scale] < 0))
+            fields = {"scale": scale, "offset": self.floats(channels), "flip": flip}
+            source, tail = self.pick(*vectors), self.tail(Shape("float", 1, 1, channels))
+            out = f"limit{len(self.ops)}"  # Not in `shapes`: where it is infinite, an op that reads it gives NaN.
+            self.ops.append(Threshold("threshold", source, out, tail, **fields))
+            return out
+        levels = self.rng.standard_normal(channels) * 10 ** self.rng.uniform(-1, 2)
+        extreme = self.rng.random(channels)
+        levels = np.where(extreme < 0.05, np.inf, np.where(extreme > 0.95, -np.inf, levels))
+        return self.store(levels.astype(np.float32))
+
+    def tail(self, shape: Shape) -> Tail:
+        parts: dict[str, Any] = {
+            part: self.floats(shape.channels) for part in ("scale", "bias", "shift") if self.rng.random() < 0.6
+        }
+        fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
+        if fitting and self.rng.random() < 0.7:
+            parts["residual"] = self.pick(*fitting)
+        parts["activation"] = self.pick("none", "prelu", "softsign")
+        if parts["activation"] == "prelu":
+            parts["slope"] = self.floats(shape.channels)
+        return Tail(**parts)
+
+    def add(self, op: type[Op], source: str, shape: Shape, writes: tuple[str, ...], **fields: Any) -> None:
+        threshold = self.threshold(shape.channels) if "bits" in writes else ""
+        tail = self.tail(shape)
+        out = self.value(shape) if "out" in writes else None
+        mean = self.value(Shape("float", 1, 1, shape.channels)) if "mean" in writes else None
+        bits = None
+        if "bits" in writes:
+            bits = Bits(self.value(shape._replace(kind="bits")), threshold, self.bits(shape.channels))
+        parts = {part: getattr(tail, part) for part in ("scale", "bias", "shift", "residual", "activation", "slope")}
+        self.ops.append(op(op.kind, source, out, Tail(**parts, mean=mean, bits=bits), **fields))
+
+    def window(self, shape: Shape, kernel: Pair, stride: Pair, padding: Pair, channels: int) -> Shape:
+        sizes = zip(shape[1:3], kernel, stride, padding, strict=True)
+        height, width = ((size + 2 * pad - k) // step + 1 for size, k, step, pad in sizes)
+        return Shape("float", height, width, channels)
+
+    def add_any(self) -> None:
+        """An op of a random kind that reads a random value."""
+        source = self.pick(*self.shapes)
+        shape = self.shapes[source]
+        sizes = shape[1:3]
+        kernel: Pair = self.pick((1, 1), (3, 3), (5, 5), (3, 1), sizes)
+        stride = (self.pick(1, 2), self.pick(1, 2))
+        kind = self.pick("conv", "conv", "grouped", "max", "avg", "elementwise") if shape.kind == "float" else "binary"
+        if kind in ("max", "avg"):
+            kernel = (min(kernel[0], sizes[0]), min(kernel[1], sizes[1]))
+        # The least padding at which the kernel fits, or one more.
+        least = [max(0, (k - size + 1) // 2) for k, size in zip(kernel, sizes, strict=True)]
+        padding = (least[0] + self.pick(0, 1), least[1] + self.pick(0, 1))
+        if kind == "avg":
+            padding = (0, 0)
+        elif kind == "max":
+            padding = (min(padding[0], kernel[0] - 1), min(padding[1], kernel[1] - 1))
+        groups = shape.channels if kind == "grouped" else 1
+        outputs = {"grouped": shape.channels * self.pick(1, 2), "max": shape.channels, "avg": shape.channels}.get(
+            kind, self.pick(*CHANNELS)
+        )
+        result = self.window(shape, kernel, stride, padding, outputs)
+        writes = self.pick(*WRITES)
+        if kind == "binary":
+            weight = self.bits(outputs, *kernel, shape.channels)
+            self.add(BinaryConv, source, result, writes, weight=weight, stride=stride, padding=padding)
+        elif kind in ("conv", "grouped"):
+            weight = self.floats(outputs, *kernel, shape.channels // groups)
+            fields = {"weight": weight, "stride": stride, "padding": padding, "groups": groups}
+            self.add(Conv, source, result, writes, **fields)
+        elif kind == "max":
+            self.add(MaxPool, source, result, writes, kernel=kernel, stride=stride, padding=padding)
+        elif kind == "avg":
+            self.add(AvgPool, source, result, writes, kernel=kernel, stride=stride)
+        else:
+            self.add(Elementwise, source, shape, writes)
+
+    def finish(self) -> Plan:
+        """Adds a convolution over the whole of each value; the logits are the sum of them all."""
+        total = None
+        for name, shape in list(self.shapes.items()):
+            size = (24, *shape[1:3], shape.channels)
+            weight = self.bits(*size) if shape.kind == "bits" else self.floats(*size)
+            out = self.value(Shape("float", 1, 1, 24))
+            op = BinaryConv if shape.kind == "bits" else Conv
+            self.ops.append(op("read", name, out, Tail(residual=total), weight=weight))
+            total = out
+        assert total is not None
+        plan = Plan(*self.size, tuple(map(str, range(24))), tuple(self.ops), total, self.tensors)
+        assert self.shapes.items() <= plan.shapes().items()
+        return plan
