@@ -67,7 +67,7 @@ def test_bytes_of_version_1_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("length", [0, 7, 8, 100, len(DATA) // 2, len(DATA) - 1])
 def test_truncated_files_are_refused(length: int) -> None:
-    with pytest.raises(PlanError, match="truncated|damaged|is not an .evb file"):
+    with pytest.raises(PlanError, match=r"truncated|damaged|is not an \.evb file"):
         plan_file.from_bytes(DATA[:length])
 
 
@@ -113,7 +113,7 @@ def test_hostile_files_are_refused(tmp_path: Path, data: bytes, message: str) ->
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="cannot read .*gone.evb: No such file"):
+    with pytest.raises(PlanError, match=r"cannot read .*gone\.evb: No such file"):
         plan_file.load(tmp_path / "gone.evb")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -52,11 +52,18 @@ def _float_twin(plan: Plan, images: Images) -> bytes:
         mean=(0.5,) * plan.channels,
         std=(0.25,) * plan.channels,
     ).eval()
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(twin, (torch.from_numpy(images),), buffer, dynamo=True, verbose=False)
-    return buffer.getvalue()
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)  # it warns that torchvision, which no network here needs, is not installed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(twin, (torch.from_numpy(images),), dynamo=True, verbose=False)
+    finally:
+        exporter.setLevel(level)
+    assert program is not None
+    data: bytes = program.model_proto.SerializeToString()
+    return data
 
 
 PEERS: dict[str, Callable[[Plan, Images, int], Callable[[], Any]]] = {"onnxruntime": onnxruntime}

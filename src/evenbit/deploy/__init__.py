@@ -76,11 +76,19 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
         RecipeError: If model or method are unknown.
     """
     torch.manual_seed(0)
-    shape = {"channels": channels, "height": size, "width": size}
-    normalization = {"mean": (0.5,) * channels, "std": (0.25,) * channels}
-    network = create_model(model, method=resolve_method(method, {}), classes=classes, **shape, **normalization)
+    network = create_model(
+        model,
+        method=resolve_method(method, {}),
+        channels=channels,
+        classes=classes,
+        height=size,
+        width=size,
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+    )
     names = tuple(str(index) for index in range(classes))
-    return pack(network.eval(), **shape, classes=names, info={"model": model, "method": method, "data": "none"})
+    info = {"model": model, "method": method, "data": "none"}
+    return pack(network.eval(), channels=channels, height=size, width=size, classes=names, info=info)
 
 
 __all__ = ["pack", "pack_run", "pack_untrained"]

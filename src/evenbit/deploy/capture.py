@@ -100,7 +100,7 @@ class _Lowering:
             lower(self, node)
 
     def _finish(self, node: Node) -> None:
-        (results,) = node.args
+        results: Any = node.args[0]
         if not isinstance(results, tuple | list) or len(results) != 1 or results[0] not in self.values:
             raise CaptureError("the network should return one tensor, its logits")
         self.output = self.values[results[0]]
@@ -149,7 +149,7 @@ def chw(node: Node) -> tuple[int, int, int]:
         raise CaptureError(
             f"{where(node)}: {node.target} gives the shape {list(shape)}, not a batch of maps or vectors"
         )
-    return (*shape[1:], 1, 1) if len(shape) == 2 else shape[1:]  # type: ignore[return-value]
+    return (*shape[1:], 1, 1) if len(shape) == 2 else shape[1:]
 
 
 def module_path(node: Node) -> str:
@@ -273,8 +273,7 @@ def _batch_norm(lowering: _Lowering, node: Node) -> None:
 
 
 def _add(lowering: _Lowering, node: Node) -> None:
-    if node.kwargs.get("alpha", 1) != 1:
-        raise CaptureError(f"{where(node)}: an addition with alpha cannot be lowered")
+    _check_alpha(node)
     left, right = node.args[:2]
     if not isinstance(left, Node) or left not in lowering.values:
         left, right = right, left
@@ -284,11 +283,19 @@ def _add(lowering: _Lowering, node: Node) -> None:
         return
     if lowering.maps[lowering.value(left)] != chw(node):
         left, right = right, left  # the vector that is added to every pixel is the residual
-    shapes = [lowering.maps[lowering.value(side)] for side in (left, right)]
+    _add_values(lowering, node, lowering.value(left), lowering.value(right))
+
+
+def _add_values(lowering: _Lowering, node: Node, left: str, right: str) -> None:
+    shapes = [lowering.maps[side] for side in (left, right)]
     if shapes[0] != chw(node) or shapes[1] not in (shapes[0], (shapes[0][0], 1, 1)):
         raise CaptureError(f"{where(node)}: cannot add the shapes {list(shapes[0])} and {list(shapes[1])}")
-    tail = Tail(residual=lowering.value(right))
-    lowering.define(node, lowering.builder.elementwise(lowering.value(left), tail))
+    lowering.define(node, lowering.builder.elementwise(left, Tail(residual=right)))
+
+
+def _check_alpha(node: Node) -> None:
+    if node.kwargs.get("alpha", 1) != 1:
+        raise CaptureError(f"{where(node)}: a sum with alpha cannot be lowered")
 
 
 def _with_first(node: Node, first: Any) -> Node:
@@ -298,7 +305,16 @@ def _with_first(node: Node, first: Any) -> Node:
 
 
 def _sub(lowering: _Lowering, node: Node) -> None:
-    bias = -lowering.per_channel(_argument(node, 1), node)
+    _check_alpha(node)
+    right = _argument(node, 1)
+    if right in lowering.values:
+        shape = lowering.maps[lowering.values[right]]
+        minus = lowering.builder.tensor(-np.ones(shape[0]))
+        negative = lowering.builder.elementwise(lowering.values[right], Tail(scale=minus))
+        lowering.maps[negative] = shape
+        _add_values(lowering, node, lowering.value(_argument(node, 0)), negative)
+        return
+    bias = -lowering.per_channel(right, node)
     _elementwise(lowering, node, Tail(bias=lowering.builder.tensor(bias)))
 
 

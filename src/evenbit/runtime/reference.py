@@ -45,17 +45,19 @@ def run(plan: Plan, images: npt.NDArray[Any]) -> Map:
     Raises:
         InputError: If the images do not fit the network or hold a value that is not finite.
     """
-    return values(plan, images)[plan.output].reshape(len(images), -1)
+    logits: Map = values(plan, images)[plan.output].reshape(len(images), -1)
+    return logits
 
 
 def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     """Every value that the Plan computes for a batch, by name; see `run`."""
     check_images(plan, images)
-    plan.shapes()
+    shapes = plan.shapes()
     known: dict[str, npt.NDArray[Any]] = {"images": images.transpose(0, 2, 3, 1)}
     with np.errstate(all="ignore"):
         for op in plan.ops:
-            _finish(plan, op, _accumulate(plan, op, known), known)
+            v = _accumulate(plan, op, known[op.input], shapes[op.input].channels)
+            _finish(plan, op, np.asarray(v, np.float32), known)
     return known
 
 
@@ -71,36 +73,36 @@ def check_images(plan: Plan, images: npt.NDArray[Any]) -> None:
         raise InputError("images hold a value that is not finite (NaN or infinity)")
 
 
-def _accumulate(plan: Plan, op: Op, known: dict[str, npt.NDArray[Any]]) -> Map:
-    """What the op computes before its Tail."""
-    x = known[op.input]
+def _accumulate(plan: Plan, op: Op, x: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+    """What the op computes from its input, which has that many channels, before its Tail."""
     match op:
         case Normalize():
             return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
         case Elementwise():
-            return x.astype(np.float32, copy=True)
+            return x
         case Conv():
-            return _conv(x, np.asarray(plan.tensors[op.weight], np.float32), op)
+            return _conv(x, plan.tensors[op.weight], op)
         case BinaryConv():
-            channels = plan.shapes()[op.input].channels
-            return _binary_conv(x, np.asarray(plan.tensors[op.weight], np.uint64), channels, op)
+            return _binary_conv(x, plan.tensors[op.weight], channels, op)
         case Threshold():
             return _threshold(plan, x, op)
         case MaxPool():
             padded = np.pad(x, _border(op.padding), constant_values=-np.inf)
-            best = np.float32(-np.inf)
-            for _, _, tap in _taps(padded, op.kernel, op.stride):
-                best = np.where(tap > best, tap, best)
-            return np.asarray(best, np.float32)
+            taps = [tap for _, _, tap in _taps(padded, op.kernel, op.stride)]
+            v = np.full_like(taps[0], -np.inf)
+            for tap in taps:
+                v = np.where(tap > v, tap, v)
+            return v
         case AvgPool():
-            total = np.float32(0)
-            for _, _, tap in _taps(x, op.kernel, op.stride):
-                total = total + tap
-            return np.asarray(total / np.float32(op.kernel[0] * op.kernel[1]), np.float32)
+            taps = [tap for _, _, tap in _taps(x, op.kernel, op.stride)]
+            v = np.zeros_like(taps[0])
+            for tap in taps:
+                v = v + tap
+            return v / np.float32(op.kernel[0] * op.kernel[1])
     raise NotImplementedError(op.kind)
 
 
-def _finish(plan: Plan, op: Op, v: Map, known: dict[str, npt.NDArray[Any]]) -> None:
+def _finish(plan: Plan, op: Op, v: npt.NDArray[Any], known: dict[str, npt.NDArray[Any]]) -> None:
     """Applies the Tail and stores what the op writes."""
     tail = op.tail
     if tail.scale is not None:
@@ -125,7 +127,7 @@ def _finish(plan: Plan, op: Op, v: Map, known: dict[str, npt.NDArray[Any]]) -> N
         known[tail.bits.out] = pack_bits(v >= threshold) ^ plan.tensors[tail.bits.flip]
 
 
-def _mean(v: Map) -> Map:
+def _mean(v: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Mean over pixels: rows from left to right, then rows from top to bottom, then one division."""
     rows = np.zeros_like(v[:, :, 0])
     for column in range(v.shape[2]):
@@ -136,8 +138,8 @@ def _mean(v: Map) -> Map:
     return (total / np.float32(v.shape[1] * v.shape[2]))[:, None, None]
 
 
-def _threshold(plan: Plan, e: Map, op: Threshold) -> Map:
-    scale, offset = (np.asarray(plan.tensors[name], np.float32) for name in (op.scale, op.offset))
+def _threshold(plan: Plan, e: Map, op: Threshold) -> npt.NDArray[Any]:
+    scale, offset = plan.tensors[op.scale], plan.tensors[op.offset]
     flip = unpack_bits(plan.tensors[op.flip], len(scale))
     solved = (-offset - e) / scale
     constant = np.where(offset + e >= 0, -np.inf, np.inf).astype(np.float32)
@@ -162,21 +164,21 @@ def _taps(
     ]
 
 
-def _conv(x: Map, weight: Map, op: Conv) -> Map:
+def _conv(x: Map, weight: Map, op: Conv) -> npt.NDArray[Any]:
     taps = _taps(np.pad(x, _border(op.padding)), weight.shape[1:3], op.stride)
     per_input, per_output = x.shape[3] // op.groups, weight.shape[0] // op.groups
     parts = []
     for group in range(op.groups):
-        v = np.float32(0)
         outputs = weight[group * per_output : (group + 1) * per_output]
+        v = np.zeros((*taps[0][2].shape[:3], per_output), np.float32)
         for ky, kx, tap in taps:
             for i in range(per_input):
                 v = v + tap[..., group * per_input + i, None] * outputs[:, ky, kx, i]
-        parts.append(np.asarray(v, np.float32))
+        parts.append(v)
     return np.concatenate(parts, axis=-1)
 
 
-def _binary_conv(x: BitMap, weight: BitMap, channels: int, op: BinaryConv) -> Map:
+def _binary_conv(x: BitMap, weight: BitMap, channels: int, op: BinaryConv) -> npt.NDArray[Any]:
     plus_one = pack_bits(np.ones(channels, np.bool_))
     padded = np.pad(x, _border(op.padding))
     inside = np.zeros(padded.shape[1:3], np.bool_)
@@ -187,4 +189,5 @@ def _binary_conv(x: BitMap, weight: BitMap, channels: int, op: BinaryConv) -> Ma
     for ky, kx, tap in taps:
         for word in range(words(channels)):
             differing += np.bitwise_count(tap[..., word, None] ^ weight[:, ky, kx, word])
-    return (weight.shape[1] * weight.shape[2] * channels - 2 * differing).astype(np.float32)
+    fan_in = weight.shape[1] * weight.shape[2] * channels
+    return np.asarray(fan_in - 2 * differing, np.float32)
