@@ -88,8 +88,11 @@ class Engine {
   void bind(Context& context, const Op& op) const;
   Tail bind_tail(Context& context, const Op& op) const;
   FloatView float_view(Context& context, int id) const;
-  bool run_image(Context& context, const float* floats, const uint8_t* bytes, float* logits, int worker, int workers,
-                 Barrier* barrier) const;
+  bool run_step(const Step& step, Range tasks, const float* floats, const uint8_t* bytes) const;
+  bool run_image(Context& context, const float* floats, const uint8_t* bytes, float* logits) const;
+  // The same by all threads of the pool, each step divided among them.
+  bool run_image_together(Context& context, const float* floats, const uint8_t* bytes, float* logits);
+  void read_logits(const Context& context, float* logits) const;
 
   const Kernels* kernels_ = nullptr;
   std::vector<Value> values_;

@@ -94,6 +94,8 @@ struct Engine::Context {
   Aligned<uint8_t> arena;
   std::vector<Step> steps;
   std::vector<std::unique_ptr<Aligned<uint8_t>>> patterns;  // border pixels
+  std::vector<int> first_of_step;  // The chunks that the pool's threads take: at most one a thread for each step.
+  std::vector<int> step_of_chunk;
 };
 
 }  // namespace evenbit

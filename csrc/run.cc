@@ -121,6 +121,11 @@ void Engine::bind(Context& context, const Op& op) const {
 std::unique_ptr<Engine::Context> Engine::new_context() const {
   auto context = std::make_unique<Context>(arena_bytes_);
   for (const auto& op : ops_) bind(*context, *op);
+  for (const Step& step : context->steps) {
+    const int index = static_cast<int>(context->first_of_step.size());
+    context->first_of_step.push_back(static_cast<int>(context->step_of_chunk.size()));
+    context->step_of_chunk.insert(context->step_of_chunk.end(), std::min<int64_t>(step.tasks, pool_.threads()), index);
+  }
   return context;
 }
 
@@ -180,78 +185,95 @@ void fill_border(const Border& op) {
 
 }  // namespace
 
-bool Engine::run_image(Context& context, const float* floats, const uint8_t* bytes, float* logits, int worker,
-                       int workers, Barrier* barrier) const {
+bool Engine::run_step(const Step& step, Range tasks, const float* floats, const uint8_t* bytes) const {
   bool finite = true;
-  for (const Step& step : context.steps) {
-    const Range tasks{step.tasks * worker / workers, step.tasks * (worker + 1) / workers};
-    if (tasks.begin < tasks.end) {
-      std::visit(
-          [&](const auto& work) {
-            using Work = std::decay_t<decltype(work)>;
-            if constexpr (std::is_same_v<Work, Normalize>) {
-              Normalize images = work;
-              images.floats = floats;
-              images.bytes = bytes;
-              finite = kernels_->normalize(images, tasks);
-            } else if constexpr (std::is_same_v<Work, BinaryConv>) {
-              kernels_->binary_conv(work, tasks);
-            } else if constexpr (std::is_same_v<Work, Conv>) {
-              (work.groups > 1 ? kernels_->grouped_conv : kernels_->conv)(work, tasks);
-            } else if constexpr (std::is_same_v<Work, Elementwise>) {
-              kernels_->elementwise(work, tasks);
-            } else if constexpr (std::is_same_v<Work, Pool2d>) {
-              kernels_->pool(work, tasks);
-            } else if constexpr (std::is_same_v<Work, Step::Threshold>) {
-              solve_thresholds(work);
-            } else if constexpr (std::is_same_v<Work, Step::Mean>) {
-              average_rows(work);
-            } else {
-              fill_border(work);
-            }
-          },
-          step.work);
-    }
-    if (barrier) barrier->wait();
-  }
-  if (worker == 0) {
-    const Value& v = value(output_);
-    std::memcpy(logits, context.arena.data() + v.origin(), v.channels * sizeof(float));
-  }
+  std::visit(
+      [&](const auto& work) {
+        using Work = std::decay_t<decltype(work)>;
+        if constexpr (std::is_same_v<Work, Normalize>) {
+          Normalize images = work;
+          images.floats = floats;
+          images.bytes = bytes;
+          finite = kernels_->normalize(images, tasks);
+        } else if constexpr (std::is_same_v<Work, BinaryConv>) {
+          kernels_->binary_conv(work, tasks);
+        } else if constexpr (std::is_same_v<Work, Conv>) {
+          (work.groups > 1 ? kernels_->grouped_conv : kernels_->conv)(work, tasks);
+        } else if constexpr (std::is_same_v<Work, Elementwise>) {
+          kernels_->elementwise(work, tasks);
+        } else if constexpr (std::is_same_v<Work, Pool2d>) {
+          kernels_->pool(work, tasks);
+        } else if constexpr (std::is_same_v<Work, Step::Threshold>) {
+          solve_thresholds(work);
+        } else if constexpr (std::is_same_v<Work, Step::Mean>) {
+          average_rows(work);
+        } else {
+          fill_border(work);
+        }
+      },
+      step.work);
   return finite;
+}
+
+bool Engine::run_image(Context& context, const float* floats, const uint8_t* bytes, float* logits) const {
+  bool finite = true;
+  for (const Step& step : context.steps) finite &= run_step(step, {0, step.tasks}, floats, bytes);
+  read_logits(context, logits);
+  return finite;
+}
+
+bool Engine::run_image_together(Context& context, const float* floats, const uint8_t* bytes, float* logits) {
+  const int threads = pool_.threads();
+  std::atomic<bool> finite{true};
+  Dealer dealer(context.step_of_chunk, context.first_of_step);
+  pool_.run([&](int) {
+    for (int chunk = dealer.take(); chunk >= 0; chunk = dealer.take()) {
+      const int s = context.step_of_chunk[chunk];
+      const Step& step = context.steps[s];
+      const int64_t chunks = std::min<int64_t>(step.tasks, threads);
+      const int64_t i = chunk - context.first_of_step[s];
+      const Range tasks{step.tasks * i / chunks, step.tasks * (i + 1) / chunks};
+      if (!run_step(step, tasks, floats, bytes)) finite.store(false);
+      dealer.finish();
+    }
+  });
+  read_logits(context, logits);
+  return finite.load();
+}
+
+void Engine::read_logits(const Context& context, float* logits) const {
+  const Value& v = value(output_);
+  std::memcpy(logits, context.arena.data() + v.origin(), v.channels * sizeof(float));
 }
 
 bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float* logits) {
   const Op& input = *ops_.front();
   const int64_t size = int64_t{input.channels} * input.height * input.width;
   const int64_t classes = value(output_).channels;
-  std::atomic<bool> finite{true};
-  const auto run_one = [&](Context& context, int64_t i, int worker, int workers, Barrier* barrier) {
-    const float* f = floats ? floats + i * size : nullptr;
-    const uint8_t* b = bytes ? bytes + i * size : nullptr;
-    if (!run_image(context, f, b, logits + i * classes, worker, workers, barrier)) finite.store(false);
-  };
-
   std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::try_to_lock);
   const int threads = pool_lock.owns_lock() ? pool_.threads() : 1;
-  if (threads == 1) {
-    auto context = take_context();
-    for (int64_t i = 0; i < count; ++i) run_one(*context, i, 0, 1, nullptr);
-    give_back(std::move(context));
-  } else if (count >= threads) {
-    pool_.run([&](int worker) {
-      auto context = take_context();
-      for (int64_t i = worker; i < count; i += threads) run_one(*context, i, 0, 1, nullptr);
-      give_back(std::move(context));
-    });
+  const bool together = count < threads;
+  std::vector<std::unique_ptr<Context>> contexts;
+  for (int i = 0; i < (together ? 1 : threads); ++i) contexts.push_back(take_context());
+
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> finite{true};
+  const auto work = [&](int worker) {
+    for (int64_t i = next++; i < count; i = next++) {
+      const float* f = floats ? floats + i * size : nullptr;
+      const uint8_t* b = bytes ? bytes + i * size : nullptr;
+      float* const out = logits + i * classes;
+      const bool good =
+          together ? run_image_together(*contexts[0], f, b, out) : run_image(*contexts[worker], f, b, out);
+      if (!good) finite.store(false);
+    }
+  };
+  if (together || threads == 1) {
+    work(0);
   } else {
-    auto context = take_context();
-    Barrier barrier(threads);
-    pool_.run([&](int worker) {
-      for (int64_t i = 0; i < count; ++i) run_one(*context, i, worker, threads, &barrier);
-    });
-    give_back(std::move(context));
+    pool_.run(work);
   }
+  for (auto& context : contexts) give_back(std::move(context));
   return finite.load();
 }
 

@@ -26,14 +26,21 @@ void spin_until(Condition done) {
 
 }  // namespace
 
-void Barrier::wait() {
-  const unsigned phase = phase_.load(std::memory_order_acquire);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    phase_.store(phase + 1, std::memory_order_release);
-    return;
+int Dealer::take() {
+  const int total = static_cast<int>(step_of_chunk_.size());
+  int chunk = next_.load(std::memory_order_relaxed);
+  for (;;) {
+    if (chunk >= total) return -1;
+    const int earlier = first_of_step_[step_of_chunk_[chunk]];
+    if (finished_.load(std::memory_order_acquire) < earlier) {
+      spin_until([&] {
+        return finished_.load(std::memory_order_acquire) >= earlier || next_.load(std::memory_order_relaxed) != chunk;
+      });
+      chunk = next_.load(std::memory_order_relaxed);
+    } else if (next_.compare_exchange_weak(chunk, chunk + 1, std::memory_order_relaxed)) {
+      return chunk;
+    }
   }
-  spin_until([&] { return phase_.load(std::memory_order_acquire) != phase; });
 }
 
 Pool::Pool(int threads) {
@@ -52,15 +59,18 @@ Pool::~Pool() {
 
 void Pool::run(const std::function<void(int)>& work) {
   if (workers_.empty()) return work(0);
+  work_ = &work;
+  open_.store(true);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    work_ = &work;
-    running_.store(static_cast<int>(workers_.size()));
-    round_.fetch_add(1, std::memory_order_release);
+    round_.fetch_add(1);
   }
   wake_.notify_all();
   work(0);
-  spin_until([&] { return running_.load(std::memory_order_acquire) == 0; });
+  // A worker counts itself inside before it looks whether the pool is open, so either it is counted here or it finds
+  // the pool closed.
+  open_.store(false);
+  spin_until([&] { return inside_.load() == 0; });
 }
 
 void Pool::serve(int index) {
@@ -70,10 +80,11 @@ void Pool::serve(int index) {
       std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != seen; });
     }
-    ++seen;
     if (stop_.load()) return;
-    (*work_)(index);
-    running_.fetch_sub(1, std::memory_order_release);
+    inside_.fetch_add(1);
+    seen = round_.load();
+    if (open_.load()) (*work_)(index);
+    inside_.fetch_sub(1);
   }
 }
 

@@ -1,9 +1,10 @@
-// The engine's own threads. They are few, do equal shares, and meet at a barrier after every step, so there is no
-// queue and no stealing.
+// The engine's own threads, as helpers: who calls the pool begins at once and never waits for a thread that has not
+// begun, so a busy machine costs the help and nothing more. Which thread computes what does not change any result.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -11,16 +12,23 @@
 
 namespace evenbit {
 
-// Where a fixed number of threads wait for each other. Waiting spins first: steps take microseconds.
-class Barrier {
+// Deals out numbered chunks of work, grouped in steps; a step's chunks are dealt when all earlier steps are finished.
+class Dealer {
  public:
-  explicit Barrier(int threads) : threads_(threads) {}
-  void wait();
+  // `step_of_chunk[i]` is the step of chunk i and `first_of_step[s]` the first chunk of step s.
+  Dealer(const std::vector<int>& step_of_chunk, const std::vector<int>& first_of_step)
+      : step_of_chunk_(step_of_chunk), first_of_step_(first_of_step) {}
+
+  // The next chunk, which its taker must finish; waits until there is one. -1 when all have been dealt, though others
+  // may still be at theirs.
+  int take();
+  void finish() { finished_.fetch_add(1, std::memory_order_release); }
 
  private:
-  const int threads_;
-  std::atomic<int> arrived_{0};
-  std::atomic<unsigned> phase_{0};
+  const std::vector<int>& step_of_chunk_;
+  const std::vector<int>& first_of_step_;
+  alignas(64) std::atomic<int> next_{0};
+  alignas(64) std::atomic<int> finished_{0};
 };
 
 class Pool {
@@ -33,7 +41,8 @@ class Pool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls work(0) here and work(1) .. work(threads - 1) on the other threads; returns when all have returned.
+  // Calls work(0) here, and work(i) with 0 < i < threads() on the others as they wake up, until work(0) has returned;
+  // returns when all calls have. Not for two callers at once.
   void run(const std::function<void(int)>& work);
 
  private:
@@ -43,7 +52,8 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<unsigned> round_{0};
-  std::atomic<int> running_{0};
+  std::atomic<bool> open_{false};  // whether workers may begin
+  std::atomic<int> inside_{0};     // workers that are looking at the work or at it
   std::atomic<bool> stop_{false};
   const std::function<void(int)>* work_ = nullptr;
 };

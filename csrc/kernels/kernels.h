@@ -10,6 +10,9 @@
 
 #include <cstdint>
 
+// Always inlined, so that what ISA files share with others never exists as a function compiled for one of them.
+#define EVENBIT_INLINE inline __attribute__((always_inline))
+
 namespace evenbit {
 
 constexpr int kBlock = 16;     // channels of a block
@@ -21,7 +24,7 @@ struct FloatView {
   int64_t row = 0;
   int64_t pixel = 0;
 
-  float* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
+  EVENBIT_INLINE float* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
 };
 
 // A bit map, written in units of one block: 16 bits. Strides are in blocks.
@@ -30,7 +33,7 @@ struct BitView {
   int64_t row = 0;
   int64_t pixel = 0;
 
-  uint16_t* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
+  EVENBIT_INLINE uint16_t* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
 };
 
 // The elementwise end of every kernel: see Tail in evenbit/plan.py for the formula. Parts that are absent are null.
