@@ -57,23 +57,24 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
         return
     console = Console()
     image = f"{plan.channels}x{plan.height}x{plan.width}"
-    console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes; {_described(plan.info)}")
+    console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes\n{_described(plan.info)}")
     table = Table(box=None, pad_edge=False)
     for column in ("op", "input", "output"):
         table.add_column(column, no_wrap=True)
-    for column in ("1-bit MAC", "float MAC", "bit bytes", "float bytes"):
+    for column in ("1-bit MAC", "float MAC", "bits", "float"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         numbers = (row.binary_macs, row.float_macs, row.bit_bytes, row.float_bytes)
-        table.add_row(row.kind, row.input, row.output, *(f"{number:,}" if number else "" for number in numbers))
+        table.add_row(row.kind, row.input, row.output, *map(_short, numbers))
     table.add_section()
-    table.add_row("total", "", "", *(f"{number:,}" for number in sums.values()))
+    table.add_row("total", "", "", *map(_short, sums.values()))
     console.print(table)
     macs = sums["binary_macs"] + sums["float_macs"]
     kinds = sorted({row.kind for row in rows if row.float_macs})
     console.print(
         f"{100 * sums['binary_macs'] / max(1, macs):.1f} % of the multiply-adds are 1-bit. "
-        f"Float: {', '.join(kinds) or 'none'} ({sums['float_macs']:,} MAC), and every scale, bias and threshold."
+        f"Float: {', '.join(kinds) or 'none'} ({sums['float_macs']:,} MAC), and every scale, bias and threshold. "
+        "Sizes are bytes."
     )
 
 
@@ -131,6 +132,14 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _short(number: int) -> str:
+    """A count in three digits, empty for 0."""
+    for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g} {letter}"
+    return str(number) if number else ""
 
 
 def _described(info: Mapping[str, str]) -> str:

@@ -95,13 +95,12 @@ class _Training:
         _check_folder(recipe, out, checkpoint)
         dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
         self.task = Task.of(dataset)
-        if len(dataset.train) < recipe.batch_size:
-            raise RecipeError(f"batch_size {recipe.batch_size} is larger than the {len(dataset.train)} training images")
         # Autocast is entered in `_step` alone: accelerate's own would hold in evaluation too, and what is reported
         # is the float32 network that gets deployed.
         self.accelerator = Accelerator(mixed_precision="no")
-        if recipe.batch_size % self.accelerator.num_processes:
-            raise RecipeError(f"batch_size {recipe.batch_size} does not divide by {self.accelerator.num_processes}")
+        self.batch = min(recipe.batch_size, len(dataset.train))
+        if self.batch % self.accelerator.num_processes:
+            raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
         self.dataset = dataset
         self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network = torch.compile(self.network) if recipe.compile else self.network
@@ -117,7 +116,7 @@ class _Training:
         self.images = torch.from_numpy(dataset.train.images).to(self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
         self.augmentation = Augmentation(recipe.pad, recipe.flip, recipe.cutout)
-        self.steps = len(dataset.train) // recipe.batch_size
+        self.steps = len(dataset.train) // self.batch
 
     def run(self) -> Result:
         """All epochs that are left."""
@@ -159,21 +158,21 @@ class _Training:
         set_progress(self.network, epoch / recipe.epochs)
         self.model.train()
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
-        with EpochProgress(self.console, epoch, recipe.epochs, self.steps) as progress:
+        with EpochProgress(self.console, epoch, recipe.epochs, self.steps, self.batch) as progress:
             for step in range(self.steps):
-                batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+                batch = order[step * self.batch : (step + 1) * self.batch]
                 loss, hits = self._step(batch, generator, epoch * self.steps + step)
                 losses[step] = loss
                 correct += hits
                 if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
                     self._check_finite(losses, epoch)
-                    seen = (step + 1) * recipe.batch_size / self.accelerator.num_processes
+                    seen = (step + 1) * self.batch / self.accelerator.num_processes
                     progress.update(step + 1, float(losses[: step + 1].mean()), 100 * float(correct) / seen)
             seconds = time.perf_counter() - start
             evaluation, bits = self._evaluate()
             if not math.isfinite(evaluation.loss):
                 raise TrainingError(f"the test loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
-            images = self.steps * recipe.batch_size
+            images = self.steps * self.batch
             metrics = {
                 "epoch": epoch + 1,
                 "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
@@ -193,7 +192,7 @@ class _Training:
         recipe, accelerator = self.recipe, self.accelerator
         # Every process augments the whole batch, so that how many there are changes nothing.
         images = self.augmentation(self.images[batch], generator)
-        share = recipe.batch_size // accelerator.num_processes
+        share = self.batch // accelerator.num_processes
         mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
         inputs = to_float(images[mine])
         labels = self.labels[batch][mine]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -17,10 +18,11 @@ class EpochProgress:
         console: Where to print.
         epoch: Number of the epoch, from 0.
         epochs: Number of epochs.
-        steps: Steps of the epoch.
+        steps: Steps of an epoch.
+        batch_size: Images of a step.
     """
 
-    def __init__(self, console: Console, epoch: int, epochs: int, steps: int) -> None:
+    def __init__(self, console: Console, epoch: int, epochs: int, steps: int, batch_size: int) -> None:
         self._console = console
         self._title = f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}"
         columns = (
@@ -30,7 +32,11 @@ class EpochProgress:
             TimeRemainingColumn(compact=True),
         )
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task(self._title, total=steps, status="")
+        # The bar spans the whole run, so that the time left is the run's.
+        self._task = self._progress.add_task(self._title, total=epochs * steps, completed=epoch * steps, status="")
+        self._before = epoch * steps
+        self._batch_size = batch_size
+        self._start = time.perf_counter()
 
     def __enter__(self) -> EpochProgress:
         self._progress.start()
@@ -41,7 +47,9 @@ class EpochProgress:
 
     def update(self, step: int, loss: float, accuracy: float) -> None:
         """Shows the means so far after `step` steps."""
-        self._progress.update(self._task, completed=step, status=f"loss {loss:.3f}  {accuracy:.1f} %")
+        speed = step * self._batch_size / (time.perf_counter() - self._start)
+        status = f"loss {loss:.3f}  {accuracy:.1f} %  {speed:.0f}/s"
+        self._progress.update(self._task, completed=self._before + step, status=status)
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """Prints the epoch's line."""

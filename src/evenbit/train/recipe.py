@@ -31,7 +31,8 @@ class Recipe(BaseModel):
         method: Name of a way to binarize.
         knobs: Choices of the method that differ from its entry in the table.
         epochs: Passes over the training images.
-        batch_size: Images a step, over all processes; the rest of an epoch that fills no batch is left out.
+        batch_size: Images a step, over all processes; all of them where there are fewer. The rest of an epoch that
+            fills no batch is left out.
         learning_rate: Peak of the schedule: linear warm-up, then half a cosine to 0, changed every step.
         warmup_epochs: Length of the warm-up.
         weight_decay: AdamW's, on real weights of convolutions and dense layers.
@@ -86,7 +87,7 @@ def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Reci
 
     Args:
         source: Path of the file, or the name of a recipe that comes with evenbit; None for the defaults alone.
-        overrides: Values that win over the file's.
+        overrides: Values that win over the file's; of the method's knobs, each one for itself.
 
     Raises:
         RecipeError: If the file cannot be read, or a key or value is not valid; names file and key.
@@ -97,7 +98,10 @@ def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Reci
             values = tomllib.loads(_text(source))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise RecipeError(f"{source} is not valid TOML: {error}") from None
-    return make_recipe({**values, **overrides}, str(source) if source is not None else "recipe")
+    origin = str(source) if source is not None else "recipe"
+    if isinstance(values.get("knobs"), dict) and "knobs" in overrides:
+        overrides = {**overrides, "knobs": {**values["knobs"], **overrides["knobs"]}}
+    return make_recipe({**values, **overrides}, origin)
 
 
 def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
@@ -111,7 +115,7 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         RecipeError: If a key or value is not valid.
     """
     try:
-        recipe = Recipe.model_validate(dict(values), strict=False)
+        recipe = Recipe.model_validate(dict(values), strict=True)
     except ValidationError as error:
         raise RecipeError(f"{origin}: {_explain(error)}") from None
     try:

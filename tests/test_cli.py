@@ -1,0 +1,165 @@
+"""The command line through its installed entry point, on the digits and on images made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EVENBIT = Path(sys.executable).with_name("evenbit")
+
+
+def run(*arguments: object, status: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    command = [str(EVENBIT), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+    assert result.returncode == status, result.stderr + result.stdout
+    return result
+
+
+def fails(*arguments: object, cwd: Path | None = None) -> str:
+    """The one line that a mistake gives."""
+    result = run(*arguments, status=2, cwd=cwd)
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("evenbit: ")
+    return line
+
+
+def answer(*arguments: object, cwd: Path | None = None) -> Any:
+    return json.loads(run(*arguments, "--json", cwd=cwd).stdout)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a short run on the digits in `run`, and its packed file `net.evb`."""
+    folder = tmp_path_factory.mktemp("cli")
+    settings = ["--set", "pad=1", "--set", "flip=false", "--set", "batch_size=32"]
+    run("train", "--data", "digits", "--model", "resnet8", "--method", "fd", "--epochs", 3, "--out", "run",
+        *settings, cwd=folder)  # fmt: skip
+    run("pack", "run", "-o", "net.evb", cwd=folder)
+    return folder
+
+
+def test_train_leaves_a_run(work: Path) -> None:
+    lines = [json.loads(line) for line in (work / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[-1]["test_accuracy"] > 50
+    assert set(lines[-1]["layers"]) == {f"stage{s}.{i}.conv.0" for s in (1, 2, 3) for i in (0, 1)}
+
+
+def test_run_and_packed_file_have_the_same_accuracy(work: Path) -> None:
+    in_torch = answer("eval", work / "run")
+    on_engine = answer("eval", work / "net.evb", "--threads", 2)
+    assert in_torch["accuracy"] == pytest.approx(on_engine["accuracy"], abs=0.3)  # one of 359 images
+    assert in_torch["images"] == on_engine["images"] == 359
+    assert f"{on_engine['accuracy']:.2f}" in run("eval", work / "net.evb", "--isa", "scalar").stdout
+
+
+def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
+    before = (work / "run" / "metrics.jsonl").read_bytes()
+    assert "test accuracy" in run("train", "--resume", "--out", work / "run").stdout
+    assert (work / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_info_counts_bits(work: Path) -> None:
+    info = answer("info", work / "net.evb")
+    assert info["bytes"] == (work / "net.evb").stat().st_size
+    convs = [op for op in info["ops"] if op["kind"] == "binary_conv"]
+    assert len(convs) == 6
+    assert convs[0]["binary_macs"] == 8 * 8 * 16 * 16 * 9
+    assert convs[0]["bit_bytes"] == 16 * 9 * 8
+    assert info["total"]["bit_bytes"] == sum(op["bit_bytes"] for op in info["ops"])
+    text = run("info", work / "net.evb").stdout
+    assert "% of the multiply-adds are 1-bit. Float: conv" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_predict_names_classes(work: Path, tmp_path: Path) -> None:
+    from evenbit.data import load_dataset
+
+    test = load_dataset("digits").test
+    for index in range(10):
+        Image.fromarray(test.images[index, 0]).save(tmp_path / f"{index}.png")
+    found = answer("predict", work / "net.evb", *(tmp_path / f"{index}.png" for index in range(10)), "--top", 3)
+    assert [len(item["classes"]) for item in found] == [3] * 10
+    assert sum(item["classes"][0]["class"] == str(test.labels[i]) for i, item in enumerate(found)) >= 5
+    assert 0 < found[0]["classes"][2]["probability"] <= found[0]["classes"][0]["probability"] < 1
+    assert "0.png" in run("predict", work / "net.evb", tmp_path / "0.png").stdout
+
+
+def test_bench_has_peers(work: Path) -> None:
+    result = answer("bench", work / "net.evb", "--against", "onnxruntime", "--rounds", 3, "--batch", 2)
+    peer = result["peers"]["onnxruntime"]
+    assert peer["ratio"] == pytest.approx(peer["ms"] / result["ours"]["ms"])
+    assert result["ours"]["low_ms"] <= result["ours"]["ms"] <= result["ours"]["high_ms"]
+    assert "evenbit" in run("bench", work / "net.evb", "--rounds", 2).stdout
+
+
+def test_untrained_resnet18_is_small_and_light(tmp_path: Path) -> None:
+    """At most 2.2 MB; one image is classified without torch in at most 90 MB of memory."""
+    path = tmp_path / "resnet18.evb"
+    run("pack", "--untrained", "resnet18", "--method", "fd", "-o", path)
+    assert path.stat().st_size <= 2_200_000
+    code = (
+        "import sys, numpy as np; from evenbit import Engine\n"
+        f"Engine.load({str(path)!r})(np.zeros((1, 3, 32, 32), np.uint8))\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(result.stdout) * 1024 <= 90e6
+
+
+def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 50), ("light", 200)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = np.clip(rng.normal(level, 20, (20, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+    settings = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "pad=0"]
+    run("train", "--data", "photos", "--model", "resnet8", "--epochs", 4, "--out", "run", *settings, cwd=tmp_path)
+    run("pack", "run", "-o", "net.evb", cwd=tmp_path)
+    assert answer("eval", "net.evb", cwd=tmp_path)["accuracy"] == 100
+    (guess,) = answer("predict", "net.evb", "photos/light/3.png", cwd=tmp_path)
+    assert guess["classes"][0]["class"] == "light"
+
+
+def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"no image")
+    (tmp_path / "cut.evb").write_bytes((work / "net.evb").read_bytes()[:-10])
+    (tmp_path / "recipe.toml").write_text("epoch = 3\n")
+    assert "unknown key 'epoch'; did you mean 'epochs'" in fails("train", tmp_path / "recipe.toml")
+    assert "unknown method 'fdd'" in fails("train", "--method", "fdd", "--out", tmp_path / "x")
+    assert "exists and is not empty" in fails("train", "--out", work / "run")
+    assert "no data set 'cats'" in fails("train", "--data", "cats", "--out", tmp_path / "x")
+    assert "wanted data_batch_1.bin" in fails("train", "--data", "cifar10", "--data-root", tmp_path, "--out", "x")
+    assert "is not the folder of a run" in fails("pack", tmp_path / "gone", "-o", tmp_path / "y.evb")
+    assert "give either" in fails("pack", "-o", tmp_path / "y.evb")
+    assert "No such file" in fails("info", tmp_path / "gone.evb")
+    assert "damaged" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
+    assert "photo.png cannot be read as an image" in fails("predict", work / "net.evb", tmp_path / "photo.png")
+    assert "name at least one image" in fails("predict", work / "net.evb")
+    assert "unknown peer 'tflite'; known are onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
+    assert "unknown instruction set 'mmx'" in fails("eval", work / "net.evb", "--isa", "mmx")
+    assert "--epochs" in fails("train", "--epochs", "many")
+    assert "nonsense" in fails("nonsense")
+    assert not (tmp_path / "x").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    result = run("info", tmp_path / "gone.evb", "--debug", status=1)
+    assert "Traceback" in result.stderr
+
+
+def test_help_and_version_name_the_program() -> None:
+    assert "train" in run("--help").stdout
+    assert run("--version").stdout.strip() == "0.1.0"

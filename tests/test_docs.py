@@ -1,0 +1,75 @@
+"""Every command in the README and the docs: blocks marked `sh` are run, page by page in a folder that holds a small
+folder of photos; those marked `sh no-run` take too long or need downloads, and are checked to be commands that exist.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evenbit.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\S+)( no-run)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[tuple[bool, str]]:
+    """Whether each block of that language is to be run, and its text."""
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [(not mark, text) for name, mark, text in found if name == language]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, level in (("cat", 60), ("dog", 190)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = np.clip(rng.normal(level, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(run for run, _ in blocks(page, "sh"))], ids=lambda p: p.name
+)
+def test_commands_run(page: Path, photos: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    for run, text in blocks(page, "sh"):
+        if run:
+            result = subprocess.run(
+                ["bash", "-euc", text], cwd=photos, env=environment, capture_output=True, text=True, check=False
+            )
+            assert result.returncode == 0, f"{text}\n{result.stderr}"
+    for _, text in blocks(page, "python"):
+        subprocess.run([sys.executable, "-c", text], cwd=photos, check=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_other_commands_exist(page: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for run, text in blocks(page, "sh"):
+        for line in [] if run else text.splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            if program == "evenbit":
+                app.parse_args(arguments, exit_on_error=False, print_error=False)
+            elif program == "make":
+                assert set(arguments) <= set(targets), line
+            else:
+                assert program == "pip", line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
