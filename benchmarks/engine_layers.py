@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.plan import BinaryConv, Bits, Conv, Normalize, Plan, Tail, pack_bits, words
+from evenbit.bits import pack_bits, words
+from evenbit.plan import BinaryConv, Bits, Conv, Normalize, Plan, Tail
 from evenbit.runtime.engine import Engine, isas
 
 LAYERS = [(64, 32), (128, 16), (256, 8), (512, 4), (64, 56), (256, 14), (512, 7)]  # channels, height and width

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evenbit.bits import pack_bits, unpack_bits
 from evenbit.errors import PlanError
 from evenbit.plan import (
     AvgPool,
@@ -20,8 +21,6 @@ from evenbit.plan import (
     Shape,
     Tail,
     Threshold,
-    pack_bits,
-    unpack_bits,
 )
 
 C = 70

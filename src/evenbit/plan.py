@@ -25,9 +25,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from evenbit.bits import WORD_BITS, unpack_bits, words
 from evenbit.errors import PlanError
 
-WORD_BITS = 64
 MAX_ELEMENTS = 2**28  # of one value or tensor; a larger one is a damaged or hostile file
 MAX_FAN_IN = 2**24  # integers up to here are exact in float32, so a binary accumulator is too
 
@@ -47,11 +47,6 @@ class Shape(NamedTuple):
     def __str__(self) -> str:
         size = f"{self.height}x{self.width}x{self.channels}"
         return size if self.kind == "float" else f"{size} bits"
-
-
-def words(channels: int) -> int:
-    """Number of 64-bit words that hold `channels` bits."""
-    return -(-channels // WORD_BITS)
 
 
 @dataclass(frozen=True)
@@ -414,20 +409,6 @@ def _window(
     if max(height * width * channels, padded[0] * padded[1] * source.channels) > MAX_ELEMENTS:
         raise PlanError("its map is too large")
     return Shape("float", height, width, channels)
-
-
-def pack_bits(bits: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
-    """Packs booleans `[..., C]` into words `[..., words(C)]`; bit `c % 64` of word `c // 64` is channel `c`."""
-    channels = bits.shape[-1]
-    padded = np.zeros((*bits.shape[:-1], words(channels) * WORD_BITS), np.uint8)
-    padded[..., :channels] = bits
-    return np.packbits(padded, axis=-1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
-
-
-def unpack_bits(packed: npt.NDArray[np.uint64] | Array, channels: int) -> npt.NDArray[np.bool_]:
-    """Inverse of `pack_bits`."""
-    octets = np.ascontiguousarray(packed).astype("<u8", copy=False).view(np.uint8)
-    return np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels].astype(np.bool_)
 
 
 def check_spare_bits(name: str, packed: Array, channels: int) -> None:

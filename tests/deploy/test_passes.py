@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from evenbit.bits import pack_bits
 from evenbit.deploy import passes
-from evenbit.plan import BinaryConv, Bits, Conv, Elementwise, Normalize, Op, Plan, Tail, Threshold, pack_bits
+from evenbit.plan import BinaryConv, Bits, Conv, Elementwise, Normalize, Op, Plan, Tail, Threshold
 from evenbit.runtime import reference
 
 C = 6

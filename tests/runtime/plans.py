@@ -8,20 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.plan import (
-    AvgPool,
-    BinaryConv,
-    Bits,
-    Conv,
-    Elementwise,
-    MaxPool,
-    Normalize,
-    Op,
-    Plan,
-    Tail,
-    Threshold,
-    pack_bits,
-)
+from evenbit.bits import pack_bits
+from evenbit.plan import AvgPool, BinaryConv, Bits, Conv, Elementwise, MaxPool, Normalize, Op, Plan, Tail, Threshold
 
 Pair = tuple[int, int]
 TAIL_PARTS = ("scale", "bias", "residual", "prelu", "softsign", "shift")

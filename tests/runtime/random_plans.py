@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from evenbit.bits import pack_bits
 from evenbit.plan import (
     AvgPool,
     BinaryConv,
@@ -20,7 +21,6 @@ from evenbit.plan import (
     Shape,
     Tail,
     Threshold,
-    pack_bits,
 )
 
 CHANNELS = (1, 3, 17, 63, 64, 65, 130)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evenbit.plan import Array, Bits, Elementwise, Normalize, Op, Plan, Tail, words
+from evenbit.bits import words
+from evenbit.plan import Array, Bits, Elementwise, Normalize, Op, Plan, Tail
 
 
 class Builder:

@@ -13,20 +13,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from evenbit.bits import pack_bits
 from evenbit.deploy.rewrite import Rewriter, affine_of, is_affine
-from evenbit.plan import (
-    Bits,
-    Conv,
-    Elementwise,
-    Op,
-    Plan,
-    Tail,
-    Threshold,
-    pack_bits,
-    reads,
-    replace_tail,
-    writes,
-)
+from evenbit.plan import Bits, Conv, Elementwise, Op, Plan, Tail, Threshold, reads, replace_tail, writes
 
 Vector = npt.NDArray[np.float64]
 

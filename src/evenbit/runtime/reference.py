@@ -12,21 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evenbit.bits import pack_bits, unpack_bits, words
 from evenbit.errors import InputError
-from evenbit.plan import (
-    AvgPool,
-    BinaryConv,
-    Conv,
-    Elementwise,
-    MaxPool,
-    Normalize,
-    Op,
-    Plan,
-    Threshold,
-    pack_bits,
-    unpack_bits,
-    words,
-)
+from evenbit.plan import AvgPool, BinaryConv, Conv, Elementwise, MaxPool, Normalize, Op, Plan, Threshold
 
 Map = npt.NDArray[np.float32]
 BitMap = npt.NDArray[np.uint64]
