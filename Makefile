@@ -38,4 +38,4 @@ bench: .venv/installed ## time a binary ResNet-18 beside ONNX Runtime
 	$(BIN)/evenbit bench runs/resnet18.evb --against onnxruntime
 
 results: .venv/installed ## write docs/results.md from the kept runs in results/
-	$(BIN)/python benchmarks/make_results.py
+	$(BIN)/python benchmarks/results.py render
