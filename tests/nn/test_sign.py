@@ -28,15 +28,15 @@ def test_forward_is_plus_one_from_zero_on(estimator: str) -> None:
 
 
 def test_clip_lets_the_gradient_through_in_its_window() -> None:
-    assert gradient("clip", 0) == [0, 0, 1, 1, 1, 1, 1, 1, 0, 0]
+    assert gradient("clip", 0.0) == [0, 0, 1, 1, 1, 1, 1, 1, 0, 0]
 
 
 def test_polynomial_is_a_triangle() -> None:
-    assert gradient("polynomial", 0) == pytest.approx([0, 0, 1, 1.9, 2, 1.9, 1, 0, 0, 0])
+    assert gradient("polynomial", 0.0) == pytest.approx([0, 0, 1, 1.9, 2, 1.9, 1, 0, 0, 0])
 
 
 def test_identity_lets_everything_through() -> None:
-    assert gradient("identity", 0) == [1] * len(POINTS)
+    assert gradient("identity", 0.0) == [1] * len(POINTS)
 
 
 @pytest.mark.parametrize(("progress", "t"), [(0.0, 0.1), (0.5, 1.0), (1.0, 10.0)])

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
@@ -46,7 +47,7 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """See the class."""
         return (x - self.mean) / self.std
 

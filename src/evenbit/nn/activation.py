@@ -5,6 +5,7 @@ a -> distribution adjustment -> + group excitation -> - τ (refinement) -> sign
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.distribution import DistributionAdjustment
@@ -38,7 +39,7 @@ class BinaryActivation(nn.Module):
             self.refine = ZeroPoint(channels)
         self.sign = Sign(method.estimator)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
         x = self.adjust(x)
         if self.excite is not None:

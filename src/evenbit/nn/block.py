@@ -6,6 +6,7 @@ z = activation(y + shortcut(x))
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.activation import BinaryActivation
@@ -68,7 +69,7 @@ class ResidualConv(nn.Module):
             )
         self.activation = make_activation(outputs, method)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         return self.activation(self.norm(self.conv(x)) + self.shortcut(x))  # type: ignore[no-any-return]
 
@@ -93,6 +94,6 @@ class PlainConv(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
         self.activation = make_activation(outputs, method)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         return self.activation(self.norm(self.pool(self.conv(x))))  # type: ignore[no-any-return]

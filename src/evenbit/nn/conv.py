@@ -12,6 +12,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.ops import pad_and_convolve
@@ -53,7 +54,7 @@ class BinaryConv2d(nn.Module):
         self.padding = (padding, padding)
         nn.init.kaiming_normal_(self.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         signs, scale = self.binarizer(self.weight)
         if torch.compiler.is_exporting():
@@ -86,7 +87,7 @@ class BinaryLinear(nn.Module):
         self.binarizer = binarizer
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "n o"]:
         """See the class."""
         signs, scale = self.binarizer(self.weight)
         if torch.compiler.is_exporting():

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
@@ -60,7 +61,7 @@ class DistributionAdjustment(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
         if self.axes == "channel" or not self.training:
             return F.batch_norm(

@@ -18,6 +18,7 @@ Source: part 2 of Liu and Chen, Feature distribution guided binary neural networ
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
@@ -46,7 +47,7 @@ class GroupExcitation(nn.Module):
         self.excite = nn.Conv2d(groups * hidden, channels, 1, groups=groups, bias=False)
         nn.init.zeros_(self.excite.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 1 1"]:
         """See the class."""
         mean = x.mean((2, 3), keepdim=True)
         return F.softsign(self.excite(F.relu(self.squeeze(mean))))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -29,7 +30,7 @@ class ZeroPoint(nn.Module):
         super().__init__()
         self.tau = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
         return x - self.tau.view(-1, *(1,) * (x.dim() - 2))
 
@@ -47,7 +48,7 @@ class RPReLU(nn.Module):
         self.slope = nn.Parameter(torch.full((channels,), 0.25))
         self.zeta = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
         spread = (-1, *(1,) * (x.dim() - 2))
         return F.prelu(x - self.gamma.view(spread), self.slope) + self.zeta.view(spread)

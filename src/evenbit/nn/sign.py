@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
@@ -105,7 +106,7 @@ class Sign(nn.Module):
         self.estimator = estimator
         self.register_buffer("progress", torch.zeros(()), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """See the class."""
         if torch.compiler.is_exporting():
             return torch.ops.evenbit.sign(x)  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ Sources: Rastegari et al., XNOR-Net, ECCV 2016 (scale); Qin et al., IR-Net, CVPR
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.sign import Sign
@@ -40,7 +41,7 @@ class WeightBinarizer(nn.Module):
         self.scaled = scaled
         self.sign = Sign(estimator)
 
-    def forward(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, weight: Float[Tensor, o * rest]) -> tuple[Float[Tensor, o * rest], Float[Tensor, " o"]]:
         """Signs and scales of `weight`."""
         rows = weight.flatten(1)
         if self.standardize:
