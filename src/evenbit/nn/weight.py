@@ -41,7 +41,7 @@ class WeightBinarizer(nn.Module):
         self.scaled = scaled
         self.sign = Sign(estimator)
 
-    def forward(self, weight: Float[Tensor, o * rest]) -> tuple[Float[Tensor, o * rest], Float[Tensor, " o"]]:
+    def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
         """Signs and scales of `weight`."""
         rows = weight.flatten(1)
         if self.standardize:
