@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +19,7 @@ import torch
 
 from agreement import compare
 from evenbit import plan_file
+from evenbit.bench import machine
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
@@ -45,7 +44,7 @@ def collect(folder: Path, command: str, data_root: str | None) -> None:
         "name": folder.name,
         "command": command,
         "commit": _output("git", "rev-parse", "--short", "HEAD"),
-        "machine": _machine(),
+        "machine": f"{machine()}, {torch.get_num_threads()} threads of torch",
         "torch": torch.__version__,
         "recipe": run.recipe.model_dump(),
         "images": len(test),
@@ -154,14 +153,6 @@ def _time(row: dict[str, float]) -> str:
 
 def _task(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row["recipe"][key] for key in ("data", "model", "epochs", "seed"))
-
-
-def _machine() -> str:
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
-    return f"{model}, {os.cpu_count()} CPUs, {os.environ.get('OMP_NUM_THREADS', 'all')} threads of torch"
 
 
 def _output(*command: str) -> str:

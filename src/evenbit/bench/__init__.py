@@ -7,6 +7,8 @@ the turns with its quartiles.
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -63,6 +65,7 @@ def run_benchmark(
     return {
         "file": str(path),
         "info": dict(plan.info),
+        "machine": machine(),
         "batch": batch,
         "threads": threads,
         "isa": engine.isa,
@@ -70,6 +73,16 @@ def run_benchmark(
         "ours": rows.pop("ours"),
         "peers": rows,
     }
+
+
+def machine() -> str:
+    """Model and number of the CPUs."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} CPUs"
 
 
 def interleave(runners: Mapping[str, Runner], rounds: int) -> dict[str, list[float]]:
