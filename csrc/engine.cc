@@ -10,6 +10,8 @@
 namespace evenbit {
 namespace {
 
+constexpr size_t kMaxArenaBytes = size_t{1} << 31;
+
 void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
 }
@@ -277,6 +279,7 @@ void Engine::plan_arena() {
       }
       placed.push_back(id);
       arena_bytes_ = std::max(arena_bytes_, v.offset + v.bytes());
+      require(arena_bytes_ <= kMaxArenaBytes, "the network needs more than 2 GiB of memory for one image");
     }
   }
 }

@@ -5,6 +5,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <limits>
+
 #include "engine.h"
 
 namespace nb = nanobind;
@@ -26,8 +28,14 @@ std::vector<T> copied(const Vector<T>& v) {
 
 template <typename T>
 std::array<int, 4> shape_of(const Array4<T>& a) {
-  return {static_cast<int>(a.shape(0)), static_cast<int>(a.shape(1)), static_cast<int>(a.shape(2)),
-          static_cast<int>(a.shape(3))};
+  std::array<int, 4> shape;
+  for (size_t i = 0; i < 4; ++i) {
+    if (a.shape(i) > static_cast<size_t>(std::numeric_limits<int>::max())) {
+      throw std::invalid_argument("an array is too large");
+    }
+    shape[i] = static_cast<int>(a.shape(i));
+  }
+  return shape;
 }
 
 // A property that can only be set, from an array.

@@ -60,6 +60,7 @@ def test_shapes_of_values_and_results() -> None:
     [
         (Normalize("again", "images", "z"), r"op 'again' \(normalize\): the first op and no other"),
         (Elementwise("e", "images", "z"), "the first op and no other"),
+        (Elementwise("e", "y", "z", Tail(residual="images")), "reads 'images' as something else"),
         (Elementwise("e", "nowhere", "z"), "reads 'nowhere', which no earlier op writes"),
         (Elementwise("e", "y", "y"), "writes 'y', which exists already"),
         (Elementwise("e", "y", "c"), "writes 'c', which exists already"),
@@ -102,6 +103,10 @@ def test_output_and_input_are_checked() -> None:
         plan(classes=("a", "b")).shapes()
     with pytest.raises(PlanError, match="output 'y'"):
         plan(output="y").shapes()
+    with pytest.raises(PlanError, match="output 'images'"):
+        Plan(3, 1, 1, ("a", "b", "c"), (), "images", {}).shapes()
+    with pytest.raises(PlanError, match="a tensor is named 'images'"):
+        dataclasses.replace(plan(), tensors={**TENSORS, "images": TENSORS["c"]}).shapes()
     with pytest.raises(PlanError, match="input size 0x5x2 is out of range"):
         plan(height=0).shapes()
     with pytest.raises(PlanError, match="the first op and no other"):

@@ -1,5 +1,7 @@
 #include "base/pool.h"
 
+#include <unistd.h>
+
 namespace evenbit {
 namespace {
 
@@ -43,48 +45,68 @@ int Dealer::take() {
   }
 }
 
-Pool::Pool(int threads) {
-  for (int index = 1; index < threads; ++index) workers_.emplace_back([this, index] { serve(index); });
+Pool::Pool(int threads) : process_(getpid()) {
+  try {
+    for (int index = 1; index < threads; ++index) {
+      workers_.emplace_back([state = state_.get(), index] { serve(*state, index); });
+    }
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
 Pool::~Pool() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    stop_.store(true);
-    round_.fetch_add(1);
+  if (forked()) {
+    // Neither can threads that do not exist be joined, nor what they waited for be destroyed.
+    for (std::thread& worker : workers_) worker.detach();
+    (void)state_.release();
+  } else {
+    stop();
   }
-  wake_.notify_all();
+}
+
+bool Pool::forked() const { return getpid() != process_; }
+
+void Pool::stop() noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    state_->stop.store(true);
+    state_->round.fetch_add(1);
+  }
+  state_->wake.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Pool::run(const std::function<void(int)>& work) {
-  if (workers_.empty()) return work(0);
-  work_ = &work;
-  open_.store(true);
+void Pool::run(const std::function<void(int)>& work) noexcept {
+  if (workers_.empty() || forked()) return work(0);
+  State& state = *state_;
+  state.work = &work;
+  state.open.store(true);
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    round_.fetch_add(1);
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    state.round.fetch_add(1);
   }
-  wake_.notify_all();
+  state.wake.notify_all();
   work(0);
   // A worker counts itself inside before it looks whether the pool is open, so either it is counted here or it finds
   // the pool closed.
-  open_.store(false);
-  spin_until([&] { return inside_.load() == 0; });
+  state.open.store(false);
+  spin_until([&] { return state.inside.load() == 0; });
 }
 
-void Pool::serve(int index) {
+void Pool::serve(State& state, int index) {
   for (unsigned seen = 0;;) {
-    for (int i = 0; i < kSpins && round_.load(std::memory_order_acquire) == seen; ++i) relax();
-    if (round_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return round_.load(std::memory_order_acquire) != seen; });
+    for (int i = 0; i < kSpins && state.round.load(std::memory_order_acquire) == seen; ++i) relax();
+    if (state.round.load(std::memory_order_acquire) == seen) {
+      std::unique_lock<std::mutex> lock(state.mutex);
+      state.wake.wait(lock, [&] { return state.round.load(std::memory_order_acquire) != seen; });
     }
-    if (stop_.load()) return;
-    inside_.fetch_add(1);
-    seen = round_.load();
-    if (open_.load()) (*work_)(index);
-    inside_.fetch_sub(1);
+    seen = state.round.load();  // before `stop`, so that the last round is not taken for one already seen
+    if (state.stop.load()) return;
+    state.inside.fetch_add(1);
+    if (state.open.load()) (*state.work)(index);
+    state.inside.fetch_sub(1);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -31,9 +32,11 @@ class Dealer {
   alignas(64) std::atomic<int> finished_{0};
 };
 
+// A process that was forked has none of the threads: there, every call runs on its caller's thread alone.
 class Pool {
  public:
-  // The calling thread is one of `threads`; the others are started here and sleep until there is work.
+  // The calling thread is one of `threads`; the others are started here and sleep until there is work. Throws
+  // std::system_error if they cannot be started.
   explicit Pool(int threads);
   ~Pool();
   Pool(const Pool&) = delete;
@@ -42,20 +45,27 @@ class Pool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls work(0) here, and work(i) with 0 < i < threads() on the others as they wake up, until work(0) has returned;
-  // returns when all calls have. Not for two callers at once.
-  void run(const std::function<void(int)>& work);
+  // returns when all calls have. `work` must not throw. Not for two callers at once.
+  void run(const std::function<void(int)>& work) noexcept;
 
  private:
-  void serve(int index);
+  struct State {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::atomic<unsigned> round{0};
+    std::atomic<bool> open{false};  // whether workers may begin
+    std::atomic<int> inside{0};     // workers that are looking at the work or at it
+    std::atomic<bool> stop{false};
+    const std::function<void(int)>* work = nullptr;
+  };
 
+  static void serve(State& state, int index);
+  void stop() noexcept;
+  bool forked() const;
+
+  std::unique_ptr<State> state_ = std::make_unique<State>();
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::atomic<unsigned> round_{0};
-  std::atomic<bool> open_{false};  // whether workers may begin
-  std::atomic<int> inside_{0};     // workers that are looking at the work or at it
-  std::atomic<bool> stop_{false};
-  const std::function<void(int)>* work_ = nullptr;
+  const int process_;
 };
 
 }  // namespace evenbit

@@ -11,6 +11,14 @@
 namespace evenbit {
 namespace {
 
+// A word of a bit map, which is written in blocks of 16 bits, the lowest first.
+inline uint64_t word_at(const uint64_t* p) {
+  static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "blocks make up words on little-endian machines only");
+  uint64_t word;
+  std::memcpy(&word, p, sizeof word);
+  return word;
+}
+
 template <int kPixels, int kBlocks>
 void binary_tile(const BinaryConv& op, int y, int x, int block) {
   U sums[kPixels][kBlocks][kWordVectors];
@@ -32,7 +40,7 @@ void binary_tile(const BinaryConv& op, int y, int x, int block) {
         }
       }
       EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-        const U a = broadcast_word(in[p * step + j]);
+        const U a = broadcast_word(word_at(in + p * step + j));
         EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) {
           EVENBIT_UNROLL for (int n = 0; n < kWordVectors; ++n) {
             sums[p][b][n] = add_popcount_xor(sums[p][b][n], a, w[b][n]);

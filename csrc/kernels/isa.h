@@ -8,6 +8,8 @@
 //   kBinaryPixels, kBinaryBlocks, kConvPixels, kConvBlocks   tiles that fill the registers
 #pragma once
 
+#include <cstring>
+
 #define EVENBIT_UNROLL _Pragma("GCC unroll 16")
 
 namespace evenbit {

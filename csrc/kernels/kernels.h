@@ -5,7 +5,7 @@
 // border in memory, zeros for float maps and +1 for bit maps, so no kernel has border cases.
 //
 // Every float operation is rounded on its own, in the order that evenbit/plan.py states; the compiler is told not to
-// fuse or reorder. That makes all instruction sets and thread counts agree bit for bit.
+// fuse or reorder. That makes all instruction sets and thread counts agree bit for bit, but for which NaN a NaN is.
 #pragma once
 
 #include <cstdint>

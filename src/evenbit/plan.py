@@ -9,7 +9,8 @@ Each op computes, in this order and in float32 with every operation rounded once
 
     accumulator  ->  Tail  ->  float map, its spatial mean, its bits
 
-so that every executor gives the same bits. `evenbit.runtime.reference` is the definition in numpy.
+so that every executor gives the same bits (of a NaN, only that it is one). `evenbit.runtime.reference` is the
+definition in numpy.
 
 Deployment (`evenbit.deploy`) writes Plans, the runtime and the exporters read them; this module imports
 neither torch nor the engine.
@@ -268,7 +269,7 @@ class Plan:
             except PlanError as error:
                 raise PlanError(f"op '{op.name}' ({op.kind}): {error}") from None
         expected = Shape("float", 1, 1, len(self.classes))
-        if checker.values.get(self.output) != expected:
+        if checker.values.get(self.output) != expected or self.output == "images":
             found = checker.values.get(self.output, "nothing")
             raise PlanError(f"output '{self.output}' should be {expected}, one logit a class, but is {found}")
         return checker
@@ -300,6 +301,8 @@ class _Checker:
     def __init__(self, plan: Plan) -> None:
         self.tensors = plan.tensors
         self.results: list[Shape] = []
+        if "images" in self.tensors:
+            raise PlanError("a tensor is named 'images', which is the name of the input")
         self.values = {"images": Shape("float", plan.height, plan.width, plan.channels)}
         if min(self.values["images"][1:]) < 1 or np.prod(self.values["images"][1:]) > MAX_ELEMENTS:
             raise PlanError(f"input size {self.values['images']} is out of range")
@@ -307,6 +310,8 @@ class _Checker:
     def visit(self, op: Op) -> None:
         if (op.input == "images") != isinstance(op, Normalize) or (op.input == "images") == bool(self.results):
             raise PlanError("the first op and no other should be a normalize op and read 'images'")
+        if "images" in list(reads(op))[1:]:
+            raise PlanError("reads 'images' as something else than its input")
         shape = self._result(op, self._value(op.input, "bits" if isinstance(op, BinaryConv) else "float"))
         self._tail(op.tail, shape)
         self.results.append(shape)

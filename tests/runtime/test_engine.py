@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from plans import everything
 
 from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
+from evenbit.plan import Conv, Normalize, Plan, Tail
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
 
@@ -47,7 +52,7 @@ def test_isa_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads_must_be_positive() -> None:
-    with pytest.raises(EvenbitError, match="threads should be at least 1, but is 0"):
+    with pytest.raises(EvenbitError, match="threads should be from 1 to 256, but is 0"):
         Engine(PLAN, threads=0)
 
 
@@ -98,6 +103,51 @@ def test_an_invalid_plan_is_refused() -> None:
 
     with pytest.raises(PlanError, match="output 'nothing' should be"):
         Engine(dataclasses.replace(PLAN, output="nothing"))
+
+
+def test_a_forked_process_runs_and_ends() -> None:
+    """A child has none of the engine's threads; it runs alone, drops the engine and exits."""
+    engine = Engine(PLAN, threads=3)
+    expected = engine(BATCH).tobytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point
+        child = os.fork()
+    if child == 0:
+        same = engine(BATCH).tobytes() == expected and engine(BATCH[:1]).tobytes() == expected[:20]
+        del engine
+        os._exit(0 if same else 1)
+    for _ in range(100):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_many_engines_come_and_go() -> None:
+    for _ in range(300):
+        engine = Engine(PLAN, threads=4)
+        engine(BATCH[:1])
+        del engine
+
+
+def test_a_network_too_large_for_memory_is_refused() -> None:
+    """Each convolution alone is small; the map they share would need a border of 65,537 x 65,537 pixels."""
+    long = 2**15
+    tensors = {"tall": np.ones((1, long, 1, 1), np.float32), "wide": np.ones((1, 1, long, 1), np.float32)}
+    ops = (
+        Normalize("in", "images", "x"),
+        Conv("tall", "x", None, Tail(mean="y"), weight="tall", stride=(long, 1), padding=(long, 0)),
+        Conv("wide", "x", None, Tail(mean="z"), weight="wide", stride=(1, long), padding=(0, long)),
+    )
+    plan = Plan(1, 1, 1, ("a",), ops, "y", tensors)
+    plan.shapes()
+    with pytest.raises(PlanError, match="more than 2 GiB"):
+        Engine(plan)
 
 
 def test_running_a_file_does_not_import_torch(tmp_path: Path) -> None:

@@ -114,6 +114,16 @@ def test_a_map_read_with_different_paddings() -> None:
     assert_exact(plan, images(plan, 2))
 
 
+def assert_exact_but_for_nan(plan: Plan, batch: npt.NDArray[np.float32]) -> None:
+    """Equal with signed zeros told apart; of a NaN only that it is one, since its sign and payload are not defined."""
+    expected = reference.run(plan, batch)
+    for isa in isas():
+        logits = Engine(plan, threads=2, isa=isa)(batch)
+        assert np.array_equal(logits, expected, equal_nan=True)
+        number = ~np.isnan(expected)
+        assert np.array_equal(np.signbit(logits[number]), np.signbit(expected[number]))
+
+
 def test_extreme_values_agree() -> None:
     """Infinities, NaN and signed zeros inside the network come out as the reference has them."""
     make = PlanMaker(9, 2, 5, 5)
@@ -123,11 +133,11 @@ def test_extreme_values_agree() -> None:
     y = make.pool(make.elementwise(x, "prelu", "shift"), True, (2, 2), (1, 1), (1, 1))
     z = make.binary_conv(make.bits(y), 12, (3, 3), (1, 1), (1, 1), "scale")
     plan = make.plan(make.mean(z))
-    assert_exact(plan, images(plan, 2))
+    assert_exact_but_for_nan(plan, images(plan, 2))
     softsign = PlanMaker(10, 2, 5, 5)
     x = softsign.conv(softsign.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
     softsign.tensors[softsign.ops[-1].tail.scale or ""][:3] = [np.inf, 0, -0.0]
     plan = softsign.plan(
         softsign.binary_conv(softsign.bits(softsign.elementwise(x, "softsign")), 3, (5, 5), (1, 1), (0, 0))
     )
-    assert_exact(plan, images(plan, 2))
+    assert_exact_but_for_nan(plan, images(plan, 2))

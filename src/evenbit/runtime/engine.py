@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit import _core, plan_file
-from evenbit.errors import EvenbitError, InputError
+from evenbit.errors import EvenbitError, InputError, PlanError
 from evenbit.plan import (
     AvgPool,
     BinaryConv,
@@ -26,6 +26,7 @@ from evenbit.plan import (
 from evenbit.runtime.reference import check_images
 
 ISA_VARIABLE = "EVENBIT_ISA"
+MAX_THREADS = 256
 
 
 def isas() -> tuple[str, ...]:
@@ -37,7 +38,8 @@ class Engine:
     """A network ready to run: `engine(images) -> logits`.
 
     Several Python threads may call one engine at a time; the interpreter lock is released meanwhile. The engine's
-    own threads then serve one call, the others run on their caller's thread alone.
+    own threads then serve one call, the others run on their caller's thread alone. In a forked process, too, calls run
+    on their caller's thread alone.
 
     Args:
         plan: The network.
@@ -50,17 +52,20 @@ class Engine:
         threads: Threads of the engine.
 
     Raises:
-        PlanError: If the Plan is not valid.
-        EvenbitError: If the instruction set is unknown here or `threads` is not positive.
+        PlanError: If the Plan is not valid or needs more than 2 GiB for one image.
+        EvenbitError: If the instruction set is unknown here or `threads` is out of range.
     """
 
     def __init__(self, plan: Plan, *, threads: int | None = None, isa: str | None = None) -> None:
         self.plan = plan
         self.isa = _choose_isa(isa)
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
-        if self.threads < 1:
-            raise EvenbitError(f"threads should be at least 1, but is {self.threads}")
-        self._core = _Loader(plan, self.isa, self.threads).core
+        if not 1 <= self.threads <= MAX_THREADS:
+            raise EvenbitError(f"threads should be from 1 to {MAX_THREADS}, but is {self.threads}")
+        try:
+            self._core = _Loader(plan, self.isa, self.threads).core
+        except ValueError as error:  # what the C++ side refuses and `Plan.shapes` does not
+            raise PlanError(str(error)) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
