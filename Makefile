@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench results
+.PHONY: help install demo test test-sanitize check format bench results
 
 help: ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 # pip takes torch from constraints.txt first, so that nothing else pulls in another build of it.
 .venv/installed: pyproject.toml constraints.txt CMakeLists.txt $(shell find csrc -type f)
@@ -22,6 +22,14 @@ demo: .venv/installed ## train, pack and run a network on small real images
 
 test: .venv/installed ## run the tests
 	$(BIN)/pytest
+
+test-sanitize: ## run the engine's tests with AddressSanitizer and UndefinedBehaviorSanitizer
+	test -d .venv-sanitize || $(PYTHON) -m venv .venv-sanitize
+	.venv-sanitize/bin/pip install --quiet pytest hypothesis jaxtyping beartype
+	.venv-sanitize/bin/pip install --quiet --config-settings=cmake.define.EVENBIT_SANITIZE=ON \
+	  --config-settings=build-dir=build/sanitize .
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+	  .venv-sanitize/bin/pytest tests/runtime
 
 check: .venv/installed ## check style and types
 	$(BIN)/ruff check src tests benchmarks

@@ -57,7 +57,7 @@ def test_commands_run(page: Path, photos: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_other_commands_exist(page: Path) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for run, text in blocks(page, "sh"):
         for line in [] if run else text.splitlines():
             program, *arguments = shlex.split(line, comments=True)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import evenbit
 
 
@@ -10,3 +13,8 @@ def test_every_public_name_exists_and_nothing_else_is_listed() -> None:
 
 def test_unknown_names_are_attribute_errors() -> None:
     assert not hasattr(evenbit, "nonsense")
+
+
+def test_training_does_not_import_the_engine() -> None:
+    code = "import sys, evenbit.nn, evenbit.models, evenbit.deploy; assert 'evenbit._core' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

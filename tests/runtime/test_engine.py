@@ -159,8 +159,3 @@ def test_running_a_file_does_not_import_torch(tmp_path: Path) -> None:
         "assert not {'torch', 'pydantic', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_training_does_not_import_the_engine() -> None:
-    code = "import sys, evenbit.nn, evenbit.models, evenbit.deploy; assert 'evenbit._core' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
