@@ -41,9 +41,10 @@ format: .venv/installed ## bring the sources into form
 	$(BIN)/ruff format src tests benchmarks
 	find csrc -name '*.h' -o -name '*.cc' -o -name '*.cpp' | xargs $(BIN)/clang-format -i
 
-bench: .venv/installed ## time a binary ResNet-18 beside ONNX Runtime
+bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
+	mkdir -p runs
 	$(BIN)/evenbit pack --untrained resnet18 --method fd -o runs/resnet18.evb
-	$(BIN)/evenbit bench runs/resnet18.evb --against onnxruntime
+	$(BIN)/evenbit bench runs/resnet18.evb --against onnxruntime,onnxruntime-int8,openvino-int8
 
 results: .venv/installed ## write docs/results.md from the kept runs in results/
 	$(BIN)/python benchmarks/results.py render

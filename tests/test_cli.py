@@ -96,9 +96,11 @@ def test_predict_names_classes(work: Path, tmp_path: Path) -> None:
 
 
 def test_bench_has_peers(work: Path) -> None:
-    result = answer("bench", work / "net.evb", "--against", "onnxruntime", "--rounds", 3, "--batch", 2)
-    peer = result["peers"]["onnxruntime"]
-    assert peer["ratio"] == pytest.approx(peer["ms"] / result["ours"]["ms"])
+    names = ["onnxruntime", "onnxruntime-int8", "openvino-int8"]
+    result = answer("bench", work / "net.evb", "--against", ",".join(names), "--rounds", 3, "--batch", 2)
+    assert list(result["peers"]) == names
+    for peer in result["peers"].values():
+        assert peer["ratio"] == pytest.approx(peer["ms"] / result["ours"]["ms"])
     assert result["ours"]["low_ms"] <= result["ours"]["ms"] <= result["ours"]["high_ms"]
     assert "evenbit" in run("bench", work / "net.evb", "--rounds", 2).stdout
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evenbit import plan_file
-from evenbit.bench.peers import PEERS
+from evenbit.bench.peers import PEERS, Runner
 from evenbit.errors import EvenbitError
 from evenbit.runtime.engine import Engine
 
-Runner = Callable[[], object]
 TURN_SECONDS = 0.02  # a turn makes at least one call and goes on for about this long
 WARMUP_CALLS = 5
 
