@@ -1,8 +1,8 @@
 """Our engine and other runtimes side by side.
 
 All runtimes get the same float images. They take turns (ours, A, B, ours, A, B, ...), so that what else the machine
-does falls on all of them; a turn is a few calls, its time that of one call, and what is reported is the median over
-the turns with its quartiles.
+does falls on all of them. A turn is a rest, one call that is not timed and a few that are, its time that of one call;
+what is reported is the median over the turns with its quartiles.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from evenbit.errors import EvenbitError
 from evenbit.runtime.engine import Engine
 
 TURN_SECONDS = 0.02  # a turn makes at least one call and goes on for about this long
+REST_SECONDS = 0.05  # before a turn, so that threads of the one before that still spin for work go to sleep
 WARMUP_CALLS = 5
 
 
@@ -96,6 +97,8 @@ def interleave(runners: Mapping[str, Runner], rounds: int) -> dict[str, list[flo
     times: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, run in runners.items():
+            time.sleep(REST_SECONDS)
+            run()
             start = time.perf_counter()
             for _ in range(calls[name]):
                 run()
