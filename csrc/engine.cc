@@ -237,12 +237,17 @@ void Engine::finish(int output) {
   plan_arena();
 }
 
-void Engine::check_io(int channels, int height, int width, int classes) const {
+void Engine::check_input(int channels, int height, int width) const {
   require(output_ != kNone, "the program is not finished");
   const Op& input = *ops_.front();
-  require(input.kind == Kind::kNormalize && input.channels == channels && input.height == height &&
-              input.width == width && value(output_).channels == classes,
-          "images or logits have another size than the network's");
+  require(
+      input.kind == Kind::kNormalize && input.channels == channels && input.height == height && input.width == width,
+      "images have another size than the network's");
+}
+
+void Engine::check_output(size_t classes) const {
+  require(output_ != kNone && static_cast<size_t>(value(output_).channels) == classes,
+          "logits have another size than the network's");
 }
 
 // Whether the op may write its map over `source`: read by it pixel by pixel, by no later op, and laid out alike.

@@ -58,8 +58,9 @@ class Engine {
   // Ends the list; `output` is the value that holds the logits.
   void finish(int output);
 
-  // Throws std::invalid_argument unless the program is finished and takes and gives these sizes.
-  void check_io(int channels, int height, int width, int classes) const;
+  // Throw std::invalid_argument unless the program is finished and takes images, or gives logits, of these sizes.
+  void check_input(int channels, int height, int width) const;
+  void check_output(size_t classes) const;
 
   int threads() const { return pool_.threads(); }
   size_t arena_bytes() const { return arena_bytes_; }
@@ -68,6 +69,12 @@ class Engine {
   // Returns whether all pixels are finite; if not, the logits mean nothing. May be called by several threads at once:
   // one of them gets the engine's pool, the others run alone.
   bool run(const float* floats, const uint8_t* bytes, int64_t count, float* logits);
+
+  // Seconds that each op takes on one thread, in order: the median of `rounds` > 0 runs of one image.
+  std::vector<double> profile(const float* image, int rounds);
+
+  // 1-bit multiply-adds a second of one thread, if nothing but the inner step of a binary convolution is done.
+  double measure_binary_limit() const;
 
  private:
   struct Value;

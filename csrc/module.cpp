@@ -48,7 +48,8 @@ template <typename T>
 bool run(Engine& engine, const Array4<T>& images, nb::ndarray<float, nb::ndim<2>, nb::c_contig>& logits) {
   if (images.shape(0) != logits.shape(0)) throw std::invalid_argument("images and logits differ in number");
   const auto [count, channels, height, width] = shape_of(images);
-  engine.check_io(channels, height, width, static_cast<int>(logits.shape(1)));
+  engine.check_input(channels, height, width);
+  engine.check_output(logits.shape(1));
   const float* floats = nullptr;
   const uint8_t* bytes = nullptr;
   if constexpr (std::is_same_v<T, float>) {
@@ -106,6 +107,15 @@ NB_MODULE(_core, m) {
               int out) { e.add_threshold(in, copied(scale), copied(offset), copied(flip), out); })
       .def("add_pool", &Engine::add_pool)
       .def("finish", &Engine::finish)
+      .def("profile",
+           [](Engine& e, const Array4<float>& image, int rounds) {
+             const auto [count, channels, height, width] = shape_of(image);
+             if (count != 1 || rounds < 1) throw std::invalid_argument("one image is profiled, at least once");
+             e.check_input(channels, height, width);
+             const nb::gil_scoped_release release;
+             return e.profile(image.data(), rounds);
+           })
+      .def("measure_binary_limit", &Engine::measure_binary_limit, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_ro("threads", &Engine::threads)
       .def_prop_ro("arena_bytes", &Engine::arena_bytes)
       .def("run", &run<float>)

@@ -86,6 +86,7 @@ struct Engine::Step {
 
   std::variant<Normalize, Conv, BinaryConv, Elementwise, Pool2d, Threshold, Mean, Border> work;
   int64_t tasks = 1;
+  int op = 0;  // that it belongs to
 };
 
 // What one image needs while it is computed.

@@ -1,6 +1,7 @@
 // Running a program: binding it to an arena, then step by step.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -120,7 +121,11 @@ void Engine::bind(Context& context, const Op& op) const {
 
 std::unique_ptr<Engine::Context> Engine::new_context() const {
   auto context = std::make_unique<Context>(arena_bytes_);
-  for (const auto& op : ops_) bind(*context, *op);
+  for (int i = 0; i < static_cast<int>(ops_.size()); ++i) {
+    const size_t first = context->steps.size();
+    bind(*context, *ops_[i]);
+    for (size_t s = first; s < context->steps.size(); ++s) context->steps[s].op = i;
+  }
   for (const Step& step : context->steps) {
     const int index = static_cast<int>(context->first_of_step.size());
     context->first_of_step.push_back(static_cast<int>(context->step_of_chunk.size()));
@@ -275,6 +280,39 @@ bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float
   }
   for (auto& context : contexts) give_back(std::move(context));
   return finite.load();
+}
+
+std::vector<double> Engine::profile(const float* image, int rounds) {
+  using Clock = std::chrono::steady_clock;
+  auto context = take_context();
+  std::vector<std::vector<double>> times(ops_.size(), std::vector<double>(rounds));
+  for (int round = 0; round < rounds; ++round) {
+    for (const Step& step : context->steps) {
+      const auto start = Clock::now();
+      run_step(step, {0, step.tasks}, image, nullptr);
+      times[step.op][round] += std::chrono::duration<double>(Clock::now() - start).count();
+    }
+  }
+  give_back(std::move(context));
+  std::vector<double> medians;
+  for (std::vector<double>& of_op : times) {
+    const auto middle = of_op.begin() + rounds / 2;
+    std::nth_element(of_op.begin(), middle, of_op.end());
+    medians.push_back(*middle);
+  }
+  return medians;
+}
+
+double Engine::measure_binary_limit() const {
+  using Clock = std::chrono::steady_clock;
+  constexpr int64_t kRounds = 20000;
+  double best = 0;
+  for (int i = 0; i < 50; ++i) {
+    const auto start = Clock::now();
+    const int64_t macs = kernels_->binary_limit(kRounds);
+    best = std::max(best, static_cast<double>(macs) / std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return best;
 }
 
 }  // namespace evenbit

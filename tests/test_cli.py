@@ -105,6 +105,16 @@ def test_bench_has_peers(work: Path) -> None:
     assert "evenbit" in run("bench", work / "net.evb", "--rounds", 2).stdout
 
 
+def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
+    result = answer("bench", work / "net.evb", "--per-layer")
+    convs = [layer for layer in result["layers"] if layer["op"] == "binary_conv"]
+    assert len(convs) == 6
+    for layer in convs:
+        assert layer["share"] == pytest.approx(layer["gmacs"] / result["limit_gmacs"])
+        assert 0 < layer["share"] < 1.2
+    assert "of limit" in run("bench", work / "net.evb", "--per-layer").stdout
+
+
 def test_untrained_resnet18_is_small_and_light(tmp_path: Path) -> None:
     """At most 2.2 MB; one image is classified without torch in at most 90 MB of memory."""
     path = tmp_path / "resnet18.evb"

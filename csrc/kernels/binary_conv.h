@@ -77,5 +77,27 @@ void binary_conv(const BinaryConv& op, Range tasks) {
   }
 }
 
+int64_t binary_limit(int64_t rounds) {
+  constexpr int kPixels = kBinaryPixels, kSums = kBinaryBlocks * kWordVectors;
+  U sums[kPixels][kSums], inputs[kPixels], weights[kSums];
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    inputs[p] = broadcast_word(static_cast<uint64_t>(p));
+    EVENBIT_UNROLL for (int n = 0; n < kSums; ++n) sums[p][n] = zero_words();
+  }
+  EVENBIT_UNROLL for (int n = 0; n < kSums; ++n) weights[n] = broadcast_word(static_cast<uint64_t>(n) << 8);
+  for (int64_t round = 0; round < rounds; ++round) {
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      opaque(inputs[p]);
+      EVENBIT_UNROLL for (int n = 0; n < kSums; ++n) {
+        sums[p][n] = add_popcount_xor(sums[p][n], inputs[p], weights[n]);
+      }
+    }
+  }
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    EVENBIT_UNROLL for (int n = 0; n < kSums; ++n) opaque(sums[p][n]);
+  }
+  return rounds * kPixels * kSums * kWordLanes * kWordBits;
+}
+
 }  // namespace
 }  // namespace evenbit

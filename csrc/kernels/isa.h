@@ -5,6 +5,7 @@
 //                               select_ge_zero(v, other) = v >= 0 ? v : other, ge_mask(a, b)
 //   U, kWordLanes               vector of 64-bit words: load_words, broadcast_word, zero_words, add_popcount_xor
 //   dot_from_popcount           K - 2 * popcount as floats
+//   opaque(U&)                  keeps the compiler from knowing a value
 //   kBinaryPixels, kBinaryBlocks, kConvPixels, kConvBlocks   tiles that fill the registers
 #pragma once
 
@@ -25,6 +26,6 @@ constexpr int kWordVectors = kBlock / kWordLanes;  // word vectors of a block
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 
-#define EVENBIT_KERNELS(isa)                                                                  \
-  const Kernels kernels_##isa = {#isa, supported,    kBinaryBlocks, kConvBlocks, binary_conv, \
-                                 conv, grouped_conv, pool,          elementwise, normalize}
+#define EVENBIT_KERNELS(isa)                                                                             \
+  const Kernels kernels_##isa = {#isa,         supported, kBinaryBlocks, kConvBlocks, binary_conv, conv, \
+                                 grouped_conv, pool,      elementwise,   normalize,   binary_limit}

@@ -151,6 +151,9 @@ struct Kernels {
   void (*pool)(const Pool2d&, Range);
   void (*elementwise)(const Elementwise&, Range);
   bool (*normalize)(const Normalize&, Range);  // whether all pixels are finite
+  // The limit of binary_conv: its inner step on registers alone, a tile's worth of sums `rounds` times. Returns the
+  // number of 1-bit multiply-adds.
+  int64_t (*binary_limit)(int64_t rounds);
 };
 
 // Best first, ended by null.

@@ -36,6 +36,7 @@ inline uint32_t ge_mask(F a, F b) { return static_cast<uint32_t>(_mm256_movemask
 
 inline U load_words(const uint64_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline U broadcast_word(uint64_t v) { return _mm256_set1_epi64x(static_cast<int64_t>(v)); }
+inline void opaque(U& v) { asm volatile("" : "+x"(v)); }
 inline U zero_words() { return _mm256_setzero_si256(); }
 inline U add_popcount_xor(U sum, U a, U b) {
   const U table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //

@@ -39,6 +39,7 @@ inline uint32_t ge_mask(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
 
 inline U load_words(const uint64_t* p) { return _mm512_loadu_si512(p); }
 inline U broadcast_word(uint64_t v) { return _mm512_set1_epi64(static_cast<int64_t>(v)); }
+inline void opaque(U& v) { asm volatile("" : "+v"(v)); }
 inline U zero_words() { return _mm512_setzero_si512(); }
 inline U add_popcount_xor(U sum, U a, U b) {
   return _mm512_add_epi64(sum, _mm512_popcnt_epi64(_mm512_xor_si512(a, b)));

@@ -31,6 +31,7 @@ inline uint32_t ge_mask(F a, F b) { return a >= b ? 1u : 0u; }
 
 inline U load_words(const uint64_t* p) { return *p; }
 inline U broadcast_word(uint64_t v) { return v; }
+inline void opaque(U& v) { asm volatile("" : "+r"(v)); }
 inline U zero_words() { return 0; }
 inline U add_popcount_xor(U sum, U a, U b) { return sum + static_cast<U>(__builtin_popcountll(a ^ b)); }
 inline F dot_from_popcount(int64_t fan_in, const U* sums) {

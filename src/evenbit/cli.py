@@ -229,6 +229,7 @@ def bench(
     batch: int = 1,
     rounds: int = 30,
     isa: str | None = None,
+    per_layer: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
 ) -> None:
     """Time a packed file, and float networks of the same architecture in other runtimes beside it.
@@ -242,10 +243,16 @@ def bench(
         batch: Images a call.
         rounds: How many times each runtime is timed.
         isa: Instruction set of the engine; the best one if not given.
+        per_layer: Time each op of our engine instead, beside the CPU's limit.
         as_json: Print JSON.
     """
     from evenbit.bench import run_benchmark
+    from evenbit.bench.layers import profile_layers
+    from evenbit.runtime.engine import Engine
 
+    if per_layer:
+        terminal.show_layers(profile_layers(Engine.load(path, threads=1, isa=isa)), as_json=as_json)
+        return
     peers = [name for name in against.split(",") if name]
     result = run_benchmark(path, peers, threads=threads, batch=batch, rounds=rounds, isa=isa)
     terminal.show_benchmark(result, as_json=as_json)

@@ -110,6 +110,25 @@ def show_benchmark(result: Mapping[str, Any], *, as_json: bool) -> None:
     print(f"batch {result['batch']}, {result['threads']} threads, {result['isa']}; ratio = time / our time")
 
 
+def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """The time of each op."""
+    if as_json:
+        print_json(result)
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("op", "output"):
+        table.add_column(column, no_wrap=True)
+    for column in ("us", "GMAC/s", "of limit"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer in result["layers"]:
+        speed = f"{layer['gmacs']:.0f}" if "gmacs" in layer else ""
+        share = f"{100 * layer['share']:.0f} %" if "share" in layer else ""
+        table.add_row(layer["op"], layer["output"], f"{layer['us']:.2f}", speed, share)
+    Console().print(table)
+    total = sum(layer["us"] for layer in result["layers"])
+    print(f"{total:.0f} us in all, {result['isa']}, 1 thread; limit {result['limit_gmacs']:.0f} GMAC/s (1-bit)")
+
+
 def show_demo(result: Mapping[str, Any], *, as_json: bool) -> None:
     """What the demo found."""
     if as_json:

@@ -63,9 +63,10 @@ class Engine:
         if not 1 <= self.threads <= MAX_THREADS:
             raise EvenbitError(f"threads should be from 1 to {MAX_THREADS}, but is {self.threads}")
         try:
-            self._core = _Loader(plan, self.isa, self.threads).core
+            loader = _Loader(plan, self.isa, self.threads)
         except ValueError as error:  # what the C++ side refuses and `Plan.shapes` does not
             raise PlanError(str(error)) from None
+        self._core, self._origins = loader.core, loader.origins
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
@@ -95,6 +96,26 @@ class Engine:
             raise InputError("images hold a value that is not finite (NaN or infinity)")
         return logits
 
+    def profile(self, image: npt.NDArray[np.float32], rounds: int) -> list[float]:
+        """Seconds that each op of the Plan takes on one thread, in order: the median of many runs.
+
+        Args:
+            image: `[1, C, H, W]`, float32 in [0, 1].
+            rounds: Number of runs.
+
+        Raises:
+            InputError: If the image does not fit the network.
+        """
+        check_images(self.plan, image)
+        seconds = [0.0] * len(self.plan.ops)
+        for origin, value in zip(self._origins, self._core.profile(np.ascontiguousarray(image), rounds), strict=True):
+            seconds[origin] += value
+        return seconds
+
+    def measure_binary_limit(self) -> float:
+        """1-bit multiply-adds a second on one thread if a binary convolution were its inner step alone."""
+        return self._core.measure_binary_limit()
+
 
 def _choose_isa(isa: str | None) -> str:
     wanted = isa or os.environ.get(ISA_VARIABLE)
@@ -107,7 +128,10 @@ def _choose_isa(isa: str | None) -> str:
 
 
 class _Loader:
-    """Hands a Plan to the C++ side, op by op; `values` maps its names to numbers there."""
+    """Hands a Plan to the C++ side, op by op.
+
+    `values` maps its names to numbers there, `origins` the ops there to the numbers of those that they come from.
+    """
 
     def __init__(self, plan: Plan, isa: str, threads: int) -> None:
         self.plan = plan
@@ -119,12 +143,13 @@ class _Loader:
             if name != "images"
         }
         self.shapes = shapes
-        for op, result in zip(plan.ops, plan.op_shapes(), strict=True):
-            self.add(op, result)
+        self.origins: list[int] = []
+        for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
+            self.origins += [index] * self.add(op, result)
         self.core.finish(self.values[plan.output])
 
-    def add(self, op: Op, result: Shape) -> None:
-        """Adds one op with that result."""
+    def add(self, op: Op, result: Shape) -> int:
+        """Adds one op with that result; returns how many it has become."""
         tail = self.tail(op)
         source = self.values.get(op.input, -1)
         match op:
@@ -141,17 +166,19 @@ class _Loader:
             case AvgPool():
                 self.core.add_pool(source, False, op.kernel, op.stride, (0, 0), tail)
             case Threshold():
-                self.threshold(op, source, tail)
+                return self.threshold(op, source, tail)
             case _:
                 raise NotImplementedError(op.kind)
+        return 1
 
-    def threshold(self, op: Threshold, source: int, tail: _core.Tail) -> None:
+    def threshold(self, op: Threshold, source: int, tail: _core.Tail) -> int:
         """A Threshold, and its Tail as an op of its own where there is one."""
         plain = op.out is not None and op.tail == Tail()
         out = self.values[op.out] if plain and op.out else self.core.add_value(False, *self.shapes[op.input][1:])
         self.core.add_threshold(source, self.tensor(op.scale), self.tensor(op.offset), self.tensor(op.flip), out)
         if not plain:
             self.core.add_elementwise(out, tail)
+        return 1 if plain else 2
 
     def tensor(self, name: str) -> npt.NDArray[Any]:
         """A constant, contiguous."""

@@ -1,0 +1,39 @@
+"""Where a network's time goes: each op, and how near its binary convolutions come to what the CPU can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from evenbit.runtime.engine import Engine
+from evenbit.summary import summarize
+
+ROUNDS = 300
+
+
+def profile_layers(engine: Engine) -> dict[str, Any]:
+    """Times every op of one image on one thread.
+
+    Args:
+        engine: A loaded network.
+
+    Returns:
+        `limit_gmacs`: the limit of a binary convolution, its inner step on registers alone, in 1e9 1-bit
+        multiply-adds a second. `layers`: for each op `op`, `name`, `output` (shape), `us` (microseconds, its
+        Tail included) and, for convolutions, `gmacs` and, for binary ones, `share` of the limit.
+    """
+    plan = engine.plan
+    image = np.random.default_rng(0).random((1, plan.channels, plan.height, plan.width), dtype=np.float32)
+    engine.profile(image, ROUNDS // 10)
+    seconds = engine.profile(image, ROUNDS)
+    limit = engine.measure_binary_limit() / 1e9
+    layers = []
+    for row, time in zip(summarize(plan), seconds, strict=True):
+        layer: dict[str, Any] = {"op": row.kind, "name": row.name, "output": row.output, "us": 1e6 * time}
+        if row.binary_macs or row.float_macs:
+            layer["gmacs"] = (row.binary_macs + row.float_macs) / time / 1e9
+        if row.binary_macs:
+            layer["share"] = layer["gmacs"] / limit
+        layers.append(layer)
+    return {"isa": engine.isa, "limit_gmacs": limit, "layers": layers}
