@@ -1,8 +1,10 @@
 """Keeps what a run reached, and writes docs/results.md and docs/performance.md from what is kept.
 
-python benchmarks/results.py collect runs/NAME --command "evenbit train ..."    -> results/NAME.json, NAME.jsonl
-evenbit bench FILE.evb --against onnxruntime --json > results/bench-NAME.json
-python benchmarks/results.py render                                             -> docs
+- `python benchmarks/results.py collect runs/NAME --command "evenbit train ..."` measures a finished run and keeps it
+  as results/NAME.json and results/NAME.jsonl;
+- `evenbit bench FILE.evb --against onnxruntime --json > results/bench-NAME.json` and
+  `evenbit bench FILE.evb --per-layer --json > results/layers-NAME.json` keep times;
+- `python benchmarks/results.py render` writes both pages.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ def render() -> None:
     runs = [row for row in rows if "recipe" in row]
     benches = [row for row in rows if "ours" in row]
     (ROOT / "docs/results.md").write_text(_results_page(runs), encoding="utf-8")
-    (ROOT / "docs/performance.md").write_text(_performance_page(benches), encoding="utf-8")
+    layers = [row for row in rows if "layers" in row]
+    (ROOT / "docs/performance.md").write_text(_performance_page(benches, layers), encoding="utf-8")
 
 
 def _results_page(runs: list[dict[str, Any]]) -> str:
@@ -115,7 +118,7 @@ def _results_page(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _performance_page(benches: list[dict[str, Any]]) -> str:
+def _performance_page(benches: list[dict[str, Any]], profiles: list[dict[str, Any]]) -> str:
     lines = [
         "# Performance",
         "",
@@ -132,6 +135,29 @@ def _performance_page(benches: list[dict[str, Any]]) -> str:
             label = name if "int8" in name else f"{name} float32"
             cells = [*head, _time(row["ours"]), label, _time(peer), f"{peer['ratio']:.1f}"]
             lines.append(f"| {' | '.join(map(str, cells))} |")
+    for profile in profiles:
+        lines += [
+            "",
+            f"## ResNet-18, op by op, {profile['isa']}",
+            "",
+            "One image, one thread, each op with its Tail (`evenbit bench --per-layer`). The limit is the inner step of",
+            f"a binary convolution on registers alone: {profile['limit_gmacs']:.0f} GMAC/s. Ops of one kind and shape",
+            "are put together.",
+            "",
+            "| op | output | number | us each | GMAC/s | of limit |",
+            "|---|---|--:|--:|--:|--:|",
+        ]
+        kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for layer in profile["layers"]:
+            kinds.setdefault((layer["op"], layer["output"]), []).append(layer)
+        for (op, output), same in kinds.items():
+            us, speed, share = (
+                float(np.median([layer[key] for layer in same])) if key in same[0] else None
+                for key in ("us", "gmacs", "share")
+            )
+            cells = [op, output, len(same), f"{us:.2f}"]
+            cells += ["" if speed is None else f"{speed:.0f}", "" if share is None else f"{100 * share:.0f} %"]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     machines = sorted({row["machine"] for row in benches if "machine" in row})
     lines += [
         "",
@@ -140,7 +166,7 @@ def _performance_page(benches: list[dict[str, Any]]) -> str:
         "A CPU with AMX runs int8 networks faster than this engine runs binary ones; a binary network is then chosen",
         "for its size.",
         "",
-        "`python benchmarks/engine_layers.py` times each layer. To repeat the first table:",
+        "To repeat the first table:",
         "",
         "```sh no-run",
         "make bench",
