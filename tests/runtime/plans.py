@@ -15,15 +15,12 @@ Pair = tuple[int, int]
 TAIL_PARTS = ("scale", "bias", "residual", "prelu", "softsign", "shift")
 
 
-class PlanMaker:
-    """Adds ops with random constants and Tails; the methods return the name of what the op writes."""
+class Constants:
+    """Random tensors of a Plan, by name."""
 
-    def __init__(self, seed: int, channels: int, height: int, width: int) -> None:
+    def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
-        self.ops: list[Op] = []
         self.tensors: dict[str, npt.NDArray[Any]] = {}
-        self.sizes: dict[str, tuple[int, int, int]] = {"images": (height, width, channels)}
-        self.values = 0
 
     def store(self, array: npt.NDArray[Any]) -> str:
         name = f"t{len(self.tensors)}"
@@ -35,8 +32,18 @@ class PlanMaker:
         values = self.rng.standard_normal(shape).astype(np.float32)
         return self.store(np.where(self.rng.random(shape) < 0.1, np.float32(0), values))
 
-    def flips(self, channels: int) -> str:
-        return self.store(pack_bits(self.rng.random(channels) < 0.5))
+    def bits(self, *shape: int) -> str:
+        return self.store(pack_bits(self.rng.random(shape) < 0.5))
+
+
+class PlanMaker(Constants):
+    """Adds ops with random constants and Tails; the methods return the name of what the op writes."""
+
+    def __init__(self, seed: int, channels: int, height: int, width: int) -> None:
+        super().__init__(seed)
+        self.ops: list[Op] = []
+        self.sizes: dict[str, tuple[int, int, int]] = {"images": (height, width, channels)}
+        self.values = 0
 
     def value(self, height: int, width: int, channels: int) -> str:
         self.values += 1
@@ -72,7 +79,7 @@ class PlanMaker:
 
     def binary_conv(self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
         height, width, channels = self.sizes[x]
-        weight = self.store(pack_bits(self.rng.random((outputs, *kernel, channels)) < 0.5))
+        weight = self.bits(outputs, *kernel, channels)
         size = (*_window((height, width), kernel, stride, padding), outputs)
         return self._add(BinaryConv, x, size, parts, weight=weight, stride=stride, padding=padding)
 
@@ -92,12 +99,12 @@ class PlanMaker:
         self.ops.append(Elementwise("mean", x, None, Tail(mean=out)))
         return out
 
-    def bits(self, x: str, *parts: str, vector: str | None = None) -> str:
+    def signs(self, x: str, *parts: str, vector: str | None = None) -> str:
         """Bits of a map, by constant thresholds or, from a vector of the instance, by thresholds of its own."""
         size = self.sizes[x]
         channels = size[2]
         if vector is None:
-            limit, flip = self.floats(channels), self.flips(channels)
+            limit, flip = self.floats(channels), self.bits(channels)
             self.tensors[limit][:: max(1, channels // 3)] = np.inf
         else:
             scale = self.floats(channels)
@@ -115,8 +122,8 @@ class PlanMaker:
         size = (*self.sizes[x][:2], outputs)
         tail = self.tail(size, ("scale", "bias", "residual", "prelu", "shift"))
         mean, bits = self.value(1, 1, outputs), self.value(*size)
-        tail = dataclasses.replace(tail, mean=mean, bits=Bits(bits, self.floats(outputs), self.flips(outputs)))
-        weight = self.store(pack_bits(self.rng.random((outputs, 3, 3, self.sizes[x][2])) < 0.5))
+        tail = dataclasses.replace(tail, mean=mean, bits=Bits(bits, self.floats(outputs), self.bits(outputs)))
+        weight = self.bits(outputs, 3, 3, self.sizes[x][2])
         out = self.value(*size)
         self.ops.append(BinaryConv("fused", x, out, tail, weight=weight, padding=(1, 1)))
         return out, mean, bits
@@ -148,15 +155,15 @@ def everything(seed: int, channels: int) -> Plan:
     x = make.conv(make.normalize(), channels, (3, 3), (1, 1), (1, 1), 1, "scale", "bias", "prelu", "shift")
     e = make.conv(make.conv(make.mean(x), 4, (1, 1), (1, 1), (0, 0), 1, "prelu"), channels, (1, 1), (1, 1), (0, 0), 1)
     e = make.elementwise(e, "softsign")
-    y, mean, bits = make.fused(make.bits(x, vector=e), channels)
+    y, mean, bits = make.fused(make.signs(x, vector=e), channels)
     y = make.elementwise(make.binary_conv(bits, channels, (1, 1), (1, 1), (0, 0), "residual"), "bias", "residual")
     y = make.elementwise(y, "residual", "softsign", "shift") if mean else y
-    z = make.binary_conv(make.bits(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
+    z = make.binary_conv(make.signs(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
     shortcut = make.conv(make.pool(x, False, (1, 1), (2, 2), (0, 0)), channels + 1, (1, 1), (1, 1), (0, 0), 1)
     assert make.sizes[z] == make.sizes[shortcut]
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
-    dense = make.binary_conv(make.bits(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
-    dense = make.binary_conv(make.bits(dense, "prelu"), 17, (1, 1), (1, 1), (0, 0), "scale")
+    dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
+    dense = make.binary_conv(make.signs(dense, "prelu"), 17, (1, 1), (1, 1), (0, 0), "scale")
     return make.plan(dense)
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from plans import Constants
 
 from evenbit.bits import pack_bits
 from evenbit.plan import (
@@ -29,15 +30,14 @@ Pair = tuple[int, int]
 T = TypeVar("T")
 
 
-class RandomPlan:
+class RandomPlan(Constants):
     """Draws a Plan from a seed. `plan` reads every value that is written, so that nothing goes unseen."""
 
     def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
+        super().__init__(seed)
         height, width = (int(size) for size in self.rng.integers(1, 12, 2))
         self.size = (self.pick(1, 3, 5), height, width)
         self.ops: list[Op] = []
-        self.tensors: dict[str, npt.NDArray[Any]] = {}
         self.shapes: dict[str, Shape] = {}
         self.add(Normalize, "images", Shape("float", height, width, self.size[0]), ("out", "mean", "bits"))
         for _ in range(self.rng.integers(3, 9)):
@@ -49,19 +49,6 @@ class RandomPlan:
 
     def images(self, count: int) -> npt.NDArray[np.float32]:
         return self.rng.random((count, *self.size), np.float32)
-
-    def store(self, array: npt.NDArray[Any]) -> str:
-        name = f"t{len(self.tensors)}"
-        self.tensors[name] = array
-        return name
-
-    def floats(self, *shape: int) -> str:
-        """Normal numbers, some of them zero."""
-        values = self.rng.standard_normal(shape).astype(np.float32)
-        return self.store(np.where(self.rng.random(shape) < 0.1, np.float32(0), values))
-
-    def bits(self, *shape: int) -> str:
-        return self.store(pack_bits(self.rng.random(shape) < 0.5))
 
     def value(self, shape: Shape) -> str:
         name = f"v{len(self.shapes)}"

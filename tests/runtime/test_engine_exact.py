@@ -81,7 +81,7 @@ def test_convolutions_of_any_shape(
     make = PlanMaker(seed, 2, *size)
     x = make.conv(make.normalize(), inputs, (1, 1), (1, 1), (0, 0), 1)
     if binary:
-        y = make.binary_conv(make.bits(x), outputs, kernel, stride, padding, *sorted(parts))
+        y = make.binary_conv(make.signs(x), outputs, kernel, stride, padding, *sorted(parts))
     else:
         y = make.conv(x, outputs, kernel, stride, padding, 1, *sorted(parts))
     plan = make.plan(make.mean(y))
@@ -104,7 +104,7 @@ def test_grouped_convolutions(channels: int, groups: int, outputs: int) -> None:
 def test_a_map_read_with_different_paddings() -> None:
     make = PlanMaker(5, 3, 8, 8)
     x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias")
-    bits = make.bits(x)
+    bits = make.signs(x)
     parts = [make.binary_conv(bits, 8, (k, k), (1, 1), (k // 2, k // 2), "scale") for k in (1, 3, 5)]
     parts += [make.conv(x, 8, (k, k), (1, 1), (k // 2, k // 2), 1) for k in (1, 3, 5)]
     total = make.elementwise(parts[0], "residual")
@@ -131,13 +131,13 @@ def test_extreme_values_agree() -> None:
     constants = make.tensors[make.ops[-1].tail.scale or ""]
     constants[:6] = [3e38, -3e38, 0, -0.0, np.inf, -np.inf]
     y = make.pool(make.elementwise(x, "prelu", "shift"), True, (2, 2), (1, 1), (1, 1))
-    z = make.binary_conv(make.bits(y), 12, (3, 3), (1, 1), (1, 1), "scale")
+    z = make.binary_conv(make.signs(y), 12, (3, 3), (1, 1), (1, 1), "scale")
     plan = make.plan(make.mean(z))
     assert_exact_but_for_nan(plan, images(plan, 2))
     softsign = PlanMaker(10, 2, 5, 5)
     x = softsign.conv(softsign.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
     softsign.tensors[softsign.ops[-1].tail.scale or ""][:3] = [np.inf, 0, -0.0]
     plan = softsign.plan(
-        softsign.binary_conv(softsign.bits(softsign.elementwise(x, "softsign")), 3, (5, 5), (1, 1), (0, 0))
+        softsign.binary_conv(softsign.signs(softsign.elementwise(x, "softsign")), 3, (5, 5), (1, 1), (0, 0))
     )
     assert_exact_but_for_nan(plan, images(plan, 2))
