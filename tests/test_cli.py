@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,22 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
     before = (work / "run" / "metrics.jsonl").read_bytes()
     assert "test accuracy" in run("train", "--resume", "--out", work / "run").stdout
     assert (work / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [str(EVENBIT), "train", "digits-resnet8-fd", "--out", "run"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while (
+            not (tmp_path / "run" / "metrics.jsonl").is_file() or not (tmp_path / "run" / "metrics.jsonl").read_text()
+        ):
+            time.sleep(0.05)
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate()
+    assert process.returncode == 130
+    assert message == "evenbit: stopped; go on with: evenbit train --resume --out run\n"
+    assert answer("eval", tmp_path / "run")["accuracy"] > 10
 
 
 def test_info_counts_bits(work: Path) -> None:

@@ -33,13 +33,15 @@ Out = Annotated[Path, Parameter(name=("--out", "-o"))]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns the exit status.
 
-    0 is success; 2 is a mistake in the command or its input, told in one line; 130 is an interruption. `--debug`
-    anywhere shows the traceback of an error.
+    0 is success; 2 is a mistake in the command or its input, told in one line; an interruption ends the process with
+    130. `--debug` anywhere shows the traceback of an error.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     try:
         app([token for token in tokens if token != "--debug"])
+    except BrokenPipeError:  # a reader such as `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (EvenbitError, CycloptsError, OSError) as error:
         if debug:
             raise
@@ -50,12 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         terminal.print_error(f"this command needs the package '{error.name}'; pip install 'evenbit[train]'")
         return 2
-    except KeyboardInterrupt:
-        terminal.print_error("interrupted")
-        return 130
-    except BrokenPipeError:  # pragma: no cover  (a reader such as `head` that has seen enough)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return 0
 
 
