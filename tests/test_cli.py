@@ -173,6 +173,7 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "no data set 'cats'" in fails("train", "--data", "cats", "--out", tmp_path / "x")
     assert "wanted data_batch_1.bin" in fails("train", "--data", "cifar10", "--data-root", tmp_path, "--out", "x")
     assert "is not the folder of a run" in fails("pack", tmp_path / "gone", "-o", tmp_path / "y.evb")
+    assert "nowhere: no such folder" in fails("pack", work / "run", "-o", tmp_path / "nowhere" / "y.evb")
     assert "give either" in fails("pack", "-o", tmp_path / "y.evb")
     assert "No such file" in fails("info", tmp_path / "gone.evb")
     assert "damaged" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
