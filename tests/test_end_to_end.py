@@ -73,7 +73,7 @@ class Awkward(nn.Module):
         super().__init__()
         method: Method = resolve_method("fd", {"excitation_groups": excitation})
         static = resolve_method("fd", {"excitation_groups": 0})
-        binarizer = WeightBinarizer(standardize=True, scaled=True, estimator="clip")
+        binarizer = WeightBinarizer(standardize=True, scale="mean", estimator="clip")
         self.stem = nn.Conv2d(3, 17, 3, padding=1)
         self.norm = nn.BatchNorm2d(17)
         self.sign1 = BinaryActivation(17, method)
@@ -99,6 +99,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet8-float": model("resnet8", "float"),
     "resnet8-bnn": model("resnet8", "bnn"),
     "resnet8-react": model("resnet8", "react"),
+    "resnet8-irnet": model("resnet8", "irnet"),
     "resnet8-fd": model("resnet8", "fd"),
     "resnet8-fd-static": model("resnet8", "fd", excitation_groups=0),
     "resnet8-fd-group": model("resnet8", "fd", adjustment="group", excitation_groups=2, excitation_hidden=2),

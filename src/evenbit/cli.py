@@ -79,7 +79,7 @@ def train(
         data: digits, cifar10, cifar100, fashion-mnist, or a folder with one subfolder of images a class.
         data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
         model: resnet8, resnet18, resnet20 or vgg_small.
-        method: float, bnn, react or fd.
+        method: float, bnn, xnor, bireal, irnet, react or fd.
         epochs: Passes over the training images.
         seed: Of everything random.
         teacher: Folder of a float run to distil from.

@@ -24,8 +24,8 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def binarizer(*, standardize: bool = True, scaled: bool = True) -> WeightBinarizer:
-    return WeightBinarizer(standardize=standardize, scaled=scaled, estimator="clip")
+def binarizer(*, standardize: bool = True, scale: str = "mean") -> WeightBinarizer:
+    return WeightBinarizer(standardize=standardize, scale=scale, estimator="clip")
 
 
 def test_weights_become_signs_and_mean_magnitudes() -> None:
@@ -43,8 +43,16 @@ def test_standardized_weights_are_centred_first() -> None:
     assert scale.item() == pytest.approx(w.abs().mean().item(), rel=1e-5)
 
 
+def test_scales_can_be_powers_of_two() -> None:
+    weight = torch.tensor([[1.0, -3.0], [0.5, 0.0], [5.0, 7.0], [-0.7, 0.7]])  # mean magnitudes 2, 1/4, 6, 0.7
+    _, scale = binarizer(standardize=False, scale="power_of_two")(weight)
+    assert scale.tolist() == [2, 0.25, 8, 0.5]  # log2 6 = 2.58 and log2 0.7 = -0.51 are rounded
+    with pytest.raises(RecipeError, match="unknown scale 'half'"):
+        binarizer(scale="half")
+
+
 def test_unscaled_weights_have_scale_one() -> None:
-    assert binarizer(scaled=False)(torch.randn(3, 5))[1].tolist() == [1, 1, 1]
+    assert binarizer(scale="one")(torch.randn(3, 5))[1].tolist() == [1, 1, 1]
 
 
 def test_gradient_reaches_the_latent_weights_through_the_window() -> None:
@@ -56,7 +64,7 @@ def test_gradient_reaches_the_latent_weights_through_the_window() -> None:
 
 
 def test_conv_pads_with_plus_one() -> None:
-    conv = BinaryConv2d(3, 4, 3, binarizer(standardize=False, scaled=False), padding=1)
+    conv = BinaryConv2d(3, 4, 3, binarizer(standardize=False, scale="one"), padding=1)
     x = torch.where(torch.randn(2, 3, 5, 6) > 0, 1.0, -1.0)
     signs = torch.where(conv.weight >= 0, 1.0, -1.0)
     expected = F.conv2d(F.pad(x, (1, 1, 1, 1), value=1.0), signs)

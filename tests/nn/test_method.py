@@ -6,15 +6,20 @@ from evenbit.errors import RecipeError
 from evenbit.nn import ESTIMATORS, METHODS, resolve_method
 from evenbit.nn.distribution import AXES
 from evenbit.nn.method import CHOICES
+from evenbit.nn.weight import SCALES
 
 
 def test_table() -> None:
-    assert {"float", "bnn", "react", "fd"} <= METHODS.keys()
+    assert {"float", "bnn", "xnor", "bireal", "irnet", "react", "fd"} <= METHODS.keys()
     assert not METHODS["float"].binary
+    assert METHODS["xnor"].weight_scale == "mean"
+    assert METHODS["bireal"].estimator == "polynomial"
+    assert (METHODS["irnet"].estimator, METHODS["irnet"].weight_scale) == ("ede", "power_of_two")
     assert all(name == method.name for name, method in METHODS.items())
 
 
 def test_choices_name_what_exists() -> None:
+    assert CHOICES["weight_scale"] == SCALES
     assert CHOICES["estimator"] == CHOICES["weight_estimator"] == tuple(ESTIMATORS)
     assert CHOICES["adjustment"] == ("none", *AXES)
 

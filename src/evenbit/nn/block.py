@@ -26,7 +26,7 @@ def make_activation(channels: int, method: Method) -> nn.Module:
 def make_binarizer(method: Method) -> WeightBinarizer:
     """The method's weight binarization."""
     return WeightBinarizer(
-        standardize=method.weight_standardized, scaled=method.weight_scaled, estimator=method.weight_estimator
+        standardize=method.weight_standardized, scale=method.weight_scale, estimator=method.weight_estimator
     )
 
 

@@ -14,6 +14,7 @@ CHOICES = {
     "weight_estimator": ("clip", "polynomial", "ede", "reste", "identity"),
     "adjustment": ("none", "channel", "group", "instance"),
     "activation": ("none", "relu", "rprelu"),
+    "weight_scale": ("one", "mean", "power_of_two"),
 }
 
 
@@ -32,7 +33,7 @@ class Method:
         zero_point: Whether a zero point τ is learned for each channel (refinement, before the sign).
         activation: What follows the sum with the shortcut: "none", "relu" or "rprelu" (refinement of the real path).
         weight_standardized: Whether each filter is centred and scaled before its sign.
-        weight_scaled: Whether each filter has the scale mean |w̄| instead of 1.
+        weight_scale: The scale of each filter: "one", "mean" or "power_of_two" (`evenbit.nn.weight`).
         weight_estimator: Gradient estimator of the weights' sign.
     """
 
@@ -46,7 +47,7 @@ class Method:
     zero_point: bool = False
     activation: str = "none"
     weight_standardized: bool = False
-    weight_scaled: bool = False
+    weight_scale: str = "one"
     weight_estimator: str = "clip"
 
 
@@ -57,13 +58,26 @@ METHODS: dict[str, Method] = {
         Method("float", binary=False, activation="relu"),
         # Hubara et al., Binarized neural networks, NeurIPS 2016: sign with the clipped straight-through estimator.
         Method("bnn"),
+        # Rastegari et al., XNOR-Net, ECCV 2016: weights scaled by their mean magnitude. Its scales of activations,
+        # which later work found to bring little, are left out.
+        Method("xnor", weight_scale="mean"),
+        # Liu et al., Bi-Real Net, ECCV 2018: the triangle window. The shortcut for each convolution all methods have.
+        Method("bireal", estimator="polynomial", weight_scale="mean"),
+        # Qin et al., IR-Net, CVPR 2020: standardized weights, power-of-two scales, error decay estimators.
+        Method(
+            "irnet",
+            estimator="ede",
+            weight_standardized=True,
+            weight_scale="power_of_two",
+            weight_estimator="ede",
+        ),
         # Liu et al., ReActNet, ECCV 2020: learned zero points (RSign), RPReLU, triangle window, scaled weights.
         Method(
             "react",
             estimator="polynomial",
             zero_point=True,
             activation="rprelu",
-            weight_scaled=True,
+            weight_scale="mean",
         ),
         # Liu and Chen, Feature distribution guided binary neural networks, 2024: adjustment, excitation, refinement.
         Method(
@@ -74,7 +88,7 @@ METHODS: dict[str, Method] = {
             zero_point=True,
             activation="rprelu",
             weight_standardized=True,
-            weight_scaled=True,
+            weight_scale="mean",
         ),
     )
 }

@@ -3,22 +3,27 @@
     w̄ = w                                  "plain"
     w̄ = (w - mean(w)) / std(w)             "standardized", per filter
     binary weight = sign(w̄)
-    scale         = mean |w̄|  per filter   (XNOR-Net's optimum for min ||w̄ - scale * sign(w̄)||), or 1
+    scale         = mean |w̄|                       "mean": XNOR-Net's optimum for min ||w̄ - scale * sign(w̄)||
+                    2^round(log2 mean |w̄|)         "power_of_two": a shift of bits in hardware
+                    1                               "one"
 
-Centring makes the signs of a filter even, which carries most information; dividing by the deviation keeps all
-filters inside the estimator's window. The scale is a constant for the gradient: what it would add is learned
-by the batch normalization that follows.
+Centring makes the signs of a filter even, which carries most information; dividing by the deviation brings the
+weights of all filters to one place in the estimator's window. The scale, one for each filter, is a constant for the
+gradient: what it would add is learned by the batch normalization that follows.
 
-Sources: Rastegari et al., XNOR-Net, ECCV 2016 (scale); Qin et al., IR-Net, CVPR 2020 (standardization).
+Sources: Rastegari et al., XNOR-Net, ECCV 2016 (mean); Qin et al., IR-Net, CVPR 2020 (standardization, power of two).
 """
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from evenbit.errors import RecipeError
 from evenbit.nn.sign import Sign
 
+SCALES = ("one", "mean", "power_of_two")
 # Deviation of a filter below which it counts as constant; float32 sums of equal weights leave less than this.
 EPSILON = 1e-7
 
@@ -28,17 +33,22 @@ class WeightBinarizer(nn.Module):
 
     Args:
         standardize: Centre and scale each filter first.
-        scaled: Give each filter the scale `mean |w̄|` instead of 1.
+        scale: One of `SCALES`.
         estimator: Gradient estimator of the sign.
 
     Shape:
         Weight `[O, ...]`; the signs have the same shape, the scales are `[O]`.
+
+    Raises:
+        RecipeError: If the scale is unknown.
     """
 
-    def __init__(self, *, standardize: bool, scaled: bool, estimator: str) -> None:
+    def __init__(self, *, standardize: bool, scale: str, estimator: str) -> None:
         super().__init__()
+        if scale not in SCALES:
+            raise RecipeError(f"unknown scale '{scale}' of binary weights; known are {', '.join(SCALES)}")
         self.standardize = standardize
-        self.scaled = scaled
+        self.scale = scale
         self.sign = Sign(estimator)
 
     def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
@@ -47,9 +57,14 @@ class WeightBinarizer(nn.Module):
         if self.standardize:
             rows = rows - rows.mean(1, keepdim=True)
             rows = rows / (rows.std(1, keepdim=True, correction=0) + EPSILON)
-        scale = rows.detach().abs().mean(1) if self.scaled else rows.new_ones(len(rows))
-        return self.sign(rows).view_as(weight), scale
+        return self.sign(rows).view_as(weight), self._scale(rows.detach())
+
+    def _scale(self, rows: Float[Tensor, "o k"]) -> Float[Tensor, " o"]:
+        if self.scale == "one":
+            return rows.new_ones(len(rows))
+        mean = rows.abs().mean(1)
+        return torch.exp2(torch.log2(mean).round()) if self.scale == "power_of_two" else mean
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""
-        return f"standardize={self.standardize}, scaled={self.scaled}"
+        return f"standardize={self.standardize}, scale={self.scale}"
