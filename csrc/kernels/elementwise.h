@@ -41,21 +41,34 @@ void elementwise(const Elementwise& op, Range tasks) {
   }
 }
 
-bool normalize(const Normalize& op, Range tasks) {
+// Gathers one block of channels of kPixels neighbouring pixels from their planes; returns whether all are finite.
+template <int kPixels>
+bool normalize_tile(const Normalize& op, int64_t y, int64_t x, int block) {
   const int64_t plane = int64_t{op.height} * op.width;
+  const int lanes = op.channels - block * kBlock < kBlock ? op.channels - block * kBlock : kBlock;
+  alignas(64) float values[kPixels][kBlock] = {};
+  bool finite = true;
+  for (int lane = 0; lane < lanes; ++lane) {
+    const int64_t at = (block * kBlock + lane) * plane + y * op.width + x;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      const float v = op.floats ? op.floats[at + p] : static_cast<float>(op.bytes[at + p]) / 255.0f;
+      finite &= v - v == 0.0f;  // NaN for infinities and NaN
+      values[p][lane] = v;
+    }
+  }
+  BlockOf tile[kPixels];
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) tile[p] = load_block(values[p]);
+  finish<kPixels>(op.tail, tile, y, x, block);
+  return finite;
+}
+
+bool normalize(const Normalize& op, Range tasks) {
   bool finite = true;
   for (int64_t y = tasks.begin; y < tasks.end; ++y) {
-    for (int x = 0; x < op.width; ++x) {
-      for (int block = 0; block < op.blocks; ++block) {
-        alignas(64) float values[kBlock] = {};
-        for (int lane = 0; lane < kBlock && block * kBlock + lane < op.channels; ++lane) {
-          const int64_t at = (block * kBlock + lane) * plane + y * op.width + x;
-          values[lane] = op.floats ? op.floats[at] : static_cast<float>(op.bytes[at]) / 255.0f;
-          finite &= values[lane] - values[lane] == 0.0f;  // NaN for infinities and NaN
-        }
-        BlockOf tile[1] = {load_block(values)};
-        finish<1>(op.tail, tile, y, x, block);
-      }
+    for (int block = 0; block < op.blocks; ++block) {
+      int x = 0;
+      for (; x + kConvPixels <= op.width; x += kConvPixels) finite &= normalize_tile<kConvPixels>(op, y, x, block);
+      for (; x < op.width; ++x) finite &= normalize_tile<1>(op, y, x, block);
     }
   }
   return finite;
