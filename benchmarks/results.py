@@ -166,7 +166,7 @@ def _performance_page(benches: list[dict[str, Any]], profiles: list[dict[str, An
         "A CPU with AMX runs int8 networks faster than this engine runs binary ones; a binary network is then chosen",
         "for its size.",
         "",
-        "To repeat the first table:",
+        "To repeat the rows for one image and one thread:",
         "",
         "```sh no-run",
         "make bench",

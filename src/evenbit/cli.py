@@ -89,12 +89,12 @@ def train(
     """
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
-    from evenbit.train.recipe import parse_settings
+    from evenbit.train.recipe import make_recipe, parse_settings
 
     given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
-    if resume and out is not None and recipe is None and not overrides:
-        settings = read_checkpoint(out).recipe
+    if resume and out is not None and recipe is None:
+        settings = make_recipe({**read_checkpoint(out).recipe.model_dump(), **overrides}, str(out))
     else:
         settings = load_recipe(recipe, overrides)
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
@@ -108,7 +108,9 @@ def train(
     if as_json:
         print(json.dumps(result.metrics))
     else:
-        console.print(f"test accuracy {result.accuracy:.2f} %; pack it with: evenbit pack {folder} -o model.evb")
+        console.print(
+            f"test accuracy {result.accuracy:.2f} %; pack it with: evenbit pack {folder} -o model.evb", markup=False
+        )
 
 
 @app.command(name="eval")

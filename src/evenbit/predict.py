@@ -34,6 +34,8 @@ def predict_images(
     """
     if not images:
         raise InputError("name at least one image")
+    if top < 1:
+        raise InputError(f"the number of classes to name should be at least 1, but is {top}")
     engine = Engine.load(network, threads=1, isa=isa)
     plan = engine.plan
     batch = np.stack([load_image(path, plan.channels, plan.height, plan.width) for path in images])

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from evenbit.plan import Plan
 from evenbit.summary import Row
@@ -45,7 +46,7 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = Fal
     for key, value in rows[0].items():
         table.add_column(key, justify="left" if isinstance(value, str) else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
     Console().print(table)
 
 
@@ -57,7 +58,7 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
         return
     console = Console()
     image = f"{plan.channels}x{plan.height}x{plan.width}"
-    console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes\n{_described(plan.info)}")
+    console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes\n{_described(plan.info)}", markup=False)
     table = Table(box=None, pad_edge=False)
     for column in ("op", "input", "output"):
         table.add_column(column, no_wrap=True)

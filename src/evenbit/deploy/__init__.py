@@ -11,7 +11,7 @@ from torch import nn
 
 from evenbit.deploy.capture import capture
 from evenbit.deploy.passes import PASSES
-from evenbit.errors import CheckpointError
+from evenbit.errors import CheckpointError, RecipeError
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
 from evenbit.plan import Plan
@@ -73,8 +73,10 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
     """The Plan of a network with fresh weights, for benchmarks; its classes are numbers.
 
     Raises:
-        RecipeError: If model or method are unknown.
+        RecipeError: If model or method are unknown, or a number is not positive.
     """
+    if min(channels, size, classes) < 1:
+        raise RecipeError("channels, size and classes should be at least 1")
     torch.manual_seed(0)
     network = create_model(
         model,

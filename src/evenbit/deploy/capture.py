@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from evenbit.deploy.lowering import BATCH, LOWERINGS, Lowering, module_path, where
+from evenbit.deploy.lowering import BATCH, LOWERINGS, VIEWS, Lowering, module_path, where
 from evenbit.errors import CaptureError
 from evenbit.plan import Plan
 
@@ -81,8 +81,19 @@ def _lower(node: Node, lowering: Lowering) -> None:
     lower = LOWERINGS.get(node.target)
     if lower is None:
         raise CaptureError(f"{where(node)}: cannot lower {node.target}; the layers around it may have to change")
+    _check_in_place(node)
     with lowering.builder.at(module_path(node)):
         lower(lowering, node)
+
+
+def _check_in_place(node: Node) -> None:
+    """Refuses to change a tensor in place while a view of it is used: the graph does not show that both change."""
+    if not getattr(node.target, "_schema").is_mutable:  # noqa: B009  (every target here is an overload)
+        return
+    source: Any = node.args[0]
+    shared = [user for user in source.users if user is not node and user.target in VIEWS]
+    if shared or (source.target in VIEWS and len(source.all_input_nodes[0].users) > 1):
+        raise CaptureError(f"{where(node)}: {node.target} changes a tensor of which a view is used too")
 
 
 def _output(node: Node, lowering: Lowering) -> str:

@@ -52,6 +52,13 @@ class Lowering:
             raise CaptureError(f"expected a tensor that depends on the images, not {node}")
         return self.values[node]
 
+    def unflattened(self, node: Any, owner: Node) -> str:
+        """Plan value of an argument whose channels are those that are stored."""
+        value = self.value(node)
+        if self.maps[value] != chw(node):
+            raise CaptureError(f"{where(owner)}: {owner.target} on a flattened map cannot be lowered; flatten after it")
+        return value
+
     def array(self, node: Any, owner: Node) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Constant argument in float64, checked to be finite."""
         if isinstance(node, Node) and node in self.values:
@@ -103,7 +110,8 @@ def _find_softsigns(graph: torch.fx.Graph) -> dict[Node, tuple[Node, Node]]:
     for node in graph.nodes:
         if node.target == aten.div.Tensor and isinstance(_argument(node, 1), Node):
             total = node.args[1]
-            if total.target == aten.add.Tensor and total.args[1] == 1 and len(total.users) == 1:
+            plain = total.target == aten.add.Tensor and total.kwargs.get("alpha", 1) == 1
+            if plain and total.args[1] == 1 and len(total.users) == 1:
                 absolute = total.args[0]
                 is_abs = isinstance(absolute, Node) and absolute.target == aten.abs.default
                 if is_abs and absolute.args[0] is node.args[0] and len(absolute.users) == 1:
@@ -122,22 +130,26 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _elementwise(lowering: Lowering, node: Node, tail: Tail) -> None:
-    lowering.define(node, lowering.builder.elementwise(lowering.value(_argument(node, 0)), tail))
+    lowering.define(node, lowering.builder.elementwise(lowering.unflattened(_argument(node, 0), node), tail))
 
 
 def _alias(lowering: Lowering, node: Node) -> None:
     lowering.values[node] = lowering.value(_argument(node, 0))
 
 
+def _dropout(lowering: Lowering, node: Node) -> None:
+    if _argument(node, 2):
+        raise CaptureError(f"{where(node)}: a dropout that is active in eval mode cannot be lowered")
+    _alias(lowering, node)
+
+
 def _reshape(lowering: Lowering, node: Node) -> None:
-    """A map to a vector, or the same numbers with axes of size 1 added or removed."""
+    """A map to a vector, or the same numbers with axes of size 1 added or removed at the end."""
     value = lowering.value(_argument(node, 0))
     stored = lowering.maps[value]
     shape = tuple(node.meta["val"].shape[1:])
-    squeezed = tuple(size for size in shape if size != 1)
-    if node.meta["val"].shape[0] != BATCH or (
-        squeezed != tuple(size for size in stored if size != 1) and shape[:1] != (int(np.prod(stored)),)
-    ):
+    padded = (*shape, 1, 1)[:3] if len(shape) < 3 else shape
+    if node.meta["val"].shape[0] != BATCH or padded not in (stored, (int(np.prod(stored)), 1, 1)):
         raise CaptureError(
             f"{where(node)}: cannot reshape {list(stored)} to {list(shape)}; only flattening is possible"
         )
@@ -150,15 +162,21 @@ def _sign(lowering: Lowering, node: Node) -> None:
     lowering.maps[lowering.values[node]] = lowering.maps[value]
 
 
-def _window_weight(lowering: Lowering, node: Node) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _window_weight(lowering: Lowering, node: Node, *, dense: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Weights `[O, I, kh, kw]` or `[O, F]` as `[O, kh, kw, I]`.
 
-    A dense layer on a flattened map is a convolution whose kernel is the whole map.
+    A dense layer on a flattened map is a convolution whose kernel is the whole map; `dense` says that stride,
+    padding and groups are those of a dense layer.
     """
     weight = lowering.array(_argument(node, 1), node)
-    channels, height, width = lowering.maps[lowering.value(_argument(node, 0))]
-    if weight.ndim == 2 or (weight.shape[2:] == (1, 1) and weight.shape[1] == channels * height * width != channels):
-        weight = weight.reshape(len(weight), channels, height, width)
+    source = _argument(node, 0)
+    stored = lowering.maps[lowering.value(source)]
+    if weight.ndim == 2 and len(source.meta["val"].shape) != 2:
+        raise CaptureError(f"{where(node)}: a dense layer along the last axis of a map cannot be lowered")
+    if stored != chw(source) and not dense:
+        lowering.unflattened(source, node)
+    if weight.ndim == 2 or stored != chw(source):
+        weight = weight.reshape(len(weight), *stored)
     return weight.transpose(0, 2, 3, 1)
 
 
@@ -179,18 +197,20 @@ def _float_window(
     builder = lowering.builder
     bias = _argument(node, 2, None)
     tail = Tail() if bias is None else Tail(bias=builder.tensor(lowering.array(bias, node)))
-    weight = builder.tensor(_window_weight(lowering, node))
+    dense = (stride, padding, groups) == ((1, 1), (0, 0), 1)
+    weight = builder.tensor(_window_weight(lowering, node, dense=dense))
     source = lowering.value(_argument(node, 0))
     fields = {"weight": weight, "stride": stride, "padding": padding, "groups": groups}
     lowering.define(node, builder.add(Conv, source, tail, **fields))
 
 
 def _binary_conv(lowering: Lowering, node: Node) -> None:
-    weight = _window_weight(lowering, node)
+    stride, padding = _pair(_argument(node, 2)), _pair(_argument(node, 3))
+    weight = _window_weight(lowering, node, dense=(stride, padding) == ((1, 1), (0, 0)))
     if not np.all(np.abs(weight) == 1):
         raise CaptureError(f"{where(node)}: the weights of a binary convolution are not all +1 or -1")
     packed = lowering.builder.bits_tensor(pack_bits(weight > 0))
-    fields = {"weight": packed, "stride": _pair(_argument(node, 2)), "padding": _pair(_argument(node, 3))}
+    fields = {"weight": packed, "stride": stride, "padding": padding}
     lowering.define(node, lowering.builder.add(BinaryConv, lowering.value(_argument(node, 0)), Tail(), **fields))
 
 
@@ -211,7 +231,7 @@ def _add(lowering: Lowering, node: Node) -> None:
         left, right = right, left
     if not isinstance(right, Node) or right not in lowering.values:
         bias = lowering.builder.tensor(lowering.per_channel(right, _with_first(node, left)))
-        lowering.define(node, lowering.builder.elementwise(lowering.value(left), Tail(bias=bias)))
+        _elementwise(lowering, node, Tail(bias=bias))
         return
     if lowering.maps[lowering.value(left)] != chw(node):
         left, right = right, left  # the vector that is added to every pixel is the residual
@@ -255,9 +275,7 @@ def _mul(lowering: Lowering, node: Node) -> None:
     if not isinstance(left, Node) or left not in lowering.values:
         left, right = right, left
     scale = lowering.per_channel(right, _with_first(node, left))
-    lowering.define(
-        node, lowering.builder.elementwise(lowering.value(left), Tail(scale=lowering.builder.tensor(scale)))
-    )
+    _elementwise(lowering, node, Tail(scale=lowering.builder.tensor(scale)))
 
 
 def _div(lowering: Lowering, node: Node) -> None:
@@ -282,13 +300,13 @@ def _mean(lowering: Lowering, node: Node) -> None:
     axes = {axis % 4 for axis in _argument(node, 1)}
     if axes != {2, 3} or len(_argument(node, 0).meta["val"].shape) != 4:
         raise CaptureError(f"{where(node)}: only the mean over height and width can be lowered")
-    lowering.define(node, lowering.builder.mean(lowering.value(_argument(node, 0))))
+    lowering.define(node, lowering.builder.mean(lowering.unflattened(_argument(node, 0), node)))
 
 
 def _adaptive_mean(lowering: Lowering, node: Node) -> None:
     if _pair(_argument(node, 1)) != (1, 1):
         raise CaptureError(f"{where(node)}: an adaptive pooling to more than one pixel cannot be lowered")
-    lowering.define(node, lowering.builder.mean(lowering.value(_argument(node, 0))))
+    lowering.define(node, lowering.builder.mean(lowering.unflattened(_argument(node, 0), node)))
 
 
 def _max_pool(lowering: Lowering, node: Node) -> None:
@@ -297,7 +315,9 @@ def _max_pool(lowering: Lowering, node: Node) -> None:
     if _pair(_argument(node, 4, 1)) != (1, 1) or _argument(node, 5, False):
         raise CaptureError(f"{where(node)}: max pooling with dilation or ceil_mode cannot be lowered")
     fields = {"kernel": kernel, "stride": stride, "padding": _pair(_argument(node, 3, 0))}
-    lowering.define(node, lowering.builder.add(MaxPool, lowering.value(_argument(node, 0)), Tail(), **fields))
+    lowering.define(
+        node, lowering.builder.add(MaxPool, lowering.unflattened(_argument(node, 0), node), Tail(), **fields)
+    )
 
 
 def _avg_pool(lowering: Lowering, node: Node) -> None:
@@ -306,7 +326,9 @@ def _avg_pool(lowering: Lowering, node: Node) -> None:
     if _pair(_argument(node, 3, 0)) != (0, 0) or _argument(node, 4, False) or _argument(node, 6, None):
         raise CaptureError(f"{where(node)}: average pooling with padding, ceil_mode or a divisor cannot be lowered")
     fields = {"kernel": kernel, "stride": stride}
-    lowering.define(node, lowering.builder.add(AvgPool, lowering.value(_argument(node, 0)), Tail(), **fields))
+    lowering.define(
+        node, lowering.builder.add(AvgPool, lowering.unflattened(_argument(node, 0), node), Tail(), **fields)
+    )
 
 
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
@@ -332,7 +354,10 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.reshape.default: _reshape,
     aten.unsqueeze.default: _reshape,
     aten.squeeze.dims: _reshape,
-    aten.dropout.default: _alias,
+    aten.dropout.default: _dropout,
     aten.contiguous.default: _alias,
     aten.clone.default: _alias,
 }
+
+# Ops whose result may share memory with their input.
+VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_reshape, _alias, _dropout)}

@@ -1,8 +1,8 @@
 """From unfused ops to the deployable Plan: pure functions from Plan to Plan, applied in the order of `PASSES`.
 
 They move affine maps `s x + t` (batch normalization, scales, biases) until each has become part of a weight, a
-threshold or a Tail, and then join what can be computed in one go. Constants are combined in float64 and rounded
-once. docs/folding.md derives the formulas.
+threshold or a Tail, and then join what can be computed in one go. Constants are combined in float64; what a
+pass makes is rounded to float32. docs/folding.md derives the formulas.
 """
 
 from __future__ import annotations

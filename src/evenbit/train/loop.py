@@ -95,6 +95,8 @@ class _Training:
         _check_folder(recipe, out, checkpoint)
         dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
         self.task = Task.of(dataset)
+        if checkpoint and checkpoint.task != self.task:
+            raise CheckpointError(f"{out} was trained on other data than {recipe.data} is now")
         # Autocast is entered in `_step` alone: accelerate's own would hold in evaluation too, and what is reported
         # is the float32 network that gets deployed.
         self.accelerator = Accelerator(mixed_precision="no")

@@ -142,6 +142,8 @@ def parse_settings(items: Sequence[str]) -> dict[str, Any]:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             value = text
+        if key == "knobs":
+            raise RecipeError("a knob is set as knobs.NAME=VALUE")
         if key.startswith("knobs."):
             values.setdefault("knobs", {})[key.removeprefix("knobs.")] = value
         else:
