@@ -19,6 +19,7 @@ neither torch nor the engine.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -251,7 +252,7 @@ class Plan:
         Raises:
             PlanError: Naming the op and what is wrong with it.
         """
-        return self._checked().values
+        return self._checked.values
 
     def op_shapes(self) -> list[Shape]:
         """Checks the whole Plan and returns the shape of each op's result, the map before its mean and bits.
@@ -259,8 +260,9 @@ class Plan:
         Raises:
             PlanError: Naming the op and what is wrong with it.
         """
-        return self._checked().results
+        return self._checked.results
 
+    @functools.cached_property  # checking reads every weight, and loading a file asks for both shapes
     def _checked(self) -> _Checker:
         checker = _Checker(self)
         for op in self.ops:
@@ -273,10 +275,6 @@ class Plan:
             found = checker.values.get(self.output, "nothing")
             raise PlanError(f"output '{self.output}' should be {expected}, one logit a class, but is {found}")
         return checker
-
-    def tensor(self, name: str | None) -> Array | None:
-        """The constant of that name, or None for None."""
-        return None if name is None else self.tensors[name]
 
 
 def reads(op: Op) -> Iterator[str]:
