@@ -109,7 +109,9 @@ def train(
         print(json.dumps(result.metrics))
     else:
         console.print(
-            f"test accuracy {result.accuracy:.2f} %; pack it with: evenbit pack {folder} -o model.evb", markup=False
+            f"{'validation' if settings.validation else 'test'} accuracy {result.accuracy:.2f} %; "
+            f"pack it with: evenbit pack {folder} -o model.evb",
+            markup=False,
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evenbit.data import Dataset, Split, channel_statistics, load_dataset
+from evenbit.data import Dataset, Split, channel_statistics, hold_out, load_dataset
 from evenbit.data.dataset import stratified_split
 from evenbit.errors import DataError
 
@@ -16,6 +16,17 @@ def test_shape_is_channels_height_width_and_length_is_the_number_of_images():
     split = Split(np.zeros((5, 3, 4, 6), np.uint8), np.zeros(5, np.int64))
     assert Dataset("name", ("a", "b"), split, split).shape == (3, 4, 6)
     assert len(split) == 5
+
+
+def test_hold_out_puts_a_part_of_the_training_images_in_place_of_the_test_images():
+    images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
+    labels = np.arange(40) % 2
+    data = Dataset("name", ("a", "b"), Split(images, labels), Split(images[:2] + 100, labels[:2]))
+    held = hold_out(data, 0.2)
+    assert np.bincount(held.test.labels).tolist() == [4, 4]
+    assert sorted([*held.train.images.flat, *held.test.images.flat]) == list(range(40))
+    np.testing.assert_array_equal(held.test.images, hold_out(data, 0.2).test.images)
+    np.testing.assert_array_equal(held.test.images.ravel() % 2, held.test.labels)
 
 
 def test_channel_statistics_equal_numpy_per_channel():

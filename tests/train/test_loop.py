@@ -39,6 +39,24 @@ def test_a_run_leaves_one_line_an_epoch_and_reports_the_last(train_tiny: TrainTi
     assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
+def test_a_validation_part_is_measured_in_place_of_the_test_images(
+    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def spy(predict: Any, split: Any, **options: Any) -> Any:
+        measured.append(split.images)
+        return evaluate(predict, split, **options)
+
+    monkeypatch.setattr(module, "evaluate", spy)
+    result = train_tiny(tmp_path / "run", epochs=1, validation=0.25)
+    assert result.accuracy == result.metrics["validation_accuracy"]
+    assert not any(key.startswith("test") for key in result.metrics)
+    dataset = load_dataset(load_run(tmp_path / "run").recipe.data, size=8)
+    assert len(measured[0]) == 8
+    assert {image.tobytes() for image in measured[0]} <= {image.tobytes() for image in dataset.train.images}
+
+
 @pytest.mark.parametrize("method", ["float", "fd"])
 def test_a_network_learns_what_is_easy(train_tiny: TrainTiny, tmp_path: Path, method: str) -> None:
     result = train_tiny(tmp_path / "run", epochs=12, method=method, learning_rate=1e-2)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evenbit.data.cifar import read_cifar10, read_cifar100
-from evenbit.data.dataset import Dataset, Split, channel_statistics
+from evenbit.data.dataset import Dataset, Split, channel_statistics, hold_out
 from evenbit.data.digits import read_digits
 from evenbit.data.folder import read_folder
 from evenbit.data.idx import read_fashion_mnist
@@ -39,4 +39,4 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None, size: in
     raise DataError(f"no data set '{name}': neither one of {', '.join(READERS)} nor the path of a folder of images")
 
 
-__all__ = ["READERS", "Dataset", "Split", "channel_statistics", "load_dataset"]
+__all__ = ["READERS", "Dataset", "Split", "channel_statistics", "hold_out", "load_dataset"]

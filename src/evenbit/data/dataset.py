@@ -51,6 +51,20 @@ class Dataset:
         return channels, height, width
 
 
+def hold_out(dataset: Dataset, share: float) -> Dataset:
+    """The data set with a fixed part of its training images in the place of its test images.
+
+    For choosing anything: what is chosen by the test images is no longer measured by them.
+
+    Args:
+        dataset: A data set.
+        share: Part of each class of the training images to hold out, rounded, at least one image.
+    """
+    rest, held = stratified_split(dataset.train.labels, share)
+    train, test = (Split(dataset.train.images[i], dataset.train.labels[i]) for i in (rest, held))
+    return Dataset(dataset.name, dataset.classes, train, test)
+
+
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in units of [0, 1].
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from evenbit.errors import RecipeError
 from evenbit.models.registry import register_model
-from evenbit.nn.block import ResidualConv, make_activation
+from evenbit.nn.block import ResidualConv, Stem
 from evenbit.nn.method import Method
 
 
@@ -27,14 +27,7 @@ def _resnet(
     if min(size) < least:
         raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs {least}x{least}")
     layers = nn.Sequential()
-    layers.add_module(
-        "stem",
-        nn.Sequential(
-            nn.Conv2d(channels, widths[0], 3, padding=1, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            make_activation(widths[0], method),
-        ),
-    )
+    layers.add_module("stem", Stem(channels, widths[0], method))
     inputs = widths[0]
     for stage, width in enumerate(widths, 1):
         stride = 1 if stage == 1 else 2

@@ -9,7 +9,7 @@ from torch import nn
 
 from evenbit.errors import RecipeError
 from evenbit.models.registry import register_model
-from evenbit.nn.block import PlainConv, make_activation
+from evenbit.nn.block import PlainConv, Stem
 from evenbit.nn.method import Method
 
 
@@ -18,11 +18,8 @@ def vgg_small(method: Method, channels: int, classes: int, size: tuple[int, int]
     """Six 3x3 convolutions, widths 128, 128, 256, 256, 512, 512, halved after every second one, and one dense layer."""
     if min(size) < 8:
         raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs 8x8")
-    stem = nn.Sequential(
-        nn.Conv2d(channels, 128, 3, padding=1, bias=False), nn.BatchNorm2d(128), make_activation(128, method)
-    )
     return nn.Sequential(
-        stem,
+        Stem(channels, 128, method),
         PlainConv(128, 128, method, pool=True),
         PlainConv(128, 256, method),
         PlainConv(256, 256, method, pool=True),

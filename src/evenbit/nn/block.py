@@ -9,6 +9,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from evenbit.nn import fused
 from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.conv import BinaryConv2d
 from evenbit.nn.method import Method
@@ -36,6 +37,37 @@ def make_conv(inputs: int, outputs: int, method: Method, stride: int = 1) -> nn.
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
     conv = BinaryConv2d(inputs, outputs, 3, make_binarizer(method), stride=stride, padding=1)
     return nn.Sequential(BinaryActivation(inputs, method), conv)
+
+
+def finish(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation: nn.Module) -> Tensor:
+    """What follows a convolution: `activation(norm(y) + shortcut)`."""
+    if norm.training and isinstance(activation, RPReLU) and fused.fits(y, *([] if shortcut is None else [shortcut])):
+        return fused.norm_rprelu(y, shortcut, norm, activation)
+    y = norm(y)
+    return activation(y if shortcut is None else y + shortcut)  # type: ignore[no-any-return]
+
+
+class Stem(nn.Module):
+    """The first convolution, 3x3 and real-valued, with normalization and activation.
+
+    Args:
+        inputs: Channels C of the images.
+        outputs: Channels O.
+        method: What follows the normalization is the method's.
+
+    Shape:
+        `[N, C, H, W]` to `[N, O, H, W]`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, method: Method) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.activation = make_activation(outputs, method)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o h w"]:
+        """See the class."""
+        return finish(self.conv(x), None, self.norm, self.activation)
 
 
 class ResidualConv(nn.Module):
@@ -71,7 +103,7 @@ class ResidualConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
-        return self.activation(self.norm(self.conv(x)) + self.shortcut(x))  # type: ignore[no-any-return]
+        return finish(self.conv(x), self.shortcut(x), self.norm, self.activation)
 
 
 class PlainConv(nn.Module):
@@ -96,4 +128,4 @@ class PlainConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
-        return self.activation(self.norm(self.pool(self.conv(x))))  # type: ignore[no-any-return]
+        return finish(self.pool(self.conv(x)), None, self.norm, self.activation)

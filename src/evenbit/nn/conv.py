@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from evenbit.nn.ops import pad_and_convolve
+from evenbit.nn.ops import convolve_padded
 from evenbit.nn.weight import WeightBinarizer
 
 
@@ -60,8 +60,10 @@ class BinaryConv2d(nn.Module):
         if torch.compiler.is_exporting():
             y = torch.ops.evenbit.binary_conv2d(x, signs, self.stride, self.padding)
             return y * scale[:, None, None]  # type: ignore[no-any-return]
-        # Scaling the weights instead of the map is the same sum and costs less.
-        return pad_and_convolve(x, signs * scale[:, None, None, None], self.stride, self.padding)
+        if not self.training:  # whole numbers, as the engine computes them
+            return convolve_padded(x, signs, self.stride, self.padding) * scale[:, None, None]  # type: ignore[no-any-return]
+        # Scaling the weights instead of the map is the same sum but for rounding, and costs less.
+        return convolve_padded(x, signs * scale[:, None, None, None], self.stride, self.padding)
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""

@@ -67,33 +67,41 @@ class DistributionAdjustment(nn.Module):
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.training, MOMENTUM, EPSILON
             )
-        return self._by_group(x) if self.axes == "group" else self._by_instance(x)
-
-    def _by_group(self, x: Tensor) -> Tensor:
-        grouped = x.reshape(len(x), self.groups, -1, *x.shape[2:]).flatten(3)
-        var, mean = torch.var_mean(grouped, dim=(0, 2, 3), correction=0)
-        per_group = x.shape[1] // self.groups
-        mean, var = mean.repeat_interleave(per_group), var.repeat_interleave(per_group)
-        self._track(mean, var)
-        return self._normalize(x, mean, var)
-
-    def _by_instance(self, x: Tensor) -> Tensor:
-        if x.dim() != 4 or x.shape[2] * x.shape[3] == 1:
+        maps = x.flatten(2) if x.dim() > 2 else x[..., None]
+        if self.axes == "instance" and maps.shape[2] == 1:
             raise RecipeError("the axes 'instance' need maps of more than one pixel")
-        var, mean = torch.var_mean(x, dim=(2, 3), correction=0)
-        self._track(mean.mean(0), var.mean(0))
-        return self._normalize(x, mean, var)
+        var, mean = torch.var_mean(maps, dim=2, correction=0)
+        scale, offset = self.affine(mean, var, maps.shape[2])
+        spread = (..., *(None,) * (x.dim() - 2))
+        return x * scale[spread] + offset[spread]
+
+    def affine(self, mean: Float[Tensor, "n c"], var: Float[Tensor, "n c"], pixels: int) -> tuple[Tensor, Tensor]:
+        """The adjustment in training as `scale * x + offset`, from the moments of each image's channels.
+
+        Args:
+            mean: Of each channel over the pixels of each image.
+            var: Likewise, around that mean.
+            pixels: Their number.
+
+        Returns:
+            Scale and offset, `[N, C]`; tracks the running statistics.
+        """
+        n, c = mean.shape
+        if self.axes != "instance":
+            rows = mean if self.axes == "channel" else mean.view(n, self.groups, -1)
+            axes = (0,) if self.axes == "channel" else (0, 2)
+            centre = rows.mean(axes, keepdim=True)
+            spread = (var.view_as(rows) + (rows - centre) ** 2).mean(axes, keepdim=True)
+            mean, var = (t.expand_as(rows).reshape(n, c) for t in (centre, spread))
+        count = n * pixels if self.axes == "channel" else 0
+        self._track(mean.mean(0), var.mean(0) * (count / (count - 1) if count > 1 else 1))
+        scale = self.weight * torch.rsqrt(var + EPSILON)
+        return scale, self.bias - mean * scale
 
     @torch.no_grad()
     def _track(self, mean: Tensor, var: Tensor) -> None:
         self.running_mean.lerp_(mean.float(), MOMENTUM)
         self.running_var.lerp_(var.float(), MOMENTUM)
-
-    def _normalize(self, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-        scale = self.weight * torch.rsqrt(var + EPSILON)
-        shift = self.bias - mean * scale
-        spread = (..., *(None,) * (x.dim() - 2))
-        return x * scale[spread] + shift[spread]
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""

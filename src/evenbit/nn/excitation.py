@@ -49,5 +49,8 @@ class GroupExcitation(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 1 1"]:
         """See the class."""
-        mean = x.mean((2, 3), keepdim=True)
+        return self.gate(x.mean((2, 3), keepdim=True))
+
+    def gate(self, mean: Float[Tensor, "n c 1 1"]) -> Float[Tensor, "n c 1 1"]:
+        """The shift from the channels' means."""
         return F.softsign(self.excite(F.relu(self.squeeze(mean))))

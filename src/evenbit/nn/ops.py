@@ -37,16 +37,75 @@ def binary_conv2d(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Seq
     Returns:
         `[N, O, H', W']`, whole numbers.
     """
-    return pad_and_convolve(x, weight, stride, padding)
+    return convolve_padded(x, weight, stride, padding)
 
 
 @binary_conv2d.register_fake
 def _(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
-    return pad_and_convolve(x, weight, stride, padding)
+    return convolve_padded(x, weight, stride, padding)
 
 
-def pad_and_convolve(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
-    """`F.conv2d` after padding with +1 instead of 0: a border of zeros would be a third value beside +1 and -1."""
-    if any(padding):
-        x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), value=1.0)
-    return F.conv2d(x, weight, stride=tuple(stride))
+def convolve_padded(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """`F.conv2d` with a border of +1 instead of 0: zeros would be a third value beside +1 and -1.
+
+        conv(x padded with 1)[o, i, j] = conv(x padded with 0)[o, i, j] + sum of the w[o, :, ky, kx] outside of x
+
+    The second term is the same for all images and only there at the edges, so it costs less than a padded copy.
+    """
+    y = F.conv2d(x, weight, stride=tuple(stride), padding=tuple(padding))
+    if not any(padding):
+        return y
+    rows, columns = (
+        _inside(x.shape[axis + 2], y.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], y)
+        for axis in (0, 1)
+    )
+    taps = weight.sum(1)
+    border = taps.sum((1, 2))[:, None, None] - rows @ taps @ columns.T
+    if torch.compiler.is_compiling():
+        return y + border
+    return _AddAtEdges.apply(y, border, _edges(rows), _edges(columns))  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _inside(size: int, outputs: int, kernel: int, stride: int, padding: int, like: Tensor) -> Tensor:
+    """1 where the tap of an output lies on the map, else 0: `[outputs, kernel]`."""
+    start = torch.arange(outputs, device=like.device) * stride - padding
+    position = start[:, None] + torch.arange(kernel, device=like.device)
+    return ((position >= 0) & (position < size)).to(like.dtype)
+
+
+def _edges(inside: Tensor) -> tuple[int, int]:
+    """How many outputs at the start and at the end have taps outside."""
+    whole = inside.all(1).nonzero()
+    return (int(whole[0]), len(inside) - 1 - int(whole[-1])) if len(whole) else (len(inside), 0)
+
+
+class _AddAtEdges(torch.autograd.Function):
+    """`y += border`, where the border is not zero: in its first and last rows and columns."""
+
+    @staticmethod
+    def forward(ctx, y: Tensor, border: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.mark_dirty(y)
+        ctx.parts = _parts(border, rows, columns)
+        for part in ctx.parts:
+            y[part] += border[part]
+        return y
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[no-untyped-def]
+        border = grad.new_zeros(grad.shape[1:])
+        for part in ctx.parts:
+            border[part] = grad[part].sum(0)
+        return grad, border, None, None
+
+
+def _parts(border: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> list[tuple[object, slice, slice]]:
+    """The four edges as disjoint slices of the last two axes."""
+    height, width = border.shape[1:]
+    middle = slice(rows[0], height - rows[1])
+    slices = (
+        (slice(0, rows[0]), slice(None)),
+        (slice(height - rows[1], height), slice(None)),
+        (middle, slice(0, columns[0])),
+        (middle, slice(width - columns[1], width)),
+    )
+    return [(..., row, column) for row, column in slices]

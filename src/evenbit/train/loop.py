@@ -21,7 +21,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from evenbit.data import load_dataset
+from evenbit.data import hold_out, load_dataset
 from evenbit.data.augment import Augmentation
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
@@ -54,7 +54,7 @@ class Result:
 
     Attributes:
         folder: Its folder.
-        accuracy: On the test images, in percent.
+        accuracy: On the test images, or on those held out for validation, in percent.
         metrics: The last line of `metrics.jsonl`.
     """
 
@@ -94,6 +94,9 @@ class _Training:
         checkpoint = read_checkpoint(out) if resume else None
         _check_folder(recipe, out, checkpoint)
         dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+        if recipe.validation:
+            dataset = hold_out(dataset, recipe.validation)
+        self.measured = "validation" if recipe.validation else "test"
         self.task = Task.of(dataset)
         if checkpoint and checkpoint.task != self.task:
             raise CheckpointError(f"{out} was trained on other data than {recipe.data} is now")
@@ -145,7 +148,7 @@ class _Training:
             self.accelerator.wait_for_everyone()
         if writer is not None:
             writer.close()
-        return Result(out, float(metrics["test_accuracy"]), metrics)
+        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics)
 
     def _save(self, epoch: int) -> None:
         write_checkpoint(self.out, self.recipe, self.task, epoch, self.network, self.optimizer.optimizer)
@@ -173,15 +176,17 @@ class _Training:
             seconds = time.perf_counter() - start
             evaluation, bits = self._evaluate()
             if not math.isfinite(evaluation.loss):
-                raise TrainingError(f"the test loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
+                raise TrainingError(
+                    f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}"
+                )
             images = self.steps * self.batch
             metrics = {
                 "epoch": epoch + 1,
                 "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
                 "train_loss": self._mean(losses.mean()),
                 "train_accuracy": 100 * self._mean(correct) * self.accelerator.num_processes / images,
-                "test_loss": evaluation.loss,
-                "test_accuracy": evaluation.accuracy,
+                f"{self.measured}_loss": evaluation.loss,
+                f"{self.measured}_accuracy": evaluation.accuracy,
                 "seconds": seconds,
                 "images_per_second": images / seconds,
                 **_summary(bits),
@@ -266,7 +271,7 @@ def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
         {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate, fused=True)
 
 
 def _teacher(recipe: Recipe, task: Task) -> nn.Module | None:

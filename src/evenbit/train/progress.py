@@ -53,9 +53,10 @@ class EpochProgress:
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """Prints the epoch's line."""
+        measured = "validation" if "validation_accuracy" in metrics else "test"
         balance = f"  balance {metrics['balance']:.3f}" if "balance" in metrics else ""
         self._console.print(
             f"{self._title}  loss {metrics['train_loss']:.3f}  train {metrics['train_accuracy']:.1f} %  "
-            f"test {metrics['test_accuracy']:.2f} %{balance}  {metrics['images_per_second']:.0f}/s",
+            f"{measured} {metrics[f'{measured}_accuracy']:.2f} %{balance}  {metrics['images_per_second']:.0f}/s",
             highlight=False,
         )

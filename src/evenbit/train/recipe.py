@@ -30,6 +30,8 @@ class Recipe(BaseModel):
         model: Name of a network.
         method: Name of a way to binarize.
         knobs: Choices of the method that differ from its entry in the table.
+        validation: Share of the training images that is held out and measured instead of the test images, which then
+            stay unseen; for choosing settings. 0 trains on all and measures on the test images.
         epochs: Passes over the training images.
         batch_size: Images a step, over all processes; all of them where there are fewer. The rest of an epoch that
             fills no batch is left out.
@@ -56,6 +58,7 @@ class Recipe(BaseModel):
     model: str = "resnet8"
     method: str = "fd"
     knobs: dict[str, bool | int | str] = Field(default_factory=dict)
+    validation: float = Field(0, ge=0, le=0.5)
     epochs: int = Field(12, ge=1)
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(4e-3, gt=0)

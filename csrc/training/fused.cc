@@ -1,0 +1,311 @@
+#include "training/fused.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <vector>
+
+// Every kernel is compiled for each of these instruction sets, and the loader takes the best one that the CPU has.
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__)
+#define EVENBIT_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define EVENBIT_CLONES
+#endif
+
+namespace evenbit::training {
+namespace {
+
+// Floats that are worked on at once: whole pixels, so that per-channel values repeat with this period.
+constexpr int kTile = 256;
+
+int tile_of(int channels) { return std::max(1, kTile / channels) * channels; }
+
+// Per-channel values repeated over a tile.
+class Tiled {
+ public:
+  Tiled(int channels, int tile) : channels_(channels), values_(static_cast<size_t>(tile)) {}
+  const float* set(const float* v) {
+    for (size_t i = 0; i < values_.size(); ++i) values_[i] = v[i % static_cast<size_t>(channels_)];
+    return values_.data();
+  }
+
+ private:
+  int channels_;
+  std::vector<float> values_;
+};
+
+// One running sum a lane of a tile.
+class Sums {
+ public:
+  Sums(int channels, int tile) : channels_(channels), lanes_(static_cast<size_t>(tile)) {}
+  float* start() {
+    std::fill(lanes_.begin(), lanes_.end(), 0.0F);
+    return lanes_.data();
+  }
+  void finish(float* out) const {
+    const size_t channels = static_cast<size_t>(channels_);
+    for (size_t c = 0; c < channels; ++c) {
+      double sum = 0;
+      for (size_t i = c; i < lanes_.size(); i += channels) sum += static_cast<double>(lanes_[i]);
+      out[c] = static_cast<float>(sum);
+    }
+  }
+
+ private:
+  int channels_;
+  std::vector<float> lanes_;
+};
+
+// Calls work(first, last) for ranges of images that together are all of them.
+template <typename Work>
+void for_images(Pool& pool, int images, const Work& work) {
+  const int chunk = std::max(1, images / (4 * pool.threads()));
+  std::atomic<int> next{0};
+  pool.run([&](int) {
+    for (int first; (first = next.fetch_add(chunk)) < images;) work(first, std::min(images, first + chunk));
+  });
+}
+
+inline __attribute__((always_inline)) float window_of(Window window, float u) {
+  if (window == Window::clip) return std::fabs(u) <= 1.0F ? 1.0F : 0.0F;
+  if (window == Window::polynomial) return std::max(0.0F, 2.0F - 2.0F * std::fabs(u));
+  return 1.0F;
+}
+
+// The loops over a tile. The pointers never overlap.
+
+EVENBIT_CLONES void add(int n, const float* __restrict x, float* __restrict sum) {
+  for (int i = 0; i < n; ++i) sum[i] += x[i];
+}
+
+EVENBIT_CLONES void add_squares(int n, const float* __restrict x, const float* __restrict mean, float* __restrict sum) {
+  for (int i = 0; i < n; ++i) {
+    const float d = x[i] - mean[i];
+    sum[i] += d * d;
+  }
+}
+
+EVENBIT_CLONES void signs(int n, const float* __restrict x, const float* __restrict scale,
+                          const float* __restrict offset, float* __restrict y) {
+  for (int i = 0; i < n; ++i) y[i] = x[i] * scale[i] + offset[i] >= 0.0F ? 1.0F : -1.0F;
+}
+
+template <Window window>
+inline __attribute__((always_inline)) void add_window(int n, const float* __restrict g, const float* __restrict x,
+                                                      const float* __restrict scale, const float* __restrict offset,
+                                                      float* __restrict dscale, float* __restrict doffset) {
+  for (int i = 0; i < n; ++i) {
+    const float h = g[i] * window_of(window, x[i] * scale[i] + offset[i]);
+    dscale[i] += h * x[i];
+    doffset[i] += h;
+  }
+}
+
+EVENBIT_CLONES void add_windows(Window window, int n, const float* g, const float* x, const float* scale,
+                                const float* offset, float* dscale, float* doffset) {
+  if (window == Window::clip) return add_window<Window::clip>(n, g, x, scale, offset, dscale, doffset);
+  if (window == Window::polynomial) return add_window<Window::polynomial>(n, g, x, scale, offset, dscale, doffset);
+  add_window<Window::identity>(n, g, x, scale, offset, dscale, doffset);
+}
+
+template <Window window>
+inline __attribute__((always_inline)) void apply_window(int n, const float* __restrict g, const float* __restrict x,
+                                                        const float* __restrict scale, const float* __restrict offset,
+                                                        const float* __restrict a, const float* __restrict b,
+                                                        float* __restrict dx) {
+  for (int i = 0; i < n; ++i) {
+    const float h = g[i] * window_of(window, x[i] * scale[i] + offset[i]);
+    dx[i] = h * scale[i] + x[i] * a[i] + b[i];
+  }
+}
+
+EVENBIT_CLONES void apply_windows(Window window, int n, const float* g, const float* x, const float* scale,
+                                  const float* offset, const float* a, const float* b, float* dx) {
+  if (window == Window::clip) return apply_window<Window::clip>(n, g, x, scale, offset, a, b, dx);
+  if (window == Window::polynomial) return apply_window<Window::polynomial>(n, g, x, scale, offset, a, b, dx);
+  apply_window<Window::identity>(n, g, x, scale, offset, a, b, dx);
+}
+
+struct Rprelu {
+  const float *scale, *offset, *slope, *shift;
+};
+
+// u of the shortcut r, or of none.
+template <bool shortcut>
+inline __attribute__((always_inline)) float sum_of(float y, float scale, float offset, const float* r, int i) {
+  const float v = y * scale + offset;
+  return shortcut ? v + r[i] : v;
+}
+
+template <bool shortcut>
+inline __attribute__((always_inline)) void rprelu(int n, const float* __restrict y, const float* __restrict r,
+                                                  const float* __restrict scale, const float* __restrict offset,
+                                                  const float* __restrict slope, const float* __restrict shift,
+                                                  float* __restrict z) {
+  for (int i = 0; i < n; ++i) {
+    const float u = sum_of<shortcut>(y[i], scale[i], offset[i], r, i);
+    z[i] = (u >= 0.0F ? u : u * slope[i]) + shift[i];
+  }
+}
+
+EVENBIT_CLONES void rprelus(int n, const float* y, const float* r, const float* scale, const float* offset,
+                            const float* slope, const float* shift, float* z) {
+  if (r) return rprelu<true>(n, y, r, scale, offset, slope, shift, z);
+  rprelu<false>(n, y, r, scale, offset, slope, shift, z);
+}
+
+template <bool shortcut>
+inline __attribute__((always_inline)) void rprelu_gradient(int n, const float* __restrict g, const float* __restrict y,
+                                                           const float* __restrict r, const float* __restrict scale,
+                                                           const float* __restrict offset,
+                                                           const float* __restrict slope, float* __restrict du,
+                                                           float* __restrict sum_du, float* __restrict sum_duy,
+                                                           float* __restrict sum_below, float* __restrict sum_g) {
+  for (int i = 0; i < n; ++i) {
+    const float u = sum_of<shortcut>(y[i], scale[i], offset[i], r, i);
+    const float d = u >= 0.0F ? g[i] : g[i] * slope[i];
+    du[i] = d;
+    sum_du[i] += d;
+    sum_duy[i] += d * y[i];
+    sum_below[i] += u >= 0.0F ? 0.0F : g[i] * u;
+    sum_g[i] += g[i];
+  }
+}
+
+EVENBIT_CLONES void rprelu_gradients(int n, const float* g, const float* y, const float* r, const float* scale,
+                                     const float* offset, const float* slope, float* du, float* sum_du, float* sum_duy,
+                                     float* sum_below, float* sum_g) {
+  if (r) {
+    return rprelu_gradient<true>(n, g, y, r, scale, offset, slope, du, sum_du, sum_duy, sum_below, sum_g);
+  }
+  rprelu_gradient<false>(n, g, y, r, scale, offset, slope, du, sum_du, sum_duy, sum_below, sum_g);
+}
+
+EVENBIT_CLONES void affine(int n, const float* __restrict du, const float* __restrict y, const float* __restrict scale,
+                           const float* __restrict a, const float* __restrict b, float* __restrict dy) {
+  for (int i = 0; i < n; ++i) dy[i] = du[i] * scale[i] + y[i] * a[i] + b[i];
+}
+
+// Walks the tiles of one image: visit(offset, length).
+template <typename Visit>
+void for_tiles(size_t first, int elements, int tile, const Visit& visit) {
+  for (int i = 0; i < elements; i += tile) visit(first + static_cast<size_t>(i), std::min(tile, elements - i));
+}
+
+}  // namespace
+
+void moments(Pool& pool, Size size, const float* x, float* mean, float* var) {
+  const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  for_images(pool, size.images, [&](int n, int last) {
+    Sums sums(c, tile);
+    Tiled means(c, tile);
+    for (; n < last; ++n) {
+      const size_t first = static_cast<size_t>(n) * static_cast<size_t>(elements),
+                   row = static_cast<size_t>(n) * static_cast<size_t>(c);
+      float* lanes = sums.start();
+      for_tiles(first, elements, tile, [&](size_t i, int count) { add(count, x + i, lanes); });
+      sums.finish(mean + row);
+      for (int k = 0; k < c; ++k) mean[row + static_cast<size_t>(k)] /= static_cast<float>(size.pixels);
+      const float* centre = means.set(mean + row);
+      lanes = sums.start();
+      for_tiles(first, elements, tile, [&](size_t i, int count) { add_squares(count, x + i, centre, lanes); });
+      sums.finish(var + row);
+      for (int k = 0; k < c; ++k) var[row + static_cast<size_t>(k)] /= static_cast<float>(size.pixels);
+    }
+  });
+}
+
+void sign_forward(Pool& pool, Size size, const float* x, const float* scale, const float* offset, float* y) {
+  const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  for_images(pool, size.images, [&](int n, int last) {
+    Tiled scales(c, tile), offsets(c, tile);
+    for (; n < last; ++n) {
+      const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
+      const float *s = scales.set(scale + row), *o = offsets.set(offset + row);
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
+                [&](size_t i, int count) { signs(count, x + i, s, o, y + i); });
+    }
+  });
+}
+
+void sign_backward_sums(Pool& pool, Size size, Window window, const float* g, const float* x, const float* scale,
+                        const float* offset, float* dscale, float* doffset) {
+  const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  for_images(pool, size.images, [&](int n, int last) {
+    Tiled scales(c, tile), offsets(c, tile);
+    Sums dscales(c, tile), doffsets(c, tile);
+    for (; n < last; ++n) {
+      const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
+      const float *s = scales.set(scale + row), *o = offsets.set(offset + row);
+      float *ds = dscales.start(), *dof = doffsets.start();
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
+                [&](size_t i, int count) { add_windows(window, count, g + i, x + i, s, o, ds, dof); });
+      dscales.finish(dscale + row);
+      doffsets.finish(doffset + row);
+    }
+  });
+}
+
+void sign_backward(Pool& pool, Size size, Window window, const float* g, const float* x, const float* scale,
+                   const float* offset, const float* a, const float* b, float* dx) {
+  const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  for_images(pool, size.images, [&](int n, int last) {
+    Tiled scales(c, tile), offsets(c, tile), as(c, tile), bs(c, tile);
+    for (; n < last; ++n) {
+      const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
+      const float *s = scales.set(scale + row), *o = offsets.set(offset + row);
+      const float *at = as.set(a + row), *bt = bs.set(b + row);
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
+                [&](size_t i, int count) { apply_windows(window, count, g + i, x + i, s, o, at, bt, dx + i); });
+    }
+  });
+}
+
+void rprelu_forward(Pool& pool, Size size, const float* y, const float* r, const float* scale, const float* offset,
+                    const float* slope, const float* shift, float* z) {
+  const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  Tiled scales(c, tile), offsets(c, tile), slopes(c, tile), shifts(c, tile);
+  const float *s = scales.set(scale), *o = offsets.set(offset), *k = slopes.set(slope), *t = shifts.set(shift);
+  for_images(pool, size.images, [&](int n, int last) {
+    for (; n < last; ++n) {
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
+                [&](size_t i, int count) { rprelus(count, y + i, r ? r + i : nullptr, s, o, k, t, z + i); });
+    }
+  });
+}
+
+void rprelu_backward(Pool& pool, Size size, const float* g, const float* y, const float* r, const float* scale,
+                     const float* offset, const float* slope, float* du, float* sums) {
+  const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  Tiled scales(c, tile), offsets(c, tile), slopes(c, tile);
+  const float *s = scales.set(scale), *o = offsets.set(offset), *k = slopes.set(slope);
+  for_images(pool, size.images, [&](int n, int last) {
+    Sums sum0(c, tile), sum1(c, tile), sum2(c, tile), sum3(c, tile);
+    for (; n < last; ++n) {
+      float *l0 = sum0.start(), *l1 = sum1.start(), *l2 = sum2.start(), *l3 = sum3.start();
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile, [&](size_t i, int count) {
+        rprelu_gradients(count, g + i, y + i, r ? r + i : nullptr, s, o, k, du + i, l0, l1, l2, l3);
+      });
+      float* row = sums + static_cast<size_t>(n) * 4 * static_cast<size_t>(c);
+      sum0.finish(row);
+      sum1.finish(row + c);
+      sum2.finish(row + 2 * c);
+      sum3.finish(row + 3 * c);
+    }
+  });
+}
+
+void norm_backward(Pool& pool, Size size, const float* du, const float* y, const float* scale, const float* a,
+                   const float* b, float* dy) {
+  const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  Tiled scales(c, tile), as(c, tile), bs(c, tile);
+  const float *s = scales.set(scale), *at = as.set(a), *bt = bs.set(b);
+  for_images(pool, size.images, [&](int n, int last) {
+    for (; n < last; ++n) {
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
+                [&](size_t i, int count) { affine(count, du + i, y + i, s, at, bt, dy + i); });
+    }
+  });
+}
+
+}  // namespace evenbit::training

@@ -1,0 +1,129 @@
+// Python binding of the fused training kernels, and nothing else. evenbit/nn/_training.pyi is its description in
+// Python.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "training/fused.h"
+
+namespace nb = nanobind;
+using evenbit::Pool;
+using evenbit::training::Size;
+using evenbit::training::Window;
+
+namespace {
+
+using In = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Out = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+
+Size size_of(const In& map) {
+  if (map.ndim() != 3) throw std::invalid_argument("a map should be [images, pixels, channels]");
+  if (map.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
+    throw std::invalid_argument("a map is too large");
+  }
+  return {static_cast<int>(map.shape(0)), static_cast<int>(map.shape(1)), static_cast<int>(map.shape(2))};
+}
+
+template <typename Array>
+auto data_of(const Array& array, int elements) {
+  if (array.size() != static_cast<size_t>(elements)) throw std::invalid_argument("an array does not fit its map");
+  return array.data();
+}
+
+Window window_of(const std::string& name) {
+  if (name == "clip") return Window::clip;
+  if (name == "polynomial") return Window::polynomial;
+  if (name == "identity") return Window::identity;
+  throw std::invalid_argument("unknown window " + name);
+}
+
+// The threads that the kernels of this process share; one caller at a time.
+template <typename Work>
+void with_pool(int threads, const Work& work) {
+  static std::mutex mutex;
+  static std::unique_ptr<Pool> pool;
+  const nb::gil_scoped_release release;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!pool || pool->threads() != threads) pool = std::make_unique<Pool>(threads);
+  work(*pool);
+}
+
+}  // namespace
+
+NB_MODULE(_training, m) {
+  namespace kernels = evenbit::training;
+  m.def("moments", [](const In& x, Out mean, Out var, int threads) {
+    const Size s = size_of(x);
+    float *const m1 = data_of(mean, s.images * s.channels), *const v = data_of(var, s.images * s.channels);
+    with_pool(threads, [&](Pool& pool) { kernels::moments(pool, s, x.data(), m1, v); });
+  });
+  m.def("sign_forward", [](const In& x, const In& scale, const In& offset, Out y, int threads) {
+    const Size s = size_of(x);
+    const int row = s.images * s.channels;
+    const float *const a = data_of(scale, row), *const b = data_of(offset, row);
+    float* const out = data_of(y, row * s.pixels);
+    with_pool(threads, [&](Pool& pool) { kernels::sign_forward(pool, s, x.data(), a, b, out); });
+  });
+  m.def("sign_backward_sums", [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset,
+                                 Out dscale, Out doffset, int threads) {
+    const Size s = size_of(x);
+    const Window w = window_of(window);
+    const int row = s.images * s.channels;
+    const float *const gd = data_of(g, row * s.pixels), *const a = data_of(scale, row), *const b = data_of(offset, row);
+    float *const ds = data_of(dscale, row), *const dof = data_of(doffset, row);
+    with_pool(threads, [&](Pool& pool) { kernels::sign_backward_sums(pool, s, w, gd, x.data(), a, b, ds, dof); });
+  });
+  m.def("sign_backward", [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset,
+                            const In& a, const In& b, Out dx, int threads) {
+    const Size s = size_of(x);
+    const Window w = window_of(window);
+    const int row = s.images * s.channels;
+    const float *const gd = data_of(g, row * s.pixels), *const sc = data_of(scale, row);
+    const float *const of = data_of(offset, row), *const ad = data_of(a, row), *const bd = data_of(b, row);
+    float* const out = data_of(dx, row * s.pixels);
+    with_pool(threads, [&](Pool& pool) { kernels::sign_backward(pool, s, w, gd, x.data(), sc, of, ad, bd, out); });
+  });
+  m.def(
+      "rprelu_forward",
+      [](const In& y, const std::optional<In>& r, const In& scale, const In& offset, const In& slope, const In& shift,
+         Out z, int threads) {
+        const Size s = size_of(y);
+        const int all = s.images * s.pixels * s.channels;
+        const float* const rd = r ? data_of(*r, all) : nullptr;
+        const float *const a = data_of(scale, s.channels), *const b = data_of(offset, s.channels);
+        const float *const k = data_of(slope, s.channels), *const t = data_of(shift, s.channels);
+        float* const out = data_of(z, all);
+        with_pool(threads, [&](Pool& pool) { kernels::rprelu_forward(pool, s, y.data(), rd, a, b, k, t, out); });
+      },
+      nb::arg("y"), nb::arg("r").none(), nb::arg("scale"), nb::arg("offset"), nb::arg("slope"), nb::arg("shift"),
+      nb::arg("z"), nb::arg("threads"));
+  m.def(
+      "rprelu_backward",
+      [](const In& g, const In& y, const std::optional<In>& r, const In& scale, const In& offset, const In& slope,
+         Out du, Out sums, int threads) {
+        const Size s = size_of(y);
+        const int all = s.images * s.pixels * s.channels;
+        const float *const gd = data_of(g, all), *const rd = r ? data_of(*r, all) : nullptr;
+        const float *const a = data_of(scale, s.channels), *const b = data_of(offset, s.channels);
+        const float* const k = data_of(slope, s.channels);
+        float *const d = data_of(du, all), *const total = data_of(sums, 4 * s.images * s.channels);
+        with_pool(threads, [&](Pool& pool) { kernels::rprelu_backward(pool, s, gd, y.data(), rd, a, b, k, d, total); });
+      },
+      nb::arg("g"), nb::arg("y"), nb::arg("r").none(), nb::arg("scale"), nb::arg("offset"), nb::arg("slope"),
+      nb::arg("du"), nb::arg("sums"), nb::arg("threads"));
+  m.def("norm_backward", [](const In& du, const In& y, const In& scale, const In& a, const In& b, Out dy, int threads) {
+    const Size s = size_of(y);
+    const float *const dd = data_of(du, s.images * s.pixels * s.channels), *const sc = data_of(scale, s.channels);
+    const float *const ad = data_of(a, s.channels), *const bd = data_of(b, s.channels);
+    float* const out = data_of(dy, s.images * s.pixels * s.channels);
+    with_pool(threads, [&](Pool& pool) { kernels::norm_backward(pool, s, dd, y.data(), sc, ad, bd, out); });
+  });
+}

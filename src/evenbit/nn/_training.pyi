@@ -1,0 +1,31 @@
+"""Fused kernels of training on a CPU; csrc/training/fused.h states the arithmetic."""
+
+from typing import Any
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]  # float32; maps are [images, pixels, channels]
+
+def moments(x: Array, mean: Array, var: Array, threads: int, /) -> None: ...
+def sign_forward(x: Array, scale: Array, offset: Array, y: Array, threads: int, /) -> None: ...
+def sign_backward_sums(
+    window: str, g: Array, x: Array, scale: Array, offset: Array, dscale: Array, doffset: Array, threads: int, /
+) -> None: ...
+def sign_backward(
+    window: str, g: Array, x: Array, scale: Array, offset: Array, a: Array, b: Array, dx: Array, threads: int, /
+) -> None: ...
+def rprelu_forward(
+    y: Array, r: Array | None, scale: Array, offset: Array, slope: Array, shift: Array, z: Array, threads: int
+) -> None: ...
+def rprelu_backward(
+    g: Array,
+    y: Array,
+    r: Array | None,
+    scale: Array,
+    offset: Array,
+    slope: Array,
+    du: Array,
+    sums: Array,
+    threads: int,
+) -> None: ...
+def norm_backward(du: Array, y: Array, scale: Array, a: Array, b: Array, dy: Array, threads: int, /) -> None: ...

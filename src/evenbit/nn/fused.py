@@ -1,0 +1,211 @@
+"""Training steps of binary networks on a CPU, each in one pass over its map where torch takes many.
+
+    adjusted_sign    sign(s_nc x + o_nc)                              with s, o from the moments of x
+    norm_rprelu      RPReLU(BN(y) + shortcut)
+
+Both are the formulas of `evenbit.nn.activation` and `evenbit.nn.block`, which other devices, evaluation and export
+compute with torch's own operations; `tests/nn/test_fused.py` holds them to each other. The work on whole maps is in
+csrc/training, which states its arithmetic; what has one number an image and channel is left to torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from evenbit.nn import _training
+from evenbit.nn.refinement import RPReLU
+
+WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
+
+# Means and variances [N, C] of the images' channels to the scale and offset [N, C] before the sign.
+Affine = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def fits(*maps: Tensor) -> bool:
+    """Whether the kernels can work on these maps: float32, on a CPU, channels last, outside of any tracing."""
+    return not torch.compiler.is_compiling() and all(
+        x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        for x in maps
+    )
+
+
+def adjusted_sign(x: Tensor, window: str, affine: Affine, parameters: Sequence[Tensor]) -> Tensor:
+    """±1 of `s x + o`, with `s, o = affine(mean, var)` of each image's channels.
+
+    Args:
+        x: Real map `[N, C, H, W]` for which `fits` holds.
+        window: One of `WINDOWS`: the gradient estimator of the sign.
+        affine: Differentiable, from moments `[N, C]` to scale and offset `[N, C]`.
+        parameters: What it reads besides and what is to get a gradient.
+
+    Returns:
+        ±1 in the shape and layout of `x`.
+    """
+    return _AdjustedSign.apply(x, window, affine, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation: RPReLU) -> Tensor:
+    """`RPReLU(BN(y) + shortcut)` in training, with batch statistics; tracks the running ones.
+
+    Args:
+        y: Map `[N, C, H, W]` for which `fits` holds.
+        shortcut: Of the same shape and layout, or None.
+        norm: The batch normalization.
+        activation: The activation.
+
+    Returns:
+        A map in the shape and layout of `y`.
+    """
+    return _NormRPReLU.apply(  # type: ignore[no-any-return, no-untyped-call]
+        y, shortcut, norm, norm.weight, norm.bias, activation.gamma, activation.slope, activation.zeta
+    )
+
+
+def track(norm: Any, mean: Tensor, var: Tensor, count: int, momentum: float) -> None:
+    """Moves the running statistics of a normalization over `count` values towards those of a batch."""
+    with torch.no_grad():
+        norm.running_mean.lerp_(mean, momentum)
+        norm.running_var.lerp_(var * (count / max(1, count - 1)), momentum)  # unbiased, as torch keeps it
+
+
+class _AdjustedSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: str, affine: Affine, *parameters: Tensor) -> Tensor:
+        mean, var = _moments(x)
+        with torch.enable_grad():
+            mean.requires_grad_()
+            var.requires_grad_()
+            scale, offset = affine(mean, var)
+        y = torch.empty_like(x)
+        _training.sign_forward(_rows(x), _array(scale), _array(offset), _rows(y), torch.get_num_threads())
+        ctx.save_for_backward(x)
+        ctx.window, ctx.mean, ctx.var, ctx.scale, ctx.offset, ctx.parameters = (
+            window,
+            mean,
+            var,
+            scale,
+            offset,
+            parameters,
+        )
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        threads = torch.get_num_threads()
+        g, rows = _rows(_channels_last(grad)), _rows(x)
+        scale, offset = _array(ctx.scale), _array(ctx.offset)
+        dscale, doffset = torch.empty_like(ctx.scale), torch.empty_like(ctx.offset)
+        _training.sign_backward_sums(ctx.window, g, rows, scale, offset, _array(dscale), _array(doffset), threads)
+        outputs = [(t, d) for t, d in ((ctx.scale, dscale), (ctx.offset, doffset)) if t.requires_grad]
+        gradients: Sequence[Tensor | None] = [None] * (2 + len(ctx.parameters))
+        if outputs:
+            gradients = torch.autograd.grad(
+                [t for t, _ in outputs],
+                [ctx.mean, ctx.var, *ctx.parameters],
+                [d for _, d in outputs],
+                allow_unused=True,
+            )
+        # mean = sum x / P and var = sum (x - mean)² / P:  d/dx = dmean / P + 2 (x - mean) dvar / P
+        pixels = rows.shape[1]
+        dmean = torch.zeros_like(ctx.mean) if gradients[0] is None else gradients[0]
+        a = torch.zeros_like(ctx.var) if gradients[1] is None else gradients[1] * (2 / pixels)
+        b = dmean / pixels - a * ctx.mean.detach()
+        dx = torch.empty_like(x)
+        _training.sign_backward(ctx.window, g, rows, scale, offset, _array(a), _array(b), _rows(dx), threads)
+        return (dx, None, None, *gradients[2:])
+
+
+class _NormRPReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        y: Tensor,
+        shortcut: Tensor | None,
+        norm: nn.BatchNorm2d,
+        weight: Tensor,
+        bias: Tensor,
+        gamma: Tensor,
+        slope: Tensor,
+        zeta: Tensor,
+    ) -> Tensor:
+        means, variances = _moments(y)
+        mean = means.mean(0)
+        var = (variances + (means - mean) ** 2).mean(0)
+        count = y.numel() // y.shape[1]
+        track(norm, mean, var, count, norm.momentum or 0.0)
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
+        inverse = torch.rsqrt(var + norm.eps)
+        scale = weight * inverse
+        offset = bias - mean * scale - gamma
+        z = torch.empty_like(y)
+        _training.rprelu_forward(
+            _rows(y),
+            None if shortcut is None else _rows(shortcut),
+            _array(scale),
+            _array(offset),
+            _array(slope),
+            _array(zeta),
+            _rows(z),
+            torch.get_num_threads(),
+        )
+        ctx.save_for_backward(y, shortcut, mean, inverse, scale, offset, slope)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        y, shortcut, mean, inverse, scale, offset, slope = ctx.saved_tensors
+        threads = torch.get_num_threads()
+        du, sums = torch.empty_like(y), y.new_empty(len(y), 4, y.shape[1])
+        _training.rprelu_backward(
+            _rows(_channels_last(grad)),
+            _rows(y),
+            None if shortcut is None else _rows(shortcut),
+            _array(scale),
+            _array(offset),
+            _array(slope),
+            _rows(du),
+            sums.numpy(),
+            threads,
+        )
+        sum_du, sum_duy, sum_below, sum_g = sums.double().sum(0).float()
+        # Batch normalization with ŷ = (y - mean) inverse:  dy = scale (du - mean(du) - ŷ mean(du ŷ))
+        count = y.numel() // y.shape[1]
+        dweight = (sum_duy - mean * sum_du) * inverse
+        a = -scale * inverse * dweight / count
+        b = -scale * sum_du / count - a * mean
+        dy = torch.empty_like(y)
+        _training.norm_backward(_rows(du), _rows(y), _array(scale), _array(a), _array(b), _rows(dy), threads)
+        dshortcut = None if shortcut is None else du
+        return dy, dshortcut, None, dweight, sum_du, -sum_du, sum_below, sum_g
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel of each image, `[N, C]`."""
+    mean, var = x.new_empty(x.shape[:2]), x.new_empty(x.shape[:2])
+    _training.moments(_rows(x), mean.numpy(), var.numpy(), torch.get_num_threads())
+    return mean, var
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _rows(x: Tensor) -> npt.NDArray[np.float32]:
+    """A channels-last map `[N, C, H, W]` as the `[N, H W, C]` that lies in memory."""
+    n, c, h, w = x.shape
+    return x.detach().permute(0, 2, 3, 1).reshape(n, h * w, c).numpy()
+
+
+def _array(x: Tensor) -> npt.NDArray[np.float32]:
+    return x.detach().contiguous().numpy()

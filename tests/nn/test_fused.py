@@ -1,0 +1,109 @@
+"""The fused kernels of a CPU against torch's own operations, values and gradients."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from evenbit.nn import BinaryActivation, RPReLU, fused, resolve_method
+from evenbit.nn.block import finish
+
+SIZES = [(3, 16, 5, 7), (2, 3, 4, 4), (4, 300, 2, 2), (2, 64, 1, 1), (5, 40, 8, 8)]
+KNOBS = [
+    {},
+    {"estimator": "polynomial"},
+    {"estimator": "identity"},
+    {"adjustment": "none"},
+    {"adjustment": "group", "excitation_groups": 0},
+    {"adjustment": "instance"},
+    {"zero_point": False, "excitation_groups": 2},
+]
+
+
+def channels_last(*size: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(*size, generator=generator) * 1.5 + 0.3
+    return x.to(memory_format=torch.channels_last)
+
+
+def plain(module: nn.Module, monkeypatch: pytest.MonkeyPatch, *inputs: torch.Tensor) -> torch.Tensor:
+    with monkeypatch.context() as patch:
+        patch.setattr(fused, "fits", lambda *maps: False)
+        return module(*inputs)
+
+
+def randomize(module: nn.Module) -> None:
+    torch.manual_seed(1)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, 0.2, 0.5)
+
+
+def compare(one: nn.Module, other: nn.Module, inputs: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs, gradients of inputs and parameters, and buffers are the same but for rounding."""
+    copies = [x.clone().requires_grad_() for x in inputs]
+    inputs = [x.requires_grad_() for x in inputs]
+    y, expected = one(*inputs), plain(other, monkeypatch, *copies)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
+    weight = channels_last(*y.shape, seed=2)
+    (y * weight).sum().backward()
+    (expected * weight).sum().backward()
+    for x, twin in zip(inputs, copies, strict=True):
+        torch.testing.assert_close(x.grad, twin.grad, rtol=2e-3, atol=2e-4)
+    for (name, p), q in zip(one.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=2e-3, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}")
+    for (name, b), c in zip(one.named_buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(b, c, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+# Maps of one pixel have no statistics of an instance.
+CASES = [(knobs, size) for knobs in KNOBS for size in SIZES if knobs.get("adjustment") != "instance" or size[2] > 1]
+
+
+@pytest.mark.parametrize(("knobs", "size"), CASES, ids=str)
+def test_binary_activation(knobs, size, monkeypatch):
+    if size[1] % 4 and (knobs.get("excitation_groups", 4) or knobs.get("adjustment") == "group"):
+        knobs = {**knobs, "excitation_groups": 1, "adjustment_groups": 3}
+    module = BinaryActivation(size[1], resolve_method("fd", knobs))
+    randomize(module)
+    compare(module, copy.deepcopy(module), [channels_last(*size)], monkeypatch)
+
+
+class Finish(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm, self.activation = nn.BatchNorm2d(channels), RPReLU(channels)
+
+    def forward(self, y: torch.Tensor, shortcut: torch.Tensor | None = None) -> torch.Tensor:
+        return finish(y, shortcut, self.norm, self.activation)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_norm_and_rprelu(size, shortcut, monkeypatch):
+    module = Finish(size[1])
+    randomize(module)
+    inputs = [channels_last(*size), *([channels_last(*size, seed=3)] * shortcut)]
+    compare(module, copy.deepcopy(module), inputs, monkeypatch)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing(threads, monkeypatch):
+    results = []
+    for count in (1, threads):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)  # torch's own sums stay the same
+        module = nn.Sequential(BinaryActivation(16, resolve_method("fd", {})), Finish(16))
+        randomize(module)
+        x = channels_last(29, 16, 6, 6).requires_grad_()
+        module(x).square().sum().backward()
+        results.append([x.grad, *(p.grad for p in module.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_only_maps_that_fit_are_taken():
+    x = channels_last(2, 4, 3, 3)
+    assert fused.fits(x)
+    assert not fused.fits(x.double())
+    assert not fused.fits(x.contiguous())
+    assert not fused.fits(x[:, :, 0, 0])
