@@ -24,6 +24,8 @@ from evenbit.nn import (
     ZeroPoint,
     resolve_method,
 )
+from evenbit.nn.refinement import Maxout
+from evenbit.nn.two_values import TwoValues
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
 
@@ -46,6 +48,12 @@ def roughen(module: nn.Module) -> nn.Module:
             nn.init.normal_(part.excite.weight)
         if isinstance(part, ZeroPoint):
             nn.init.normal_(part.tau, std=0.3)
+        if isinstance(part, TwoValues):
+            nn.init.constant_(part.middle, 0.2)
+            nn.init.constant_(part.distance, 1.3)
+        if isinstance(part, Maxout):
+            nn.init.normal_(part.scale)
+            nn.init.normal_(part.slope)
         if isinstance(part, RPReLU):
             nn.init.normal_(part.gamma)
             nn.init.normal_(part.zeta)
@@ -103,6 +111,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet8-fd": model("resnet8", "fd"),
     "resnet8-fd-static": model("resnet8", "fd", excitation_groups=0),
     "resnet8-fd-group": model("resnet8", "fd", adjustment="group", excitation_groups=2, excitation_hidden=2),
+    "resnet8-recu": model("resnet8", "recu"),
+    "resnet8-adabin": model("resnet8", "adabin"),
+    "resnet8-fd-double": model("resnet8", "fd", double_skip=True),
     "resnet20-fd": model("resnet20", "fd"),
     "vgg_small-fd": model("vgg_small", "fd"),
     "vgg_small-bnn": model("vgg_small", "bnn"),

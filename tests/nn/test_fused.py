@@ -18,6 +18,8 @@ KNOBS = [
     {"adjustment": "group", "excitation_groups": 0},
     {"adjustment": "instance"},
     {"zero_point": False, "excitation_groups": 2},
+    {"two_values": True},
+    {"excitation_gate": "sigmoid"},
 ]
 
 
@@ -68,6 +70,24 @@ def test_binary_activation(knobs, size, monkeypatch):
     module = BinaryActivation(size[1], resolve_method("fd", knobs))
     randomize(module)
     compare(module, copy.deepcopy(module), [channels_last(*size)], monkeypatch)
+
+
+def test_expected_shares(monkeypatch):
+    module = BinaryActivation(8, resolve_method("fd", {}))
+    randomize(module)
+    module.guided = True
+    twin = copy.deepcopy(module)
+    x = channels_last(6, 8, 9, 9)
+    module(x)
+    plain(twin, monkeypatch, x)
+    torch.testing.assert_close(module.share, twin.share, rtol=1e-4, atol=1e-5)
+    bits = plain(twin, monkeypatch, x) > 0
+    torch.testing.assert_close(module.share, bits.float().mean((0, 2, 3)), rtol=0, atol=0.06)
+    weight = torch.linspace(-1, 1, 8)
+    (module.share @ weight).backward()
+    (twin.share @ weight).backward()
+    for p, q in zip(module.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=2e-3, atol=1e-4)
 
 
 class Finish(nn.Module):

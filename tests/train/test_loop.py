@@ -12,10 +12,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from evenbit.data import load_dataset
-from evenbit.errors import CheckpointError, RecipeError, TrainingError
+from evenbit.deploy import pack_run
+from evenbit.errors import CaptureError, CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import evaluate
 from evenbit.nn import METHODS, latent_weights
-from evenbit.train import Recipe, Result, load_run, torch_predict, train
+from evenbit.train import Recipe, Result, load_run, objective, torch_predict, train
 from evenbit.train import loop as module
 
 TrainTiny = Callable[..., Result]
@@ -151,13 +152,13 @@ def test_a_batch_holds_at_most_all_images(train_tiny: TrainTiny, tmp_path: Path)
 
 def spoil_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float) -> None:
     steps = iter(range(1, 1000))
-    real = module.label_loss
+    real = objective.label_loss
 
     def spoiled(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         loss = real(logits, labels, smoothing)
         return loss * value if next(steps) == at_step else loss
 
-    monkeypatch.setattr(module, "label_loss", spoiled)
+    monkeypatch.setattr(objective, "label_loss", spoiled)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -239,3 +240,41 @@ def test_progress_fits_80_columns(
         assert "\x1b" not in shown
         assert len(shown.splitlines()) == 2
         assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_balance_can_be_forced_and_turned_off(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    found = {
+        target: train_tiny(tmp_path / f"{target}", epochs=8, balance=20.0, balance_target=target, learning_rate=0.1)
+        for target in (0.5, 0.9)
+    }
+    assert found[0.9].metrics["balance"] > found[0.5].metrics["balance"] + 0.1
+
+
+def test_attention_changes_what_is_learned_and_needs_a_teacher(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    teacher = str(train_tiny(tmp_path / "teacher", method="float", epochs=1).folder)
+    states = []
+    for weight in (0.0, 100.0):
+        train_tiny(tmp_path / f"{weight}", epochs=1, teacher=teacher, attention=weight)
+        states.append(load_run(tmp_path / f"{weight}").model.state_dict())
+    assert not all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    with pytest.raises(RecipeError, match="a loss on attention needs a teacher"):
+        train_tiny(tmp_path / "run", attention=1.0)
+
+
+def test_the_second_step_starts_from_the_first(
+    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train_tiny(tmp_path / "first", epochs=1, knobs={"binary_weights": False})
+    weights = load_run(first.folder).model.state_dict()
+    seen = []
+    monkeypatch.setattr(module._Training, "run", lambda self: seen.append(self.network.state_dict()))
+    train_tiny(tmp_path / "second", start=str(first.folder))
+    assert all(torch.equal(weights[name], seen[0][name]) for name in weights)
+    with pytest.raises(RecipeError, match=r"the network in .* has other sizes"):
+        train_tiny(tmp_path / "other", start=str(first.folder), model="resnet20", knobs={"excitation_hidden": 2})
+
+
+def test_a_network_with_real_weights_is_not_packed(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    run = train_tiny(tmp_path / "run", epochs=1, knobs={"binary_weights": False})
+    with pytest.raises(CaptureError, match="the weights are real"):
+        pack_run(run.folder)

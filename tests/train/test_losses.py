@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from evenbit.train.losses import distillation_loss, label_loss
+from evenbit.train.losses import attention_loss, balance_loss, distillation_loss, label_loss
 
 
 def test_smoothed_cross_entropy_by_hand() -> None:
@@ -28,3 +28,16 @@ def test_distillation_is_a_mean_over_the_batch_and_zero_for_equal_logits() -> No
     each = [distillation_loss(student[i : i + 1], teacher[i : i + 1], 3.0) for i in range(6)]
     torch.testing.assert_close(distillation_loss(student, teacher, 3.0), torch.stack(each).mean())
     assert distillation_loss(student, student, 3.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_attention_by_hand() -> None:
+    # Maps (3, 4) and (4, 3) of one channel have the attentions (9, 16) / r and (16, 9) / r with r² = 9² + 16².
+    a, b = torch.tensor([[[[3.0, 4.0]]]]), torch.tensor([[[[4.0, 3.0]]]])
+    assert attention_loss([a], [b]).item() == pytest.approx(2 * 49 / (81 + 256), rel=1e-5)
+    assert attention_loss([a, a], [a, b]).item() == pytest.approx(49 / (81 + 256), rel=1e-5)
+
+
+def test_balance_by_hand() -> None:
+    shares = [torch.tensor([0.5, 1.0]), torch.tensor([0.25])]
+    assert balance_loss(shares, 0.5).item() == pytest.approx((0.125 + 0.0625) / 2)
+    assert balance_loss(shares, 0.25).item() == pytest.approx((0.625 / 2 + 0) / 2)

@@ -6,11 +6,13 @@ Bi-Real Net, ECCV 2018. Stem and head stay real-valued.
 
 from __future__ import annotations
 
+import itertools
+
 from torch import nn
 
 from evenbit.errors import RecipeError
 from evenbit.models.registry import register_model
-from evenbit.nn.block import ResidualConv, Stem
+from evenbit.nn.block import ResidualConv, ResidualPair, Stem
 from evenbit.nn.method import Method
 
 
@@ -31,13 +33,16 @@ def _resnet(
     inputs = widths[0]
     for stage, width in enumerate(widths, 1):
         stride = 1 if stage == 1 else 2
-        blocks = nn.Sequential()
+        blocks: list[ResidualConv] = []
         for _ in range(convs):
             even = size[0] % 2 == 0 and size[1] % 2 == 0
             blocks.append(ResidualConv(inputs, width, method, stride, even))
             size = (-(-size[0] // stride), -(-size[1] // stride))
             inputs, stride = width, 1
-        layers.add_module(f"stage{stage}", blocks)
+        pairs = zip(blocks[::2], blocks[1::2], strict=True)
+        layers.add_module(
+            f"stage{stage}", nn.Sequential(*(itertools.starmap(ResidualPair, pairs) if method.double_skip else blocks))
+        )
     layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
     layers.add_module("flatten", nn.Flatten())
     layers.add_module("head", nn.Linear(inputs, classes))

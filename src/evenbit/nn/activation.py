@@ -1,6 +1,8 @@
 """Binary activation: a real map to ±1, through the parts a method has in front of its sign.
 
-a -> distribution adjustment -> + group excitation -> - τ (refinement) -> sign
+a -> distribution adjustment -> + group excitation -> - α E[x³] -> two values -> - τ (refinement) -> sign
+
+of which each method has some.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn import fused
-from evenbit.nn.distribution import DistributionAdjustment
+from evenbit.nn.distribution import EPSILON, DistributionAdjustment
 from evenbit.nn.excitation import GroupExcitation
 from evenbit.nn.method import Method
 from evenbit.nn.refinement import ZeroPoint
 from evenbit.nn.sign import Sign
+from evenbit.nn.third_moment import ThirdMoment
+from evenbit.nn.two_values import TwoValues
 
 
 class BinaryActivation(nn.Module):
@@ -22,7 +26,12 @@ class BinaryActivation(nn.Module):
 
     Args:
         channels: Channels C.
-        method: Its `adjustment`, `excitation_groups`, `zero_point` and `estimator` are used.
+        method: What of it stands before the sign is used.
+
+    Attributes:
+        guided: Whether `share` is kept while training.
+        share: The expected share of +1 of each channel `[C]` in the last batch, differentiable: with m and s the mean
+            and deviation of what stands before the sign, Φ(m / s), the share of a normal distribution.
 
     Shape:
         `[N, C, H, W]` to ±1 of the same shape; `[N, C]` too where there is no excitation.
@@ -32,35 +41,67 @@ class BinaryActivation(nn.Module):
         super().__init__()
         self.adjust: nn.Module = nn.Identity()
         self.excite: GroupExcitation | None = None
+        self.moment: nn.Module = nn.Identity()
+        self.values: nn.Module = nn.Identity()
         self.refine: nn.Module = nn.Identity()
         if method.adjustment != "none":
             self.adjust = DistributionAdjustment(channels, method.adjustment, method.adjustment_groups)
         if method.excitation_groups:
-            self.excite = GroupExcitation(channels, method.excitation_groups, method.excitation_hidden)
+            self.excite = GroupExcitation(
+                channels, method.excitation_groups, method.excitation_hidden, method.excitation_gate
+            )
+        if method.third_moment:
+            self.moment = ThirdMoment(channels)
+        if method.two_values:
+            self.values = TwoValues()
         if method.zero_point:
             self.refine = ZeroPoint(channels)
         self.sign = Sign(method.estimator)
+        self.guided = False
+        self.share: Tensor | None = None
+        self._can_fuse = method.estimator in fused.WINDOWS and not method.third_moment
 
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
-        if self.training and self.sign.estimator in fused.WINDOWS and fused.fits(x):
+        if self.training and self._can_fuse and fused.fits(x):
             pixels = x.shape[2] * x.shape[3]
-            return fused.adjusted_sign(
+            y, share = fused.adjusted_sign(
                 x, self.sign.estimator, lambda mean, var: self._affine(mean, var, pixels), tuple(self.parameters())
             )
+            self.share = share if self.guided else None
+            return y
+        u = self.before_sign(x)
+        if self.training and self.guided:
+            var, mean = torch.var_mean(u.transpose(0, 1).flatten(1), 1, correction=0)
+            self.share = _share(mean, var)
+        return self.sign(u)  # type: ignore[no-any-return]
+
+    def before_sign(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
+        """What the sign is taken of."""
         x = self.adjust(x)
         if self.excite is not None:
             x = x + self.excite(x)
-        return self.sign(self.refine(x))  # type: ignore[no-any-return]
+        return self.refine(self.values(self.moment(x)))  # type: ignore[no-any-return]
 
-    def _affine(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """What stands before the sign, as `scale * x + offset` with both `[N, C]`."""
+    def _affine(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
+        """`before_sign` as `scale * x + offset` with both `[N, C]`, from the moments of x, and `share`."""
         scale, offset = torch.ones_like(mean), torch.zeros_like(mean)
         if isinstance(self.adjust, DistributionAdjustment):
             scale, offset = self.adjust.affine(mean, var, pixels)
         if self.excite is not None:
             adjusted = scale * mean + offset
             offset = offset + self.excite.gate(adjusted[..., None, None]).flatten(1)
+        if isinstance(self.values, TwoValues):
+            scale, offset = scale / self.values.distance, (offset - self.values.middle) / self.values.distance
         if isinstance(self.refine, ZeroPoint):
             offset = offset - self.refine.tau
-        return scale, offset
+        if not self.guided:
+            return scale, offset, mean.new_zeros(mean.shape[1])
+        means = scale * mean + offset
+        centre = means.mean(0)
+        return scale, offset, _share(centre, (scale**2 * var + (means - centre) ** 2).mean(0))
+
+
+def _share(mean: Tensor, var: Tensor) -> Tensor:
+    """Share of a normal distribution that is not negative."""
+    return torch.special.ndtr(mean * torch.rsqrt(var + EPSILON))  # type: ignore[no-any-return]

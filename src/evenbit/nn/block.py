@@ -13,21 +13,28 @@ from evenbit.nn import fused
 from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.conv import BinaryConv2d
 from evenbit.nn.method import Method
-from evenbit.nn.refinement import RPReLU
-from evenbit.nn.weight import WeightBinarizer
+from evenbit.nn.refinement import Maxout, RPReLU
+from evenbit.nn.weight import RealWeights, WeightBinarizer
 
 
 def make_activation(channels: int, method: Method) -> nn.Module:
     """What follows the sum with the shortcut."""
     if method.activation == "rprelu":
         return RPReLU(channels)
+    if method.activation == "maxout":
+        return Maxout(channels)
     return nn.ReLU() if method.activation == "relu" else nn.Identity()
 
 
-def make_binarizer(method: Method) -> WeightBinarizer:
+def make_binarizer(method: Method) -> WeightBinarizer | RealWeights:
     """The method's weight binarization."""
+    if not method.binary_weights:
+        return RealWeights()
     return WeightBinarizer(
-        standardize=method.weight_standardized, scale=method.weight_scale, estimator=method.weight_estimator
+        standardize=method.weight_standardized,
+        clamp=method.weight_clamp,
+        scale=method.weight_scale,
+        estimator=method.weight_estimator,
     )
 
 
@@ -35,7 +42,8 @@ def make_conv(inputs: int, outputs: int, method: Method, stride: int = 1) -> nn.
     """A 3x3 convolution that keeps the size at stride 1, with the signs before it if the method is binary."""
     if not method.binary:
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
-    conv = BinaryConv2d(inputs, outputs, 3, make_binarizer(method), stride=stride, padding=1)
+    binarizer = make_binarizer(method)
+    conv = BinaryConv2d(inputs, outputs, 3, binarizer, stride=stride, padding=1, centred=method.two_values)
     return nn.Sequential(BinaryActivation(inputs, method), conv)
 
 
@@ -104,6 +112,32 @@ class ResidualConv(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         return finish(self.conv(x), self.shortcut(x), self.norm, self.activation)
+
+
+class ResidualPair(nn.Module):
+    """Two convolutions, the second with the shortcut of the first beside its own.
+
+    h = activation(BN(conv(x)) + shortcut(x))
+    z = activation(BN(conv(h)) + h + shortcut(x))
+
+    Args:
+        first: The first convolution.
+        second: The second one, whose shortcut is the identity.
+
+    Shape:
+        That of `first`.
+    """
+
+    def __init__(self, first: ResidualConv, second: ResidualConv) -> None:
+        super().__init__()
+        self.first = first
+        self.second = second
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
+        """See the class."""
+        shortcut = self.first.shortcut(x)
+        h = finish(self.first.conv(x), shortcut, self.first.norm, self.first.activation)
+        return finish(self.second.conv(h), h + shortcut, self.second.norm, self.second.activation)
 
 
 class PlainConv(nn.Module):

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.ops import convolve_padded
-from evenbit.nn.weight import WeightBinarizer
+from evenbit.nn.weight import RealWeights, WeightBinarizer
 
 
 class BinaryConv2d(nn.Module):
@@ -32,6 +32,7 @@ class BinaryConv2d(nn.Module):
         binarizer: How the latent weights become signs and scales.
         stride: Step in both directions.
         padding: Rows and columns added on each side.
+        centred: Whether each filter takes the two values `mean(w) ± scale` instead of `± scale` (AdaBin).
 
     Shape:
         `[N, C, H, W]` of ±1 to `[N, O, H', W']`.
@@ -42,28 +43,39 @@ class BinaryConv2d(nn.Module):
         in_channels: int,
         out_channels: int,
         kernel_size: int,
-        binarizer: WeightBinarizer,
+        binarizer: WeightBinarizer | RealWeights,
         *,
         stride: int = 1,
         padding: int = 0,
+        centred: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
         self.binarizer = binarizer
         self.stride = (stride, stride)
         self.padding = (padding, padding)
+        self.centred = centred
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         signs, scale = self.binarizer(self.weight)
-        if torch.compiler.is_exporting():
-            y = torch.ops.evenbit.binary_conv2d(x, signs, self.stride, self.padding)
-            return y * scale[:, None, None]  # type: ignore[no-any-return]
-        if not self.training:  # whole numbers, as the engine computes them
-            return convolve_padded(x, signs, self.stride, self.padding) * scale[:, None, None]  # type: ignore[no-any-return]
-        # Scaling the weights instead of the map is the same sum but for rounding, and costs less.
-        return convolve_padded(x, signs * scale[:, None, None, None], self.stride, self.padding)
+        middle = self.weight.detach().mean((1, 2, 3)) if self.centred else None
+        if self.training:
+            # Scaling the weights instead of the map is the same sum but for rounding, and costs less.
+            values = signs * scale[:, None, None, None]
+            if middle is not None:
+                values = values + middle[:, None, None, None]
+            return convolve_padded(x, values, self.stride, self.padding)
+        y = self._convolve(x, signs) * scale[:, None, None]
+        if middle is not None:
+            y = y + self._convolve(x, torch.ones_like(signs)) * middle[:, None, None]
+        return y  # type: ignore[no-any-return]
+
+    def _convolve(self, x: Tensor, signs: Tensor) -> Tensor:
+        """Whole numbers, as the engine computes them."""
+        convolve = torch.ops.evenbit.binary_conv2d if torch.compiler.is_exporting() else convolve_padded
+        return convolve(x, signs, self.stride, self.padding)
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""
@@ -83,7 +95,7 @@ class BinaryLinear(nn.Module):
         `[N, C]` of ±1 to `[N, O]`.
     """
 
-    def __init__(self, in_features: int, out_features: int, binarizer: WeightBinarizer) -> None:
+    def __init__(self, in_features: int, out_features: int, binarizer: WeightBinarizer | RealWeights) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.binarizer = binarizer

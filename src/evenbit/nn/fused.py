@@ -23,8 +23,9 @@ from evenbit.nn.refinement import RPReLU
 
 WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
 
-# Means and variances [N, C] of the images' channels to the scale and offset [N, C] before the sign.
-Affine = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# Means and variances [N, C] of the images' channels to the scale and offset [N, C] before the sign, and something
+# else that is to be differentiated through.
+Affine = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def fits(*maps: Tensor) -> bool:
@@ -38,17 +39,17 @@ def fits(*maps: Tensor) -> bool:
     )
 
 
-def adjusted_sign(x: Tensor, window: str, affine: Affine, parameters: Sequence[Tensor]) -> Tensor:
-    """±1 of `s x + o`, with `s, o = affine(mean, var)` of each image's channels.
+def adjusted_sign(x: Tensor, window: str, affine: Affine, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """±1 of `s x + o`, with `s, o, extra = affine(mean, var)` of each image's channels.
 
     Args:
         x: Real map `[N, C, H, W]` for which `fits` holds.
         window: One of `WINDOWS`: the gradient estimator of the sign.
-        affine: Differentiable, from moments `[N, C]` to scale and offset `[N, C]`.
+        affine: Differentiable, from moments `[N, C]` to scale and offset `[N, C]` and the extra result.
         parameters: What it reads besides and what is to get a gradient.
 
     Returns:
-        ±1 in the shape and layout of `x`.
+        ±1 in the shape and layout of `x`, and the extra result.
     """
     return _AdjustedSign.apply(x, window, affine, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -79,42 +80,33 @@ def track(norm: Any, mean: Tensor, var: Tensor, count: int, momentum: float) -> 
 
 class _AdjustedSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, window: str, affine: Affine, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, window: str, affine: Affine, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, var = _moments(x)
         with torch.enable_grad():
             mean.requires_grad_()
             var.requires_grad_()
-            scale, offset = affine(mean, var)
+            scale, offset, extra = affine(mean, var)
         y = torch.empty_like(x)
         _training.sign_forward(_rows(x), _array(scale), _array(offset), _rows(y), torch.get_num_threads())
         ctx.save_for_backward(x)
-        ctx.window, ctx.mean, ctx.var, ctx.scale, ctx.offset, ctx.parameters = (
-            window,
-            mean,
-            var,
-            scale,
-            offset,
-            parameters,
-        )
-        return y
+        ctx.window, ctx.parameters = window, parameters
+        ctx.mean, ctx.var, ctx.scale, ctx.offset, ctx.extra = mean, var, scale, offset, extra
+        return y, extra.detach()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, dextra: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         threads = torch.get_num_threads()
         g, rows = _rows(_channels_last(grad)), _rows(x)
         scale, offset = _array(ctx.scale), _array(ctx.offset)
         dscale, doffset = torch.empty_like(ctx.scale), torch.empty_like(ctx.offset)
         _training.sign_backward_sums(ctx.window, g, rows, scale, offset, _array(dscale), _array(doffset), threads)
-        outputs = [(t, d) for t, d in ((ctx.scale, dscale), (ctx.offset, doffset)) if t.requires_grad]
+        results = ((ctx.scale, dscale), (ctx.offset, doffset), (ctx.extra, dextra))
+        ends = [(end, gradient) for end, gradient in results if end.requires_grad]
         gradients: Sequence[Tensor | None] = [None] * (2 + len(ctx.parameters))
-        if outputs:
-            gradients = torch.autograd.grad(
-                [t for t, _ in outputs],
-                [ctx.mean, ctx.var, *ctx.parameters],
-                [d for _, d in outputs],
-                allow_unused=True,
-            )
+        if ends:
+            starts = [ctx.mean, ctx.var, *ctx.parameters]
+            gradients = torch.autograd.grad([end for end, _ in ends], starts, [g for _, g in ends], allow_unused=True)
         # mean = sum x / P and var = sum (x - mean)² / P:  d/dx = dmean / P + 2 (x - mean) dvar / P
         pixels = rows.shape[1]
         dmean = torch.zeros_like(ctx.mean) if gradients[0] is None else gradients[0]

@@ -13,8 +13,9 @@ CHOICES = {
     "estimator": ("clip", "polynomial", "ede", "reste", "identity"),
     "weight_estimator": ("clip", "polynomial", "ede", "reste", "identity"),
     "adjustment": ("none", "channel", "group", "instance"),
-    "activation": ("none", "relu", "rprelu"),
-    "weight_scale": ("one", "mean", "power_of_two"),
+    "excitation_gate": ("softsign", "sigmoid"),
+    "activation": ("none", "relu", "rprelu", "maxout"),
+    "weight_scale": ("one", "mean", "deviation", "power_of_two"),
 }
 
 
@@ -30,10 +31,18 @@ class Method:
         adjustment_groups: Channel groups of the adjustment where its axes are "group".
         excitation_groups: Channel groups of the group excitation; 0 leaves it out.
         excitation_hidden: Hidden units of each of these groups.
+        excitation_gate: What bounds the excitation: "softsign", or "sigmoid", which only raises.
+        third_moment: Whether the zero point follows the third moment of each channel of an image.
+        two_values: Whether activations and weights take two learned values instead of ±1 (`evenbit.nn.two_values`).
         zero_point: Whether a zero point τ is learned for each channel (refinement, before the sign).
-        activation: What follows the sum with the shortcut: "none", "relu" or "rprelu" (refinement of the real path).
+        activation: What follows the sum with the shortcut: "none", "relu", "rprelu" (refinement of the real path) or
+            "maxout".
+        double_skip: Whether every second convolution also gets the input of the one before it as a shortcut.
+        binary_weights: Whether the weights are binary too; without, the first of two steps of training.
         weight_standardized: Whether each filter is centred and scaled before its sign.
-        weight_scale: The scale of each filter: "one", "mean" or "power_of_two" (`evenbit.nn.weight`).
+        weight_clamp: Whether the tails of each filter are clamped (`evenbit.nn.weight`).
+        weight_scale: The scale of each filter: "one", "mean", "deviation" or "power_of_two"
+            (`evenbit.nn.weight`).
         weight_estimator: Gradient estimator of the weights' sign.
     """
 
@@ -44,9 +53,15 @@ class Method:
     adjustment_groups: int = 4
     excitation_groups: int = 0
     excitation_hidden: int = 1
+    excitation_gate: str = "softsign"
+    third_moment: bool = False
+    two_values: bool = False
     zero_point: bool = False
     activation: str = "none"
+    double_skip: bool = False
+    binary_weights: bool = True
     weight_standardized: bool = False
+    weight_clamp: bool = False
     weight_scale: str = "one"
     weight_estimator: str = "clip"
 
@@ -75,6 +90,46 @@ METHODS: dict[str, Method] = {
         Method(
             "react",
             estimator="polynomial",
+            zero_point=True,
+            activation="rprelu",
+            weight_scale="mean",
+        ),
+        # Xu et al., ReCU, ICCV 2021: standardized weights whose tails are clamped, wider and wider.
+        Method(
+            "recu",
+            estimator="polynomial",
+            weight_standardized=True,
+            weight_clamp=True,
+            weight_scale="mean",
+            weight_estimator="identity",
+        ),
+        # Tu et al., AdaBin, ECCV 2022: two values of its own for each filter and each layer's activations, Maxout.
+        Method(
+            "adabin",
+            estimator="polynomial",
+            two_values=True,
+            activation="maxout",
+            weight_standardized=True,
+            weight_scale="deviation",
+            weight_estimator="ede",
+        ),
+        # Xue et al., Self-distribution binary neural networks, 2021: a sigmoid squeeze-and-excitation shifts the
+        # activations' zero points; no scales. The shift of the weights' zero points is done by centring them.
+        Method(
+            "sdbnn",
+            estimator="polynomial",
+            excitation_groups=1,
+            excitation_hidden=8,
+            excitation_gate="sigmoid",
+            weight_standardized=True,
+        ),
+        # Lee et al., INSTA-BNN, ICCV 2023: the zero point follows the third moment of each image's channel. Of its
+        # instance-aware PReLU the learned, static part is taken.
+        Method(
+            "insta",
+            estimator="polynomial",
+            adjustment="channel",
+            third_moment=True,
             zero_point=True,
             activation="rprelu",
             weight_scale="mean",

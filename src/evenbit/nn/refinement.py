@@ -3,12 +3,15 @@
     zero point         b = sign(x - τ_c)                      τ starts at 0
     real-valued path   RPReLU(v) = prelu(v - γ_c) + ζ_c       prelu(u) = u if u >= 0 else slope_c * u
 
+    real-valued path   Maxout(v) = a_c v if v >= 0 else a_c s_c v      instead, from AdaBin
+
 The first is what is left of the zero point after distribution adjustment and group excitation; the second
 reshapes and moves the distribution that the next layer's sign and the shortcut see. At run time τ is part of the
 threshold, γ of the preceding bias.
 
 Sources: part 3 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6),
-2024, in the form of Liu et al., ReActNet (RSign and RPReLU), ECCV 2020.
+2024, in the form of Liu et al., ReActNet (RSign and RPReLU), ECCV 2020; Maxout in that of Tu
+et al., AdaBin, ECCV 2022.
 """
 
 from __future__ import annotations
@@ -52,3 +55,20 @@ class RPReLU(nn.Module):
         """See the class."""
         spread = (-1, *(1,) * (x.dim() - 2))
         return F.prelu(x - self.gamma.view(spread), self.slope) + self.zeta.view(spread)
+
+
+class Maxout(nn.Module):
+    """A slope for each side of 0, both learned for each channel: `a v if v >= 0 else a s v`, from a = 1, s = 0.25.
+
+    Shape:
+        `[N, C, H, W]` or `[N, C]`, and the same for the output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.slope = nn.Parameter(torch.full((channels,), 0.25))
+
+    def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
+        """See the class."""
+        return F.prelu(x, self.slope) * self.scale.view(-1, *(1,) * (x.dim() - 2))

@@ -2,28 +2,36 @@
 
     w̄ = w                                  "plain"
     w̄ = (w - mean(w)) / std(w)             "standardized", per filter
+    w̄ <- min(max(w̄, -Q), Q)               "clamped", per filter:  Q = -mean |w̄| ln(2 - 2τ)
+                                            the τ-quantile of a Laplace distribution; with p the progress of training
+                                            τ = 0.85 + 0.14 (e^p - 1) / (e - 1), from 0.85 to 0.99
     binary weight = sign(w̄)
     scale         = mean |w̄|                       "mean": XNOR-Net's optimum for min ||w̄ - scale * sign(w̄)||
+                    std(w)                          "deviation": AdaBin's distance of its two values
                     2^round(log2 mean |w̄|)         "power_of_two": a shift of bits in hardware
                     1                               "one"
 
 Centring makes the signs of a filter even, which carries most information; dividing by the deviation brings the
-weights of all filters to one place in the estimator's window. The scale, one for each filter, is a constant for the
-gradient: what it would add is learned by the batch normalization that follows.
+weights of all filters to one place in the estimator's window. Clamping keeps the tails, whose signs would never
+change again, within reach. The scale, one for each filter, is a constant for the gradient: what it would add is
+learned by the batch normalization that follows.
 
-Sources: Rastegari et al., XNOR-Net, ECCV 2016 (mean); Qin et al., IR-Net, CVPR 2020 (standardization, power of two).
+Sources: Rastegari et al., XNOR-Net, ECCV 2016 (mean); Qin et al., IR-Net, CVPR 2020 (standardization, power of two); Xu
+et al., ReCU, ICCV 2021 (clamping); Tu et al., AdaBin, ECCV 2022 (deviation).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from evenbit.errors import RecipeError
+from evenbit.errors import CaptureError, RecipeError
 from evenbit.nn.sign import Sign
 
-SCALES = ("one", "mean", "power_of_two")
+SCALES = ("one", "mean", "deviation", "power_of_two")
 # Deviation of a filter below which it counts as constant; float32 sums of equal weights leave less than this.
 EPSILON = 1e-7
 
@@ -33,6 +41,7 @@ class WeightBinarizer(nn.Module):
 
     Args:
         standardize: Centre and scale each filter first.
+        clamp: Clamp its tails.
         scale: One of `SCALES`.
         estimator: Gradient estimator of the sign.
 
@@ -43,11 +52,12 @@ class WeightBinarizer(nn.Module):
         RecipeError: If the scale is unknown.
     """
 
-    def __init__(self, *, standardize: bool, scale: str, estimator: str) -> None:
+    def __init__(self, *, standardize: bool, scale: str, estimator: str, clamp: bool = False) -> None:
         super().__init__()
         if scale not in SCALES:
             raise RecipeError(f"unknown scale '{scale}' of binary weights; known are {', '.join(SCALES)}")
         self.standardize = standardize
+        self.clamp = clamp
         self.scale = scale
         self.sign = Sign(estimator)
 
@@ -57,14 +67,36 @@ class WeightBinarizer(nn.Module):
         if self.standardize:
             rows = rows - rows.mean(1, keepdim=True)
             rows = rows / (rows.std(1, keepdim=True, correction=0) + EPSILON)
-        return self.sign(rows).view_as(weight), self._scale(rows.detach())
+        if self.clamp:
+            tau = 0.85 + 0.14 * torch.expm1(self.sign.progress) / math.expm1(1)
+            quantile = -rows.abs().mean(1, keepdim=True) * torch.log(2 - 2 * tau)
+            rows = rows.clamp(-quantile, quantile)
+        return self.sign(rows).view_as(weight), self._scale(rows.detach(), weight.detach().flatten(1))
 
-    def _scale(self, rows: Float[Tensor, "o k"]) -> Float[Tensor, " o"]:
+    def _scale(self, rows: Float[Tensor, "o k"], latent: Float[Tensor, "o k"]) -> Float[Tensor, " o"]:
         if self.scale == "one":
             return rows.new_ones(len(rows))
+        if self.scale == "deviation":
+            return latent.std(1, correction=0)
         mean = rows.abs().mean(1)
         return torch.exp2(torch.log2(mean).round()) if self.scale == "power_of_two" else mean
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""
-        return f"standardize={self.standardize}, scale={self.scale}"
+        return f"standardize={self.standardize}, scale={self.scale}" + ", clamp=True" * self.clamp
+
+
+class RealWeights(nn.Module):
+    """In place of a `WeightBinarizer`: the weights as they are, for the first of two steps of training.
+
+    Raises:
+        CaptureError: When exported, as such a network has no 1-bit form.
+
+    Source: Martinez et al., Training binary neural networks with real-to-binary convolutions, ICLR 2020.
+    """
+
+    def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
+        """`weight` and ones."""
+        if torch.compiler.is_exporting():
+            raise CaptureError("the weights are real; train the second step, with knobs.binary_weights = true, first")
+        return weight, weight.new_ones(len(weight))

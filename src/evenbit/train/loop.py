@@ -37,7 +37,7 @@ from evenbit.train.checkpoint import (
     torch_predict,
     write_checkpoint,
 )
-from evenbit.train.losses import distillation_loss, label_loss
+from evenbit.train.objective import Objective
 from evenbit.train.probes import BitBalance, measure_bit_balance
 from evenbit.train.progress import EpochProgress
 from evenbit.train.recipe import Recipe
@@ -108,11 +108,11 @@ class _Training:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
         self.dataset = dataset
         self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.start is not None:
+            _start(self.network, recipe.start)
         network = torch.compile(self.network) if recipe.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
-        self.teacher = _teacher(recipe, self.task)
-        if self.teacher is not None:
-            self.teacher = self.teacher.to(self.accelerator.device)
+        self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         if checkpoint:
             checkpoint.load_model(self.network)
@@ -205,14 +205,12 @@ class _Training:
         labels = self.labels[batch][mine]
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
-        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        with (
+            self.objective.watching(self.network),
+            torch.autocast(accelerator.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"),
+        ):
             logits = self.model(inputs)
-        loss = label_loss(logits.float(), labels, recipe.label_smoothing)
-        if self.teacher is not None:
-            with torch.inference_mode():
-                target = self.teacher(inputs)
-            distilled = distillation_loss(logits.float(), target.clone(), recipe.temperature)
-            loss = (1 - recipe.distillation) * loss + recipe.distillation * distilled
+        loss = self.objective(inputs, logits.float(), labels)
         self.optimizer.zero_grad()
         accelerator.backward(loss)
         self.optimizer.step()
@@ -274,17 +272,16 @@ def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate, fused=True)
 
 
-def _teacher(recipe: Recipe, task: Task) -> nn.Module | None:
-    if recipe.teacher is None:
-        return None
-    run = load_run(recipe.teacher)
-    if run.task.input != task.input:
-        raise RecipeError(
-            f"teacher {recipe.teacher} takes {run.task.input} images, but those of {recipe.data} are {task.input}"
-        )
-    if run.task.classes != task.classes:
-        raise RecipeError(f"teacher {recipe.teacher} was trained on other classes than those of {recipe.data}")
-    return run.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+def _start(network: nn.Module, folder: str) -> None:
+    """Takes the weights of a run over, as far as the network has them too."""
+    run = load_run(folder)
+    known = network.state_dict()
+    state = run.model.state_dict()
+    if any(name in known and known[name].shape != tensor.shape for name, tensor in state.items()):
+        raise RecipeError(f"the network in {folder} has other sizes than this recipe's")
+    if not known.keys() & state.keys():
+        raise RecipeError(f"the network in {folder} has no weights in common with this recipe's")
+    network.load_state_dict({name: tensor for name, tensor in state.items() if name in known}, strict=False)
 
 
 def _kept_metrics(out: Path, epochs: int) -> list[str]:

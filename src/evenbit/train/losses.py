@@ -2,14 +2,21 @@
 
     labels         L = - sum_k q_k log softmax(z)_k                 q: one-hot, smoothed
     distillation   L = T² KL(softmax(teacher / T) || softmax(z / T))
-    total          (1 - d) labels + d distillation
+    attention      L = mean over stages of || a / ||a|| - b / ||b|| ||²        a, b: mean over channels of the
+                                                                              network's and the teacher's map, squared
+    balance        L = mean over layers and channels of (p - t)²               p: share of +1, t: where it is to be
+    total          (1 - d) labels + d distillation + w attention + v balance
 
 Sources: Szegedy et al., Rethinking the Inception architecture, CVPR 2016 (smoothing); Hinton et al., Distilling the
-knowledge in a neural network, 2015.
+knowledge in a neural network, 2015; Zagoruyko and Komodakis, Paying more attention to attention, ICLR 2017, and for
+binary networks Martinez et al., Training binary neural networks with real-to-binary convolutions, ICLR 2020.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,3 +35,18 @@ def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Te
         log_target=True,
     )
     return divergence * temperature**2
+
+
+def attention_loss(maps: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Distance of where two networks look; for each stage a map `[N, C, H, W]`, of the same height and width."""
+    distances = [(_attention(a) - _attention(b)).square().sum(1).mean() for a, b in zip(maps, teacher, strict=True)]
+    return torch.stack(distances).mean()
+
+
+def balance_loss(shares: Sequence[Tensor], target: float) -> Tensor:
+    """Distance of the bits from a share of +1; for each layer the shares `[C]` of its channels."""
+    return torch.stack([(share - target).square().mean() for share in shares]).mean()
+
+
+def _attention(x: Tensor) -> Tensor:
+    return F.normalize(x.float().square().mean(1).flatten(1))

@@ -46,6 +46,10 @@ class Recipe(BaseModel):
         teacher: Folder of a float run to distil from, or None.
         distillation: Weight of the teacher's term in the loss; the labels' term has the rest.
         temperature: Of the softmax in the teacher's term.
+        attention: Weight of the distance between the teacher's and the network's attention after each stage.
+        balance: Weight of the loss that pulls each channel's share of +1 towards `balance_target`; 0 leaves it free.
+        balance_target: That share: 0.5 forces even bits.
+        start: Folder of a run whose weights the network starts from, or None; for training in two steps.
         precision: "no" for float32, "bf16" for bfloat16 autocast.
         compile: Whether to compile the network with torch.compile.
         seed: Of everything random.
@@ -72,6 +76,10 @@ class Recipe(BaseModel):
     teacher: str | None = None
     distillation: float = Field(0.5, ge=0, le=1)
     temperature: float = Field(4, gt=0)
+    attention: float = Field(0, ge=0)
+    balance: float = Field(0, ge=0)
+    balance_target: float = Field(0.5, gt=0, lt=1)
+    start: str | None = None
     precision: Literal["no", "bf16"] = "no"
     compile: bool = False
     seed: int = Field(0, ge=0, lt=2**31)

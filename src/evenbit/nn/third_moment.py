@@ -1,0 +1,35 @@
+"""A zero point that follows the image: the third moment of each channel.
+
+    m = mean of x³ over H, W                       N x C
+    zero point of channel c in image n             α_c m[n, c]
+
+The third moment holds mean, variance and skewness together, so it tells how the distribution of a channel in this
+image differs from the channel's usual one. α is learned and starts at 0, the layer as a static one.
+
+Source: Lee et al., INSTA-BNN: binary neural network with instance-aware threshold, ICCV 2023.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ThirdMoment(nn.Module):
+    """`x - α E[x³]`, see the module's page.
+
+    Args:
+        channels: Channels C.
+
+    Shape:
+        `[N, C, H, W]`, and the same for the output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """See the class."""
+        return x - self.alpha[:, None, None] * (x * x * x).mean((2, 3), keepdim=True)

@@ -1,0 +1,108 @@
+"""What training minimizes: the recipe's sum of the losses in `evenbit.train.losses`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from evenbit.errors import RecipeError
+from evenbit.nn import BinaryActivation
+from evenbit.train.checkpoint import Task, load_run
+from evenbit.train.losses import attention_loss, balance_loss, distillation_loss, label_loss
+from evenbit.train.recipe import Recipe
+
+
+class Objective:
+    """The loss of a network on a batch.
+
+    Args:
+        recipe: Names the losses and their weights.
+        task: What is classified; a teacher must have been trained on the same.
+        network: The network, whose layers are read where a loss is about them.
+        device: Where the teacher is to be.
+
+    Raises:
+        RecipeError: If the teacher or the network does not fit the recipe.
+        CheckpointError: If the teacher's run cannot be read.
+    """
+
+    def __init__(self, recipe: Recipe, task: Task, network: nn.Module, device: torch.device) -> None:
+        self._recipe = recipe
+        self._teacher = _load_teacher(recipe, task, device)
+        self._binary = [module for module in network.modules() if isinstance(module, BinaryActivation)]
+        self._stages = [name for name, _ in network.named_children() if name.startswith("stage")]
+        self._maps: dict[str, list[Tensor]] = {"network": [], "teacher": []}
+        if recipe.balance:
+            if not self._binary:
+                raise RecipeError("a loss on the balance of bits needs a binary method")
+            for module in self._binary:
+                module.guided = True
+        if recipe.attention:
+            if self._teacher is None:
+                raise RecipeError("a loss on attention needs a teacher")
+            if not self._stages or self._stages != [n for n, _ in self._teacher.named_children() if "stage" in n]:
+                raise RecipeError("a loss on attention needs a network and a teacher with the same stages")
+
+    @contextmanager
+    def watching(self, network: nn.Module) -> Iterator[None]:
+        """While the network runs, the maps that losses need are kept."""
+        with self._recording(network, "network"):
+            yield
+
+    def __call__(self, inputs: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of the batch that the network has just seen.
+
+        Args:
+            inputs: Images `[N, C, H, W]` in [0, 1].
+            logits: The network's, `[N, K]`.
+            labels: `[N]`.
+        """
+        recipe = self._recipe
+        loss = label_loss(logits, labels, recipe.label_smoothing)
+        if self._teacher is not None:
+            with torch.inference_mode(), self._recording(self._teacher, "teacher"):
+                target = self._teacher(inputs)
+            distilled = distillation_loss(logits, target.clone(), recipe.temperature)
+            loss = (1 - recipe.distillation) * loss + recipe.distillation * distilled
+        if recipe.attention:
+            loss = loss + recipe.attention * attention_loss(
+                self._maps["network"], [a.clone() for a in self._maps["teacher"]]
+            )
+        if recipe.balance:
+            shares = [module.share for module in self._binary if module.share is not None]
+            loss = loss + recipe.balance * balance_loss(shares, recipe.balance_target)
+        return loss
+
+    @contextmanager
+    def _recording(self, network: nn.Module, key: str) -> Iterator[None]:
+        """Keeps what each stage of `network` puts out while the context is open."""
+        maps = self._maps[key]
+        maps.clear()
+        if not self._recipe.attention:
+            yield
+            return
+        handles = [
+            network.get_submodule(name).register_forward_hook(lambda module, inputs, output: maps.append(output))
+            for name in self._stages
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def _load_teacher(recipe: Recipe, task: Task, device: torch.device) -> nn.Module | None:
+    if recipe.teacher is None:
+        return None
+    run = load_run(recipe.teacher)
+    if run.task.input != task.input:
+        raise RecipeError(
+            f"teacher {recipe.teacher} takes {run.task.input} images, but those of {recipe.data} are {task.input}"
+        )
+    if run.task.classes != task.classes:
+        raise RecipeError(f"teacher {recipe.teacher} was trained on other classes than those of {recipe.data}")
+    return run.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
