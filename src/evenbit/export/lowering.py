@@ -191,7 +191,8 @@ class Lowering(ABC):
 
         `nextafter(t, inf)` is the largest of `t / u`, `t u` and `t + m`, with u the number below 1 and m the one above
         0. The first is right for positive t and the second for negative: what they add, rounded, is the distance to the
-        next number. The third is right at 0 and near it, where numbers lie m apart. None is ever too large.
+        next number. The third is right at 0 and near it, where numbers lie m apart; after
+        -inf comes the least number. None is ever too large.
         """
         dims, e = self.dims(shape), self.values[op.input]
         scale, offset = self.plan.tensors[op.scale], self.plan.tensors[op.offset]
@@ -210,6 +211,7 @@ class Lowering(ABC):
         if flip.any():
             below = self.scalar(BELOW_ONE)
             steps = (step("Div", t, below), step("Mul", t, below), step("Add", t, self.scalar(LEAST)))
+            steps += (self.scalar(np.finfo(np.float32).min),)
             t = step("Where", self.vector(op.flip, flip, "flip"), step("Max", *steps), t)
         return t
 

@@ -37,16 +37,19 @@ def export(plan: Plan, path: Path) -> dict[str, Any]:
         ExportError: If the Plan holds what ONNX cannot, or takes more than an ONNX file can hold.
     """
     graph = Graph("N")
-    logits = _Standard(plan, graph).run()
+    logits = StandardLowering(plan, graph).run()
     return save(graph.model(plan, logits), path)
 
 
-class _Standard(Lowering):
+class StandardLowering(Lowering):
+    """Bits as floats `1 - bit`, weights as bytes that a table unpacks."""
+
     def __init__(self, plan: Plan, graph: Graph) -> None:
         super().__init__(plan, graph)
         self._weights: dict[tuple[str, int], str] = {}
 
     def bits(self, op: Op, bits: Bits, x: str, flip: npt.NDArray[np.bool_], shape: Shape) -> str:
+        """Floats of 0 where a bit is set and 1 where it is clear."""
         dims, inputs = self.dims(shape), [x, self.threshold(bits.threshold)]
         clear = self.graph.node("GreaterOrEqual", inputs, dims, f"{op.name}/greaterorequal", TensorProto.BOOL)
         if not flip.all():
@@ -55,6 +58,7 @@ class _Standard(Lowering):
         return self.graph.node("Cast", [clear], dims, f"{op.name}/bits", to=TensorProto.FLOAT)
 
     def binary_conv(self, op: BinaryConv, weight: npt.NDArray[np.bool_], dims: Dims) -> str:
+        """The sum of the weights, less twice those at clear bits."""
         inputs = [self.values[op.input], self._doubled(op.weight, weight)]
         fields = window(weight.shape[2:], op.stride, op.padding)
         clear = self.graph.node("Conv", inputs, dims, f"{op.name}/conv", **fields)

@@ -9,9 +9,11 @@ in front of each weight and activation; the values are floats of 1 and -1. For f
 
 A flipped channel is negated first: `not (x >= t)` is `x <= p`, and that is `-x >= -p`, with p the number below t. So
 its sign is a multiplication with 1 or -1 in front of the quantizer, which FINN moves into the weights. A threshold of
-the instance is not known here, so there the result is negated.
+the instance is not known here, so there the result is negated. Maps are taken to hold finite numbers: for a NaN, the
+first way gives -1 where the Plan has a set bit.
 
-Operators: Pettersson, Umuroglu et al., *QONNX: Representing Arbitrary-Precision Quantized Neural Networks*, 2022.
+Operators: Pappalardo, Umuroglu, Blott et al., *QONNX: Representing Arbitrary-Precision Quantized Neural Networks*,
+2022, arXiv:2206.07527.
 """
 
 from __future__ import annotations
@@ -39,18 +41,22 @@ def export(plan: Plan, path: Path) -> dict[str, Any]:
         ExportError: If the Plan holds what ONNX cannot, or takes more than an ONNX file can hold.
     """
     graph = Graph(1)  # qonnx runs and FINN builds graphs of fixed size
-    logits = _Bipolar(plan, graph).run()
+    logits = BipolarLowering(plan, graph).run()
     return save(graph.model(plan, logits, [DOMAIN]), path)
 
 
-class _Bipolar(Lowering):
+class BipolarLowering(Lowering):
+    """Bits and weights as floats of 1 and -1, each the result of a BipolarQuant."""
+
     def bits(self, op: Op, bits: Bits, x: str, flip: npt.NDArray[np.bool_], shape: Shape) -> str:
+        """Floats of 1 and -1."""
         dims = self.dims(shape)
         sign = np.where(flip, np.float32(-1), np.float32(1))
         static = bits.threshold not in self.values
         if static:
             level = self.plan.tensors[bits.threshold]
-            level = np.where(flip, -np.nextafter(level, np.float32(-np.inf)), level)
+            with np.errstate(over="ignore"):  # below the least number is -inf
+                level = np.where(flip, -np.nextafter(level, np.float32(-np.inf)), level)
             threshold = self.vector(bits.threshold, level, f"{bits.flip}/level")
         else:
             threshold = self.values[bits.threshold]
@@ -63,6 +69,7 @@ class _Bipolar(Lowering):
         return result
 
     def binary_conv(self, op: BinaryConv, weight: npt.NDArray[np.bool_], dims: Dims) -> str:
+        """A border of 1, and a convolution without padding."""
         x = self.values[op.input]
         if any(op.padding):
             source = self.shapes[op.input]
