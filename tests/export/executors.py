@@ -52,10 +52,22 @@ def in_qonnx(model: onnx.ModelProto, inputs: Values) -> Values:
 
 
 def logits(model: onnx.ModelProto, form: str, images: Floats) -> Floats:
-    """Logits of a batch; qonnx takes one image after the other."""
-    if form == "onnx":
-        return in_onnxruntime(model, {"images": images})["logits"]
-    return np.concatenate([in_qonnx(model, {"images": images[i : i + 1]})["logits"] for i in range(len(images))])
+    """Logits of a batch."""
+    if form == "qonnx":
+        return in_qonnx(with_batch(model, len(images)), {"images": images})["logits"]
+    return in_onnxruntime(model, {"images": images})["logits"]
+
+
+def with_batch(model: onnx.ModelProto, images: int) -> onnx.ModelProto:
+    """A QONNX model, which is for one image, for several."""
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.transformation.change_batchsize import ChangeBatchSize
+    from qonnx.transformation.infer_shapes import InferShapes
+
+    changed: onnx.ModelProto = (
+        ModelWrapper(model, make_deepcopy=True).transform(ChangeBatchSize(images)).transform(InferShapes()).model
+    )
+    return changed
 
 
 class Fragments:

@@ -33,6 +33,7 @@ from evenbit.plan import (
 
 BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
 LEAST = 2.0**-149  # the least float32 above 0
+LOWEST = float(np.finfo(np.float32).min)
 
 
 class Lowering(ABC):
@@ -190,9 +191,9 @@ class Lowering(ABC):
         """The zero point of the instance, as the Plan solves it.
 
         `nextafter(t, inf)` is the largest of `t / u`, `t u` and `t + m`, with u the number below 1 and m the one above
-        0. The first is right for positive t and the second for negative: what they add, rounded, is the distance to the
-        next number. The third is right at 0 and near it, where numbers lie m apart; after
-        -inf comes the least number. None is ever too large.
+        0; or the lowest number, which follows -inf. The first is right for positive t and the second for negative: what
+        they add, rounded, is the distance to the next number. The third is right at 0 and near it, where numbers lie m
+        apart. None is ever too large.
         """
         dims, e = self.dims(shape), self.values[op.input]
         scale, offset = self.plan.tensors[op.scale], self.plan.tensors[op.offset]
@@ -209,10 +210,9 @@ class Lowering(ABC):
             constant = step("Where", negative, self.scalar(np.inf), self.scalar(-np.inf))
             t = step("Where", self.vector(op.scale, zero, "zero"), constant, t)
         if flip.any():
-            below = self.scalar(BELOW_ONE)
-            steps = (step("Div", t, below), step("Mul", t, below), step("Add", t, self.scalar(LEAST)))
-            steps += (self.scalar(np.finfo(np.float32).min),)
-            t = step("Where", self.vector(op.flip, flip, "flip"), step("Max", *steps), t)
+            below, lowest = self.scalar(BELOW_ONE), self.scalar(LOWEST)
+            t_up = step("Max", step("Div", t, below), step("Mul", t, below), step("Add", t, self.scalar(LEAST)), lowest)
+            t = step("Where", self.vector(op.flip, flip, "flip"), t_up, t)
         return t
 
 
