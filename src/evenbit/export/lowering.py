@@ -171,7 +171,7 @@ class Lowering(ABC):
     def _conv(self, op: Conv, shape: Shape) -> str:
         weight = self.plan.tensors[op.weight].transpose(0, 3, 1, 2)
         stored = self.graph.constant(op.weight, weight)
-        fields = {**window(weight.shape[2:], op.stride, op.padding), "group": op.groups}
+        fields = convolution(weight.shape[2:], op.stride, op.padding, op.groups)
         return self.graph.node("Conv", [self.values[op.input], stored], self.dims(shape), f"{op.name}/conv", **fields)
 
     def _binary_conv(self, op: BinaryConv, shape: Shape) -> str:
@@ -219,6 +219,13 @@ class Lowering(ABC):
 def window(kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int]) -> dict[str, Any]:
     """Attributes of an operator that slides over a map."""
     return {"kernel_shape": list(kernel), "strides": list(stride), "pads": [*padding, *padding]}
+
+
+def convolution(
+    kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], groups: int = 1
+) -> dict[str, Any]:
+    """Attributes of a convolution; those that have a default too, since some readers ask for them."""
+    return {**window(kernel, stride, padding), "dilations": [1, 1], "group": groups}
 
 
 _ACCUMULATE: dict[type[Op], Callable[[Any, Any, Shape], str]] = {
