@@ -5,9 +5,9 @@ with zero padding, which pads with +1, and a constant:
 
     sum of x w = sum of (1 - 2 y) w = sum of w - sum of y (2 w)
 
-All of its sums are whole numbers that float32 holds, so it is exact in whatever order they are added. Beyond that,
-the subtraction keeps apart from the convolution what follows it: a scale that an optimizer moved into the weights
-would be rounded before the sum.
+All of its sums are even numbers up to 2^25, which float32 holds, so it is exact in whatever order it is added. And the
+subtraction keeps apart from the convolution what follows it: a scale that an optimizer moved into the weights would be
+rounded before the sum.
 
 The weights are stored as bits: a table of 256 rows holds what eight of them stand for, and its rows are gathered by
 byte. An optimizer evaluates that once, when it loads the file.
