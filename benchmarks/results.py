@@ -127,7 +127,7 @@ def _exports_section(rows: list[dict[str, Any]]) -> list[str]:
         "## Exported networks",
         "",
         "What `evenbit export` makes of a packed network: sizes in bytes, and the least time of a call with one image",
-        "on one thread, in turns.",
+        "on one thread, in turns, on a machine that did other work beside, from which longer calls suffer more.",
         "",
         "| network | .evb | ONNX | QONNX | ISA | evenbit ms | ONNX Runtime ms |",
         "|---|--:|--:|--:|---|--:|--:|",
