@@ -4,6 +4,7 @@
   as results/NAME.json and results/NAME.jsonl;
 - `evenbit bench FILE.evb --against onnxruntime --json > results/bench-NAME.json` and
   `evenbit bench FILE.evb --per-layer --json > results/layers-NAME.json` keep times;
+- `python benchmarks/exports.py FILE.evb` keeps what `evenbit export` makes of a network as results/exports-FILE.json;
 - `python benchmarks/results.py render` writes both pages.
 """
 
@@ -68,12 +69,13 @@ def render() -> None:
     rows = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
     runs = [row for row in rows if "recipe" in row]
     benches = [row for row in rows if "ours" in row]
-    (ROOT / "docs/results.md").write_text(_results_page(runs), encoding="utf-8")
+    exports = [row for row in rows if "forms" in row]
+    (ROOT / "docs/results.md").write_text(_results_page(runs, exports), encoding="utf-8")
     layers = [row for row in rows if "layers" in row]
     (ROOT / "docs/performance.md").write_text(_performance_page(benches, layers), encoding="utf-8")
 
 
-def _results_page(runs: list[dict[str, Any]]) -> str:
+def _results_page(runs: list[dict[str, Any]], exports: list[dict[str, Any]]) -> str:
     floats = {_task(row): row["accuracy"] for row in runs if row["recipe"]["method"] == "float"}
     lines = [
         "# Results",
@@ -108,6 +110,7 @@ def _results_page(runs: list[dict[str, Any]]) -> str:
         distance = "" if found["largest_distance"] is None else f"{found['largest_distance']:.1e}"
         cells = [row["name"], row["images"], found["differing"], found["explained"], distance]
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += _exports_section(exports)
     lines += ["", "## Commands", ""]
     for row in runs:
         place = f"commit {row['commit']}, torch {row['torch']}, {row['machine']}"
@@ -116,6 +119,41 @@ def _results_page(runs: list[dict[str, Any]]) -> str:
             f"  metrics: [{row['name']}.jsonl](../results/{row['name']}.jsonl)",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _exports_section(rows: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "",
+        "## Exported networks",
+        "",
+        "What `evenbit export` makes of a packed network: sizes in bytes, and the least time of a call with one image",
+        "on one thread, in turns, on a machine that did other work beside, from which longer calls suffer more.",
+        "",
+        "| network | .evb | ONNX | QONNX | ISA | evenbit ms | ONNX Runtime ms |",
+        "|---|--:|--:|--:|---|--:|--:|",
+    ]
+    for row in rows:
+        sizes = [f"{row['forms'][form]:,}" for form in ("evb", "onnx", "qonnx")]
+        times = [f"{row['ms'][runtime]:.3g}" for runtime in ("evenbit", "onnxruntime")]
+        lines.append(f"| {' | '.join([row['name'], *sizes, row['isa'], *times])} |")
+    lines += [
+        "",
+        "How many test images get another top class than on the engine, and how many the same logits within 1e-3. The",
+        "others come from a float sum that was added in another order, so that a value fell on the other side of its",
+        "threshold: for each image of another class in ONNX Runtime, the first map whose bits differ from those of the",
+        "reference was found, and how far its values lie from their thresholds.",
+        "",
+        "| network | runtime | images | top class differs | same logits | largest distance |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        for runtime, found in row.get("agreement", {}).items():
+            counts = [found["images"], len(found["differing"]), found["logits_equal_within_1e-3"]]
+            distance = f"{max(found['distances']):.1e}" if found.get("distances") else ""
+            cells = [row["name"], f"{runtime} {row['versions'][runtime]}", *counts, distance]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", *(f"- `{row['command']}`, {row['machine']}" for row in rows)]
+    return lines
 
 
 def _performance_page(benches: list[dict[str, Any]], profiles: list[dict[str, Any]]) -> str:

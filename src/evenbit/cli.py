@@ -26,6 +26,8 @@ app = App(
     result_action="return_value",
 )
 
+EXTRAS = dict.fromkeys(("torch", "accelerate", "pydantic", "tensorboard", "sklearn"), "train") | {"onnx": "export"}
+
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Out = Annotated[Path, Parameter(name=("--out", "-o"))]
 
@@ -48,9 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.print_error(_explain(error))
         return 2
     except ModuleNotFoundError as error:
-        if debug or not _is_optional(error):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if debug or extra is None:
             raise
-        terminal.print_error(f"this command needs the package '{error.name}'; pip install 'evenbit[train]'")
+        terminal.print_error(f"this command needs the package '{error.name}'; pip install 'evenbit[{extra}]'")
         return 2
     return 0
 
@@ -221,6 +224,25 @@ def predict(path: Path, /, *images: Path, top: int = 5, isa: str | None = None, 
 
 
 @app.command
+def export(path: Path, *, to: str, out: Out, as_json: Json = False) -> None:
+    """Write a packed file in another form.
+
+    Args:
+        path: An .evb file.
+        to: The form; onnx or qonnx.
+        out: The file to write.
+        as_json: Print JSON.
+    """
+    from evenbit.errors import ExportError
+    from evenbit.export import EXPORTERS
+
+    if to not in EXPORTERS:
+        raise ExportError(f"unknown form '{to}'; there are {', '.join(EXPORTERS)}")
+    row = EXPORTERS[to](plan_file.load(path), out)
+    terminal.show([row], as_json=as_json, single=True)
+
+
+@app.command
 def bench(
     path: Path,
     *,
@@ -293,10 +315,6 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
-
-
-def _is_optional(error: ModuleNotFoundError) -> bool:
-    return (error.name or "").partition(".")[0] in ("torch", "accelerate", "pydantic", "tensorboard", "sklearn")
 
 
 if __name__ == "__main__":

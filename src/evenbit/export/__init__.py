@@ -1,0 +1,26 @@
+"""Writing a Plan in other forms than `.evb`: one module a form, each with `export(plan, path)`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evenbit.plan import Plan
+
+Exporter = Callable[[Plan, Path], Mapping[str, Any]]
+
+
+def _module(name: str) -> Exporter:
+    """`export` of a module that is only imported when it is used, since each needs packages of its own."""
+
+    def export(plan: Plan, path: Path) -> Mapping[str, Any]:
+        row: Mapping[str, Any] = importlib.import_module(f"evenbit.export.{name}").export(plan, path)
+        return row
+
+    return export
+
+
+#: What `evenbit export --to` offers. Each writes the Plan to the path and returns what the command prints.
+EXPORTERS: dict[str, Exporter] = {name: _module(name) for name in ("onnx", "qonnx")}

@@ -1,0 +1,126 @@
+"""An ONNX graph under construction: unique names, nodes with the shapes of their results, constants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from evenbit.errors import ExportError
+from evenbit.files import write_atomically
+from evenbit.plan import Plan
+
+OPSET = 13  # of 2020; every operator used is in it, and readers of today take it
+MAX_BYTES = 2**31 - 1  # of one protobuf message
+
+Dims = tuple[int | str, ...]  # a name is a size that is not fixed
+
+
+class Graph:
+    """Nodes in execution order, with the shape and type of everything they compute.
+
+    Attributes:
+        batch: Images a call: a number, or the name of a dimension that is not fixed.
+    """
+
+    def __init__(self, batch: int | str) -> None:
+        self.batch = batch
+        self._names = {"images", "logits"}
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._values: list[onnx.ValueInfoProto] = []
+
+    def name(self, wanted: str) -> str:
+        """`wanted`, or if there is one of that name already, the same with a number."""
+        name, count = wanted, 1
+        while name in self._names:
+            count += 1
+            name = f"{wanted}.{count}"
+        self._names.add(name)
+        return name
+
+    def constant(self, wanted: str, array: npt.NDArray[Any]) -> str:
+        """Stores a constant; returns its name."""
+        name = self.name(wanted)
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        dims: Dims,
+        wanted: str,
+        kind: int = TensorProto.FLOAT,
+        domain: str | None = None,
+        **attributes: Any,
+    ) -> str:
+        """Adds a node with one result.
+
+        Args:
+            operator: Its ONNX name.
+            inputs: Names of what it reads.
+            dims: Shape of its result.
+            wanted: Name of its result, and of the node, unless it is taken.
+            kind: Element type of its result.
+            domain: Whose operator it is, if not ONNX's own.
+            **attributes: Of the operator.
+
+        Returns:
+            The name of its result.
+        """
+        out = self.name(wanted)
+        self._nodes.append(helper.make_node(operator, inputs, [out], name=out, domain=domain, **attributes))
+        self._values.append(helper.make_tensor_value_info(out, kind, dims))
+        return out
+
+    def model(self, plan: Plan, logits: str, domains: Sequence[str] = ()) -> onnx.ModelProto:
+        """The finished model, from float32 `images` `[N, C, H, W]` to `logits` `[N, classes]`.
+
+        Args:
+            plan: Where classes and origin are taken from; they become metadata.
+            logits: Name of the map `[N, classes, 1, 1]`.
+            domains: Operator sets used beside ONNX's own, each in version 1.
+        """
+        self._nodes.append(helper.make_node("Flatten", [logits], ["logits"], name="logits"))
+        images = (self.batch, plan.channels, plan.height, plan.width)
+        graph = helper.make_graph(
+            self._nodes,
+            plan.info.get("model", "evenbit"),
+            [helper.make_tensor_value_info("images", TensorProto.FLOAT, images)],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (self.batch, len(plan.classes)))],
+            self._constants,
+            value_info=self._values,
+        )
+        opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)]
+        model = helper.make_model(
+            graph,
+            opset_imports=opsets,
+            ir_version=helper.find_min_ir_version_for(opsets[:1]),
+            producer_name="evenbit",
+            producer_version=version("evenbit"),
+            doc_string="images: float32 in [0, 1], NCHW; bytes are divided by 255 before",
+        )
+        helper.set_model_props(model, {**plan.info, "classes": json.dumps(plan.classes)})
+        return model
+
+
+def save(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
+    """Checks the model and writes it; returns the file, its size and the number of its nodes.
+
+    Raises:
+        ExportError: If it is larger than an ONNX file can be.
+    """
+    if model.ByteSize() > MAX_BYTES:
+        raise ExportError(f"the network takes {model.ByteSize():,} bytes as ONNX, which allows {MAX_BYTES:,}")
+    onnx.checker.check_model(model)
+    data = model.SerializeToString(deterministic=True)
+    write_atomically(path, data)
+    return {"file": str(path), "bytes": len(data), "nodes": len(model.graph.node)}

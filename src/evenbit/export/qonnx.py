@@ -1,0 +1,87 @@
+"""QONNX, the dialect of ONNX in which FPGA tools exchange quantized networks.
+
+What is binary is marked by the operator `BipolarQuant` of the domain `qonnx.custom_op.general`,
+
+    BipolarQuant(x, s) = s if x >= 0 else -s,
+
+in front of each weight and activation; the values are floats of 1 and -1. For finite x and t, `x >= t` is
+`x - t >= 0`, since the difference of two unequal floats is never rounded to 0; an infinite t gives the right sign too.
+
+A flipped channel is negated first: `not (x >= t)` is `x <= p`, and that is `-x >= -p`, with p the number below t. So
+its sign is a multiplication with 1 or -1 in front of the quantizer, which FINN moves into the weights. A threshold of
+the instance is not known here, so there the result is negated. Maps are taken to hold finite numbers: for a NaN, the
+first way gives -1 where the Plan has a set bit.
+
+Operators: Pappalardo, Umuroglu, Blott et al., *QONNX: Representing Arbitrary-Precision Quantized Neural Networks*,
+2022, arXiv:2206.07527.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.export.graph import Dims, Graph, save
+from evenbit.export.lowering import Lowering, convolution
+from evenbit.plan import BinaryConv, Bits, Op, Plan, Shape
+
+DOMAIN = "qonnx.custom_op.general"
+
+
+def export(plan: Plan, path: Path) -> dict[str, Any]:
+    """Writes a Plan as QONNX: one float32 image `[1, C, H, W]` in [0, 1] to logits `[1, classes]`.
+
+    Returns:
+        The file, its size in bytes and the number of its nodes.
+
+    Raises:
+        ExportError: If the Plan holds what ONNX cannot, or takes more than an ONNX file can hold.
+    """
+    graph = Graph(1)  # qonnx runs and FINN builds graphs of fixed size
+    logits = BipolarLowering(plan, graph).run()
+    return save(graph.model(plan, logits, [DOMAIN]), path)
+
+
+class BipolarLowering(Lowering):
+    """Bits and weights as floats of 1 and -1, each the result of a BipolarQuant."""
+
+    def bits(self, op: Op, bits: Bits, x: str, flip: npt.NDArray[np.bool_], shape: Shape) -> str:
+        """Floats of 1 and -1."""
+        dims = self.dims(shape)
+        sign = np.where(flip, np.float32(-1), np.float32(1))
+        static = bits.threshold not in self.values
+        if static:
+            level = self.plan.tensors[bits.threshold]
+            with np.errstate(over="ignore"):  # below the least number is -inf
+                level = np.where(flip, -np.nextafter(level, np.float32(-np.inf)), level)
+            threshold = self.vector(bits.threshold, level, f"{bits.flip}/level")
+        else:
+            threshold = self.values[bits.threshold]
+        if static and flip.any():
+            x = self.graph.node("Mul", [x, self.vector(bits.flip, sign, "sign")], dims, f"{op.name}/sign")
+        difference = self.graph.node("Sub", [x, threshold], dims, f"{op.name}/sub")
+        result = self._quantize(difference, dims, f"{op.name}/bits")
+        if not static and flip.any():
+            result = self.graph.node("Mul", [result, self.vector(bits.flip, sign, "sign")], dims, f"{op.name}/sign")
+        return result
+
+    def binary_conv(self, op: BinaryConv, weight: npt.NDArray[np.bool_], dims: Dims) -> str:
+        """A border of 1, and a convolution without padding."""
+        x = self.values[op.input]
+        if any(op.padding):
+            source = self.shapes[op.input]
+            height, width = source.height + 2 * op.padding[0], source.width + 2 * op.padding[1]
+            padded = self.dims(source._replace(height=height, width=width))
+            pads = self.integers(0, 0, *op.padding, 0, 0, *op.padding)
+            x = self.graph.node("Pad", [x, pads, self.scalar(1)], padded, f"{op.name}/pad", mode="constant")
+        # FINN asks that each convolution have a quantizer of its own.
+        stored = self.graph.constant(op.weight, np.where(weight, np.float32(1), np.float32(-1)))
+        quantized = self._quantize(stored, weight.shape, f"{op.weight}/bits")
+        fields = convolution(weight.shape[2:], op.stride, (0, 0))
+        return self.graph.node("Conv", [x, quantized], dims, f"{op.name}/conv", **fields)
+
+    def _quantize(self, x: str, dims: Dims, name: str) -> str:
+        return self.graph.node("BipolarQuant", [x, self.scalar(1)], dims, name, domain=DOMAIN)

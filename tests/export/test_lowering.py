@@ -1,0 +1,193 @@
+"""The nodes of both forms against the reference: each op given the reference's inputs, and whole networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from executors import FORMS, Floats, Fragments, exported, logits, unfused, without_float_sums
+from plans import PlanMaker, everything
+from random_plans import RandomPlan
+
+from evenbit.bits import pack_bits, unpack_bits
+from evenbit.errors import ExportError
+from evenbit.plan import OPS, AvgPool, Bits, Conv, Elementwise, Op, Plan, Shape, Tail, Threshold, reads, writes
+from evenbit.runtime import reference
+
+UNIT = 2.0**-24  # a rounded operation is off by at most this part of its result
+
+
+def nchw(value: npt.NDArray[Any], shape: Shape, form: str) -> Floats:
+    """A value of the reference as a form holds it."""
+    if shape.kind == "bits":
+        bits = unpack_bits(value, shape.channels)
+        value = np.where(bits, 0, 1) if form == "onnx" else np.where(bits, 1, -1)
+    elif value.dtype == np.uint8:
+        value = value / np.float32(255)
+    return np.ascontiguousarray(value.transpose(0, 3, 1, 2), np.float32)
+
+
+def tolerance(plan: Plan, op: Op, x: npt.NDArray[Any], name: str) -> Floats | float:
+    """How far two orders of adding may lie apart: each is off by at most n roundings of the sum of magnitudes."""
+    with np.errstate(all="ignore"):
+        if isinstance(op, Conv):
+            weight = np.abs(plan.tensors[op.weight])
+            magnitude, terms = reference._conv(np.abs(x), weight, op), int(np.prod(weight.shape[1:]))
+        elif isinstance(op, AvgPool):
+            magnitude = reference._accumulate(plan, op, np.abs(x), x.shape[3])
+            terms = op.kernel[0] * op.kernel[1] + 1
+        elif name == op.tail.mean:
+            magnitude, terms = np.abs(x).mean((1, 2), keepdims=True), x.shape[1] * x.shape[2] + 1
+        else:
+            return 0.0
+    bound: Floats = (2.01 * terms * UNIT * magnitude).transpose(0, 3, 1, 2)
+    return bound
+
+
+def assert_ops_agree(plan: Plan, form: str, images: npt.NDArray[Any]) -> None:
+    """Runs the nodes of each op alone, on what the reference computed before it."""
+    plan = unfused(plan)
+    known, shapes = reference.values(plan, images), plan.shapes()
+    fragments = Fragments(plan, form)
+    compared = 0
+    for op in plan.ops:
+        inputs = {name: nchw(known[name], shapes[name], form) for name in reads(op) if name in shapes}
+        found = fragments(inputs, list(writes(op)))
+        result = known[op.out or ""]
+        for name, array in found.items():
+            expected = nchw(known[name], shapes[name], form)
+            assert array.dtype == np.float32
+            assert array.shape == expected.shape
+            bound = tolerance(plan, op, result if name == op.tail.mean else known[op.input], name)
+            equal = (array == expected) | (np.isnan(array) & np.isnan(expected))
+            if form == "qonnx" and shapes[name].kind == "bits":  # there, a NaN has no bit of its own
+                equal |= np.isnan(nchw(result, shapes[op.out or ""], form))
+            with np.errstate(invalid="ignore"):
+                assert (equal | (np.abs(array - expected) <= bound)).all(), (op, name)
+            compared += 1
+    assert compared > len(plan.ops) / 3
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("seed", range(12))
+def test_each_op_of_random_plans(seed: int, form: str) -> None:
+    random = RandomPlan(seed)
+    assert_ops_agree(random.plan, form, random.images(1))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("channels", [1, 17, 64, 65])
+def test_each_op_at_awkward_widths(channels: int, form: str) -> None:
+    plan = everything(channels, channels)
+    pixels = np.random.default_rng(channels).integers(0, 256, (1, 3, 9, 7), np.uint8)
+    assert_ops_agree(plan, form, pixels)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("channels", [1, 16, 33, 64, 130])
+def test_networks_without_float_sums_are_exact(channels: int, form: str) -> None:
+    plan = without_float_sums(channels, channels)
+    images = np.random.default_rng(0).random((3, 24, 9, 7), np.float32)
+    assert np.array_equal(logits(exported(plan, form), form, images), reference.run(plan, images))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("seed", range(12, 32))
+def test_random_networks(seed: int, form: str) -> None:
+    random = RandomPlan(seed)
+    images = random.images(2)
+    expected = reference.run(random.plan, images)
+    # A bit that is turned round changes the logits by about a hundredth of their size; rounding by far less.
+    assert np.allclose(logits(exported(random.plan, form), form, images), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def levels() -> Floats:
+    """float32 numbers of all sizes with both signs, those around powers of two, zeros, infinities and subnormals."""
+    exponents = np.arange(-149, 128)
+    powers = np.ldexp(np.float32(1), exponents).astype(np.float32)
+    around = [powers, np.nextafter(powers, np.float32(np.inf)), np.nextafter(powers, np.float32(0))]
+    mixed = np.random.default_rng(0).integers(0, 2**31, 4000, np.uint32).view(np.float32)
+    limits = np.asarray([0, np.inf, np.finfo(np.float32).max], np.float32)
+    positive = np.concatenate([*around, mixed[np.isfinite(mixed)], limits])
+    return np.concatenate([positive, -positive])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("scale", [1.0, -1.0])
+def test_thresholds_of_the_instance_are_the_next_float(form: str, scale: float) -> None:
+    values = levels()
+    channels = len(values)
+    make = PlanMaker(0, channels, 1, 1)
+    tensors = {"scale": np.full(channels, scale, np.float32), "offset": np.zeros(channels, np.float32)}
+    tensors["flip"] = pack_bits(tensors["scale"] < 0)
+    names = {name: make.store(array) for name, array in tensors.items()}
+    first = make.normalize()
+    make.ops.append(Threshold("threshold", first, "t", **names))
+    plan = Plan(channels, 1, 1, tuple(map(str, range(channels))), tuple(make.ops), "t", make.tensors)
+    found = Fragments(plan, form)({first: values.reshape(1, -1, 1, 1)}, ["t"])["t"]
+    with np.errstate(over="ignore"):
+        expected = -values if scale > 0 else np.nextafter(values, np.float32(np.inf))
+    assert np.array_equal(found.reshape(-1), expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("flipped", [False, True])
+def test_static_thresholds_at_every_level(form: str, flipped: bool) -> None:
+    values = levels()
+    level = values[np.isfinite(values)]
+    channels = len(level)
+    make = PlanMaker(0, channels, 1, 1)
+    flip, threshold, first = make.store(pack_bits(np.full(channels, flipped))), make.store(level), make.normalize()
+    make.ops.append(Elementwise("bits", first, None, Tail(bits=Bits("b", threshold, flip))))
+    plan = make.plan(first, 1)
+    run = Fragments(plan, form)
+    with np.errstate(over="ignore"):
+        near = [level, np.nextafter(level, np.float32(np.inf)), np.nextafter(level, np.float32(-np.inf)), level * 0]
+    largest = np.finfo(np.float32).max
+    for x in (np.clip(levels, -largest, largest) for levels in near):
+        found = run({first: x.reshape(1, -1, 1, 1)}, ["b"])["b"]
+        bits = (x >= level) ^ flipped
+        assert np.array_equal(found.reshape(-1), np.where(bits, 0, 1) if form == "onnx" else np.where(bits, 1, -1))
+
+
+def test_every_part_of_a_plan_is_known_here() -> None:
+    """A new op, field or part of a Tail has to be exported before it may be added to this list."""
+    fields = {kind: {field.name for field in dataclasses.fields(op)} for kind, op in OPS.items()}
+    common = {"name", "input", "out", "tail"}
+    window = {"stride", "padding"}
+    assert fields == {
+        "normalize": common,
+        "conv": common | window | {"weight", "groups"},
+        "binary_conv": common | window | {"weight"},
+        "elementwise": common,
+        "threshold": common | {"scale", "offset", "flip"},
+        "max_pool": common | window | {"kernel"},
+        "avg_pool": common | {"kernel", "stride"},
+    }
+    tail = {field.name for field in dataclasses.fields(Tail)}
+    assert tail == {"scale", "bias", "residual", "activation", "slope", "shift", "mean", "bits"}
+    assert {field.name for field in dataclasses.fields(Bits)} == {"out", "threshold", "flip"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_not_known_is_refused_by_name(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Rotate(Elementwise):
+        kind = "rotate"
+
+    plan = everything(0, 16)
+    ops = list(plan.ops)
+    ops[2] = Rotate("stem.turn", ops[2].input, ops[2].out, ops[2].tail)
+    with pytest.raises(ExportError, match=r"op 'stem.turn' \(rotate\) has no form in ONNX"):
+        exported(dataclasses.replace(plan, ops=tuple(ops)), form)
+
+    tail = dataclasses.replace(plan.ops[1].tail, activation="gelu", slope=None)
+    ops = [plan.ops[0], dataclasses.replace(plan.ops[1], tail=tail), *plan.ops[2:]]
+    unchecked = dataclasses.replace(plan, ops=tuple(ops))
+    for check in ("shapes", "op_shapes"):  # the Plan itself does not allow it yet
+        result = getattr(plan, check)()
+        monkeypatch.setattr(Plan, check, lambda self, result=result: result)
+    with pytest.raises(ExportError, match=r"op 'conv' \(conv\): its activation 'gelu' has no form in ONNX"):
+        exported(unchecked, form)
