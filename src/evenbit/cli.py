@@ -14,6 +14,7 @@ from rich.console import Console
 
 from evenbit import plan_file, terminal
 from evenbit.errors import EvenbitError
+from evenbit.files import write_atomically
 
 if TYPE_CHECKING:
     from evenbit.evaluation import Predict
@@ -82,7 +83,7 @@ def train(
         data: digits, cifar10, cifar100, fashion-mnist, or a folder with one subfolder of images a class.
         data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
         model: resnet8, resnet18, resnet20 or vgg_small.
-        method: float, bnn, xnor, bireal, irnet, react or fd.
+        method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.
         epochs: Passes over the training images.
         seed: Of everything random.
         teacher: Folder of a float run to distil from.
@@ -116,6 +117,57 @@ def train(
             f"pack it with: evenbit pack {folder} -o model.evb",
             markup=False,
         )
+
+
+@app.command
+def sweep(
+    path: Path,
+    *,
+    out: Out | None = None,
+    data_root: str | None = None,
+    results: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Train a list of recipes with several seeds into one table; what is finished is not repeated.
+
+    Args:
+        path: A sweep file (TOML).
+        out: Folder of all its runs; runs/NAME if not given.
+        data_root: Where the files of a named data set are.
+        results: A file to keep the rows in, as JSON.
+        as_json: Print the rows as JSON instead of the table.
+    """
+    from evenbit.train.sweep import load_sweep, run_sweep, table
+
+    plan = load_sweep(path)
+    folder = out or Path("runs") / plan.name
+    console = Console(stderr=as_json)
+    try:
+        rows = run_sweep(plan, folder, data_root=data_root, console=console)
+    except KeyboardInterrupt:
+        terminal.print_error("stopped; the same command goes on")
+        raise
+    if results is not None:
+        write_atomically(results, (json.dumps({"sweep": plan.name, "rows": rows}, indent=1) + "\n").encode())
+    if as_json:
+        terminal.print_json(rows)
+    else:
+        print(table(rows), end="")
+
+
+@app.command
+def probe(run: Path, *, data_root: str | None = None, images: int = 1000, as_json: Json = False) -> None:
+    """Show what binarization does to the features of a run, layer by layer, over its test images.
+
+    Args:
+        run: Folder of a run.
+        data_root: Where the files of a named data set are.
+        images: How many of the test images, or of those held out for validation, to look at.
+        as_json: Print JSON, with the numbers of every channel.
+    """
+    from evenbit.train.probes import probe_run
+
+    terminal.show_probes(probe_run(run, data_root=data_root, images=images), as_json=as_json)
 
 
 @app.command(name="eval")

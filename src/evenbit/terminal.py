@@ -79,6 +79,16 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
     )
 
 
+def show_probes(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """What binarization does to each layer's features."""
+    if as_json:
+        print_json(found)
+        return
+    keys = list(found["means"])
+    rows = [{"layer": name, **{key: f"{layer[key]:.3f}" for key in keys}} for name, layer in found["layers"].items()]
+    show([*rows, {"layer": "mean", **{key: f"{found['means'][key]:.3f}" for key in keys}}], as_json=False)
+
+
 def show_predictions(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """The classes of each image."""
     if as_json:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from evenbit.errors import RecipeError
 from evenbit.models import create_model
-from evenbit.nn import METHODS, BinaryActivation
-from evenbit.train.probes import measure_bit_balance
+from evenbit.nn import METHODS, BinaryActivation, BinaryConv2d, WeightBinarizer
+from evenbit.train import Result
+from evenbit.train.probes import WeightProbe, means, probe_activations, probe_run
 
 
 def images_with_shares(*ones: int) -> torch.Tensor:
@@ -20,14 +24,27 @@ def images_with_shares(*ones: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4])
-def test_balance_by_hand_whatever_the_batches(batch_size: int) -> None:
+def test_bits_by_hand_whatever_the_batches(batch_size: int) -> None:
     # sign(x - 1/2) of channels that are white in 2, 1 and 4 of 4 images: shares of +1 are 1/2, 1/4 and 1.
     layer = BinaryActivation(3, METHODS["react"])
     nn.init.constant_(layer.refine.tau, 0.5)
-    found = measure_bit_balance(nn.Sequential(layer).eval(), images_with_shares(2, 1, 4), batch_size)
+    found = probe_activations(nn.Sequential(layer).eval(), images_with_shares(2, 1, 4), batch_size)["0"]
     quarter = -(1 / 4 * math.log2(1 / 4) + 3 / 4 * math.log2(3 / 4))
-    assert found["0"].deviation == pytest.approx((0 + 1 / 4 + 1 / 2) / 3)
-    assert found["0"].entropy == pytest.approx((1 + quarter + 0) / 3)
+    assert found.share == (0.5, 0.25, 1)
+    assert found.balance == pytest.approx((0 + 1 / 4 + 1 / 2) / 3)
+    assert found.spread == pytest.approx(torch.tensor([0.5, 0.25, 1]).std(correction=0).item())
+    assert found.entropy == pytest.approx((1 + quarter + 0) / 3)
+    # u is ±1/2 in every channel: its deviation from ±1/2 is 0, its means are 0, -1/4 and 1/2.
+    assert found.error == pytest.approx(0)
+    assert found.zero_point[:2] == pytest.approx((0, 0.25 / math.sqrt(0.25 - 0.0625)))
+
+
+def test_window_and_error_by_hand() -> None:
+    # u = x: 0 three times and 1 once. The triangle 2 - 2|u| is 2 and 0 there; a tenth of its largest is 0.2.
+    layer = BinaryActivation(1, METHODS["bireal"])
+    found = probe_activations(nn.Sequential(layer).eval(), images_with_shares(1), 4)["0"]
+    assert found.window == 0.75
+    assert found.error == pytest.approx(1 - (1 / 4) ** 2 / (1 / 4))
 
 
 def test_every_binary_activation_is_measured_and_none_in_a_float_network() -> None:
@@ -35,7 +52,33 @@ def test_every_binary_activation_is_measured_and_none_in_a_float_network() -> No
     for method, layers in (("fd", 6), ("float", 0)):
         shape = {"channels": 1, "classes": 2, "height": 8, "width": 8}
         model = create_model("resnet8", method=METHODS[method], mean=(0.5,), std=(0.25,), **shape).eval()
-        found = measure_bit_balance(model, images, 2)
+        found = probe_activations(model, images, 2)
         assert len(found) == layers
-        assert all(0 <= balance.deviation <= 0.5 and 0 <= balance.entropy <= 1 for balance in found.values())
+        assert all(0 <= probe.balance <= 0.5 and 0 <= probe.entropy <= 1 for probe in found.values())
         assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_flips_and_errors_of_weights_by_hand() -> None:
+    conv = BinaryConv2d(1, 1, 2, WeightBinarizer(standardize=False, scale="mean", estimator="clip"))
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([1.0, -1.0, 2.0, 4.0]).view(1, 1, 2, 2))
+        probe = WeightProbe(nn.Sequential(conv))
+        conv.weight[0, 0, 0, 0] = -1
+    assert probe.look() == {"0": {"error": pytest.approx(1 - 2**2 / (22 / 4)), "flips": 0.25}}
+    assert probe.look()["0"]["flips"] == 0
+
+
+def test_means() -> None:
+    assert means({"a": {"x": 1.0, "y": 2.0}, "b": {"x": 2.0, "y": 0.0}}) == {"x": 1.5, "y": 1.0}
+    assert means({}) == {}
+
+
+def test_a_run_is_probed(train_tiny: Callable[..., Result], tmp_path: Path) -> None:
+    result = train_tiny(tmp_path / "fd", epochs=1)
+    found = probe_run(result.folder, data_root=None, images=1000)
+    assert found["means"]["balance"] == pytest.approx(result.metrics["balance"], abs=1e-6)
+    assert {len(layer["share"]) for layer in found["layers"].values()} == {16, 32, 64}
+    assert 0 <= result.metrics["weight_flips"] <= 1
+    assert set(result.metrics["layers"]) == set(found["layers"])
+    with pytest.raises(RecipeError, match="has no binary activations"):
+        probe_run(train_tiny(tmp_path / "float", method="float", epochs=1).folder, data_root=None, images=10)

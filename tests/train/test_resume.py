@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from evenbit.errors import CheckpointError
-from evenbit.train import Recipe, Result, loop, read_checkpoint
+from evenbit.train import Recipe, Result, loop, objective, read_checkpoint
 
 TrainTiny = Callable[..., Result]
 
@@ -25,18 +25,18 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from rich.console import Console
-from evenbit.train import load_recipe, loop, train
+from evenbit.train import load_recipe, objective, train
 
 recipe, out, last = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(int(sys.argv[4]))
-steps, real = iter(range(1, 1000)), loop.label_loss
+steps, real = iter(range(1, 1000)), objective.label_loss
 
 def deadly(*args):
     if next(steps) == last:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*args)
 
-loop.label_loss = deadly
+objective.label_loss = deadly
 train(load_recipe(recipe, {}), out, console=Console(quiet=True))
 """
 
@@ -59,14 +59,14 @@ def assert_same_run(one: Path, other: Path) -> None:
 def stop_in_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """Interrupts training as Ctrl-C does, one step into the epoch after `epoch` epochs of four steps."""
     steps = iter(range(1, 1000))
-    real = loop.label_loss
+    real = objective.label_loss
 
     def interrupted(*args: Any) -> torch.Tensor:
         if next(steps) == 4 * epoch + 2:
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(loop, "label_loss", interrupted)
+    monkeypatch.setattr(objective, "label_loss", interrupted)
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,11 @@ class WeightBinarizer(nn.Module):
 
     def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
         """Signs and scales of `weight`."""
+        rows = self.normalized(weight)
+        return self.sign(rows).view_as(weight), self._scale(rows.detach(), weight.detach().flatten(1))
+
+    def normalized(self, weight: Float[Tensor, "o ..."]) -> Float[Tensor, "o k"]:
+        """w̄, a row for each filter."""
         rows = weight.flatten(1)
         if self.standardize:
             rows = rows - rows.mean(1, keepdim=True)
@@ -71,7 +76,7 @@ class WeightBinarizer(nn.Module):
             tau = 0.85 + 0.14 * torch.expm1(self.sign.progress) / math.expm1(1)
             quantile = -rows.abs().mean(1, keepdim=True) * torch.log(2 - 2 * tau)
             rows = rows.clamp(-quantile, quantile)
-        return self.sign(rows).view_as(weight), self._scale(rows.detach(), weight.detach().flatten(1))
+        return rows
 
     def _scale(self, rows: Float[Tensor, "o k"], latent: Float[Tensor, "o k"]) -> Float[Tensor, " o"]:
         if self.scale == "one":
@@ -100,3 +105,7 @@ class RealWeights(nn.Module):
         if torch.compiler.is_exporting():
             raise CaptureError("the weights are real; train the second step, with knobs.binary_weights = true, first")
         return weight, weight.new_ones(len(weight))
+
+    def normalized(self, weight: Float[Tensor, "o ..."]) -> Float[Tensor, "o k"]:
+        """`weight`, a row for each filter."""
+        return weight.flatten(1)

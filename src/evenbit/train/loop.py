@@ -7,6 +7,7 @@ ends with the same weights as one that was never stopped, on the same machine an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -14,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -27,6 +27,7 @@ from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.files import write_atomically
 from evenbit.nn import latent_weights, set_progress
+from evenbit.train import lock
 from evenbit.train.checkpoint import (
     Checkpoint,
     Task,
@@ -37,14 +38,15 @@ from evenbit.train.checkpoint import (
     torch_predict,
     write_checkpoint,
 )
+from evenbit.train.lock import locked
 from evenbit.train.objective import Objective
-from evenbit.train.probes import BitBalance, measure_bit_balance
+from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.progress import EpochProgress
 from evenbit.train.recipe import Recipe
 
 METRICS = "metrics.jsonl"
 EVALUATION_BATCH = 500
-PROBE_IMAGES = 1000  # of the test images, the first ones
+PROBE_IMAGES = 1000  # of the measured images, the first ones
 FINITE_CHECK_STEPS = 20  # how often the loss is read, which waits for the device
 
 
@@ -81,11 +83,15 @@ def train(
         console: Where progress is shown.
 
     Raises:
-        CheckpointError: If `out` holds something already, or nothing to resume, or another recipe's run.
+        CheckpointError: If `out` holds something already, or nothing to resume, or another recipe's run, or another
+            training is at work in it.
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
-    return _Training(recipe, out, data_root, resume, console or Console()).run()
+    if out.exists() and not out.is_dir():
+        raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
+    with locked(out) if PartialState().is_main_process else contextlib.nullcontext():
+        return _Training(recipe, out, data_root, resume, console or Console()).run()
 
 
 class _Training:
@@ -116,6 +122,7 @@ class _Training:
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         if checkpoint:
             checkpoint.load_model(self.network)
+        self.weights = WeightProbe(self.network)
         if checkpoint and checkpoint.epoch:
             checkpoint.load_optimizer(self.optimizer.optimizer, self.network)
         self.images = torch.from_numpy(dataset.train.images).to(self.accelerator.device)
@@ -174,7 +181,7 @@ class _Training:
                     seen = (step + 1) * self.batch / self.accelerator.num_processes
                     progress.update(step + 1, float(losses[: step + 1].mean()), 100 * float(correct) / seen)
             seconds = time.perf_counter() - start
-            evaluation, bits = self._evaluate()
+            evaluation, activations = self._evaluate()
             if not math.isfinite(evaluation.loss):
                 raise TrainingError(
                     f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}"
@@ -189,7 +196,7 @@ class _Training:
                 f"{self.measured}_accuracy": evaluation.accuracy,
                 "seconds": seconds,
                 "images_per_second": images / seconds,
-                **_summary(bits),
+                **_summary(activations, self.weights.look()),
             }
             progress.finish(metrics)
         return metrics
@@ -236,13 +243,13 @@ class _Training:
         """What there is to go on with after `epoch` whole epochs, for errors."""
         return f"the checkpoint of epoch {epoch} is kept in {self.out}" if epoch else "no epoch was finished"
 
-    def _evaluate(self) -> tuple[Evaluation, dict[str, BitBalance]]:
-        """Accuracy over the test images, and the bits over the first of them."""
+    def _evaluate(self) -> tuple[Evaluation, dict[str, ActivationProbe]]:
+        """Accuracy over the measured images, and the binary activations over the first of them."""
         self.network.eval()
         device = self.accelerator.device
         evaluation = evaluate(torch_predict(self.network), self.dataset.test, batch_size=EVALUATION_BATCH)
         probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device)
-        return evaluation, measure_bit_balance(self.network, probed, EVALUATION_BATCH)
+        return evaluation, probe_activations(self.network, probed, EVALUATION_BATCH)
 
     def _mean(self, value: Tensor) -> float:
         """Mean over the processes."""
@@ -251,7 +258,7 @@ class _Training:
 
 def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if any(path.name != lock.FILE for path in out.iterdir()):
             raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
         return
     for key in Recipe.model_fields:
@@ -295,12 +302,10 @@ def _kept_metrics(out: Path, epochs: int) -> list[str]:
     return lines
 
 
-def _summary(bits: dict[str, BitBalance]) -> dict[str, Any]:
-    """Bit statistics of all layers, and their means, for `metrics.jsonl`."""
-    if not bits:
+def _summary(activations: dict[str, ActivationProbe], weights: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """The probes of all layers, and the means over them, for `metrics.jsonl`."""
+    if not activations:
         return {}
-    return {
-        "balance": float(np.mean([layer.deviation for layer in bits.values()])),
-        "entropy": float(np.mean([layer.entropy for layer in bits.values()])),
-        "layers": {name: {"balance": layer.deviation, "entropy": layer.entropy} for name, layer in bits.items()},
-    }
+    layers = {name: probe.scalars() for name, probe in activations.items()}
+    over_weights = {f"weight_{key}": value for key, value in means(weights).items()}
+    return {**means(layers), **over_weights, "layers": layers, "weights": weights}

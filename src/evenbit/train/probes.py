@@ -1,56 +1,81 @@
-"""How even the bits are, measured in a network's binary activations."""
+"""What binarization does to a network's features and weights, measured layer by layer.
+
+Of a binary activation, with u what stands before its sign, over images and pixels, for each channel c:
+
+    share         p_c, the share of +1
+    balance       mean_c |p_c - 1/2|                                          0 = even, 1/2 = constant
+    spread        standard deviation over c of p_c
+    entropy       mean_c -(p_c log2 p_c + (1 - p_c) log2 (1 - p_c))           1 = even, 0 = constant, in bits
+    window        share of u whose gradient is at least a tenth of the estimator's largest
+    zero_point    -mean(u) / std(u): where the zero point lies, in deviations from the mean
+    error         mean_c of 1 - mean(|u|)² / mean(u²), the part of u's energy that the best α sign(u) misses
+
+Of a binary layer's weights: the same error, with w̄ in the place of u, and the share of signs that changed since the
+weights were last looked at.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from evenbit.nn import BinaryActivation
+from evenbit.data import hold_out, load_dataset
+from evenbit.errors import RecipeError
+from evenbit.nn import ESTIMATORS, BinaryActivation, BinaryConv2d, BinaryLinear, Sign
+from evenbit.train.checkpoint import load_run
+
+BATCH = 500
 
 
 @dataclass(frozen=True)
-class BitBalance:
-    """Balance of one layer's bits.
-
-    With p_c the share of +1 among the bits of channel c, over images and pixels:
-
-        deviation = mean_c |p_c - 1/2|                                    0 = even, 1/2 = constant
-        entropy   = mean_c -(p_c log2 p_c + (1 - p_c) log2 (1 - p_c))     1 = even, 0 = constant, in bits
+class ActivationProbe:
+    """One binary activation; see the module's page.
 
     Attributes:
-        deviation: See above.
-        entropy: See above.
+        share: Of +1, for each channel.
+        balance: Distance from even shares.
+        spread: Of the shares over the channels.
+        entropy: Of the bits.
+        window: Share of values that pass a gradient.
+        zero_point: For each channel.
+        error: Of the binarization.
     """
 
-    deviation: float
+    share: tuple[float, ...]
+    balance: float
+    spread: float
     entropy: float
+    window: float
+    zero_point: tuple[float, ...]
+    error: float
+
+    def scalars(self) -> dict[str, float]:
+        """All that has one number a layer."""
+        return {key: getattr(self, key) for key in ("balance", "spread", "entropy", "window", "error")}
 
 
 @torch.inference_mode()
-def measure_bit_balance(model: nn.Module, images: Tensor, batch_size: int) -> dict[str, BitBalance]:
-    """Balance of every `BinaryActivation` in `model`, by module path; empty for a real-valued network.
+def probe_activations(model: nn.Module, images: Tensor, batch_size: int) -> dict[str, ActivationProbe]:
+    """Every `BinaryActivation` in `model`, by module path; nothing for a real-valued network.
 
     Args:
         model: In eval mode.
         images: uint8, `[N, C, H, W]`, on the model's device; at least one.
         batch_size: Images of one pass.
     """
-    ones: dict[str, Tensor] = {}  # +1 of each channel, counted in integers, hence exactly
-    bits: dict[str, int] = {}  # bits of each channel
-
-    def count(name: str, output: Tensor) -> None:
-        others = [axis for axis in range(output.dim()) if axis != 1]
-        ones[name] = ones.get(name, 0) + (output > 0).sum(others)
-        bits[name] = bits.get(name, 0) + output.numel() // output.shape[1]
-
-    handles = [
-        module.register_forward_hook(lambda module, inputs, output, name=name: count(name, output))
-        for name, module in model.named_modules()
-        if isinstance(module, BinaryActivation)
-    ]
+    sums: dict[str, _Sums] = {}
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, BinaryActivation):
+            sums[name] = _Sums(module.sign)
+            handles.append(module.sign.register_forward_hook(sums[name].add))
     try:
         if handles:
             for batch in torch.split(images, batch_size):
@@ -58,10 +83,112 @@ def measure_bit_balance(model: nn.Module, images: Tensor, batch_size: int) -> di
     finally:
         for handle in handles:
             handle.remove()
-    return {name: _balance(ones[name].cpu().double() / bits[name]) for name in ones}
+    return {name: one.probe() for name, one in sums.items()}
 
 
-def _balance(share: Tensor) -> BitBalance:
-    """Balance from the share of +1 in each channel."""
-    entropy = -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share)) / math.log(2)
-    return BitBalance(deviation=float((share - 0.5).abs().mean()), entropy=float(entropy.mean()))
+class WeightProbe:
+    """Follows the binary weights of a network from look to look.
+
+    Args:
+        model: The network; its signs now are what the first look compares with.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = {
+            name: module for name, module in model.named_modules() if isinstance(module, BinaryConv2d | BinaryLinear)
+        }
+        self._signs = {name: _signs(layer) for name, layer in self._layers.items()}
+
+    @torch.no_grad()
+    def look(self) -> dict[str, dict[str, float]]:
+        """For each binary layer, its `error` and its `flips`, the share of signs that changed since the last look."""
+        found = {}
+        for name, layer in self._layers.items():
+            signs = _signs(layer)
+            flips = float((signs != self._signs[name]).double().mean())
+            self._signs[name] = signs
+            rows = layer.binarizer.normalized(layer.weight).double()
+            found[name] = {"error": float(_error(rows.abs().mean(1), rows.square().mean(1))), "flips": flips}
+        return found
+
+
+def means(probes: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean over layers of each number."""
+    keys = next(iter(probes.values())).keys() if probes else ()
+    return {key: math.fsum(layer[key] for layer in probes.values()) / len(probes) for key in keys}
+
+
+def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, Any]:
+    """The probes of a finished run, over the images it was measured on.
+
+    Args:
+        folder: Folder of the run.
+        data_root: Where the files of a named data set are.
+        images: How many of them to look at; the first ones.
+
+    Returns:
+        `layers`, for each binary activation its probe, and `means` over them.
+
+    Raises:
+        CheckpointError, DataError: If the run or its data cannot be read.
+        RecipeError: If the run's network has no binary activations.
+    """
+    run = load_run(folder)
+    dataset = load_dataset(run.recipe.data, root=data_root, size=run.recipe.image_size)
+    if run.recipe.validation:
+        dataset = hold_out(dataset, run.recipe.validation)
+    probes = probe_activations(run.model, torch.from_numpy(dataset.test.images[:images]), BATCH)
+    if not probes:
+        raise RecipeError(f"the network in {folder} has no binary activations")
+    layers = {name: dataclasses.asdict(probe) for name, probe in probes.items()}
+    return {"run": str(folder), "means": means({n: p.scalars() for n, p in probes.items()}), "layers": layers}
+
+
+@dataclass
+class _Sums:
+    """What is added up over batches, for each channel in float64."""
+
+    sign: Sign
+    count: int = 0
+    totals: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, module: nn.Module, inputs: tuple[Tensor], bits: Tensor) -> None:
+        u = inputs[0].transpose(0, 1).flatten(1).double()
+        gradient = ESTIMATORS[self.sign.estimator]
+        grid = torch.linspace(-3, 3, 6001, device=u.device, dtype=u.dtype)
+        largest = gradient(grid, self.sign.progress).max()
+        values = {
+            "ones": (bits > 0).transpose(0, 1).flatten(1),
+            "inside": gradient(u, self.sign.progress) >= 0.1 * largest,
+            "u": u,
+            "magnitude": u.abs(),
+            "square": u.square(),
+        }
+        self.count += u.shape[1]
+        for key, value in values.items():
+            self.totals[key] = self.totals.get(key, 0) + value.double().sum(1).cpu()
+
+    def probe(self) -> ActivationProbe:
+        share, inside, mean, magnitude, square = (
+            self.totals[key] / self.count for key in ("ones", "inside", "u", "magnitude", "square")
+        )
+        entropy = -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share)) / math.log(2)
+        deviation = (square - mean.square()).clamp(min=0).sqrt()
+        return ActivationProbe(
+            share=tuple(share.tolist()),
+            balance=float((share - 0.5).abs().mean()),
+            spread=float(share.std(correction=0)),
+            entropy=float(entropy.mean()),
+            window=float(inside.mean()),
+            zero_point=tuple((-mean / deviation.clamp(min=1e-12)).tolist()),
+            error=float(_error(magnitude, square)),
+        )
+
+
+def _error(magnitude: Tensor, square: Tensor) -> Tensor:
+    return (1 - magnitude.square() / square.clamp(min=1e-30)).mean()
+
+
+@torch.no_grad()
+def _signs(layer: BinaryConv2d | BinaryLinear) -> Tensor:
+    return layer.binarizer.normalized(layer.weight) >= 0

@@ -1,0 +1,230 @@
+"""A sweep: a list of recipes, each with some seeds, trained one after another into one table.
+
+    name = "methods"                what the table is called
+    seeds = [0]                     of every run that names none
+    [base]                          keys of a recipe that all runs share
+    data = "cifar10"
+    [[run]]                         one row of the table
+    label = "fd without excitation"
+    seeds = [0, 1]
+    method = "fd"                   any keys of a recipe
+    knobs = { excitation_groups = 0 }
+
+Every run has a folder of its own, so a sweep that was stopped goes on where it was, and several processes can share
+one: each takes the runs that nobody is at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from evenbit import plan_file
+from evenbit.errors import CaptureError, CheckpointError, RecipeError
+from evenbit.train.checkpoint import FILE, read_checkpoint
+from evenbit.train.lock import AlreadyLockedError
+from evenbit.train.loop import METRICS, train
+from evenbit.train.recipe import Recipe, make_recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a sweep.
+
+    Attributes:
+        label: Its name in the table.
+        recipes: The same recipe with each seed.
+    """
+
+    label: str
+    recipes: tuple[Recipe, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep file asks for.
+
+    Attributes:
+        name: Of the sweep.
+        entries: Its rows.
+    """
+
+    name: str
+    entries: tuple[Entry, ...]
+
+    def folder(self, out: Path, entry: Entry, recipe: Recipe) -> Path:
+        """Where a run goes."""
+        return out / f"{re.sub('[^a-z0-9]+', '-', entry.label.lower()).strip('-')}-seed{recipe.seed}"
+
+
+def load_sweep(path: Path) -> Sweep:
+    """Reads and checks a sweep file.
+
+    Raises:
+        RecipeError: If the file or a recipe in it is not valid; names the file and the run.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    unknown = values.keys() - {"name", "seeds", "base", "run"}
+    if unknown:
+        raise RecipeError(f"{path}: unknown key '{min(unknown)}'; known are name, seeds, base and run")
+    seeds, base, runs = values.get("seeds", [0]), values.get("base", {}), values.get("run", [])
+    if not isinstance(runs, list) or not runs:
+        raise RecipeError(f"{path} names no [[run]]")
+    entries = tuple(_entry(path, number, run, base, seeds) for number, run in enumerate(runs, 1))
+    labels = [entry.label for entry in entries]
+    if len(set(labels)) < len(labels):
+        raise RecipeError(f"{path}: two runs are called '{max(labels, key=labels.count)}'")
+    return Sweep(str(values.get("name", path.stem)), entries)
+
+
+def _entry(path: Path, number: int, run: Mapping[str, Any], base: Mapping[str, Any], seeds: Sequence[int]) -> Entry:
+    own = {key: value for key, value in run.items() if key not in ("label", "seeds")}
+    settings = {**base, **own, "knobs": {**base.get("knobs", {}), **own.get("knobs", {})}}
+    label = str(run.get("label", settings.get("method", f"run {number}")))
+    chosen = run.get("seeds", seeds)
+    if not isinstance(chosen, list) or not chosen or len(set(chosen)) < len(chosen):
+        raise RecipeError(f"{path}: '{label}': seeds should be a list of different numbers, but are {chosen!r}")
+    return Entry(label, tuple(make_recipe({**settings, "seed": seed}, f"{path}: '{label}'") for seed in chosen))
+
+
+def run_sweep(sweep: Sweep, out: Path, *, data_root: str | None, console: Console) -> list[dict[str, Any]]:
+    """Trains what is not finished yet, and returns the rows that are.
+
+    Args:
+        sweep: What to train.
+        out: Folder of all runs.
+        data_root: Where the data set's files are.
+        console: Where progress is shown.
+
+    Returns:
+        A row for each entry all of whose runs are finished; fewer than the entries only if other processes are at
+        the rest.
+    """
+    for entry in sweep.entries:
+        for recipe in entry.recipes:
+            folder = sweep.folder(out, entry, recipe)
+            if _is_finished(folder, recipe):
+                continue
+            console.print(f"{entry.label}, seed {recipe.seed}: {folder}", markup=False)
+            try:
+                train(recipe, folder, data_root=data_root, resume=(folder / FILE).exists(), console=console)
+            except AlreadyLockedError:
+                console.print("  another process is at it", markup=False)
+    return _rows(sweep, out)
+
+
+def _is_finished(folder: Path, recipe: Recipe) -> bool:
+    if not (folder / FILE).exists():
+        return False
+    checkpoint = read_checkpoint(folder)
+    if checkpoint.recipe != recipe:
+        raise CheckpointError(f"{folder} was trained with another recipe than the sweep's; move it away")
+    return checkpoint.epoch == recipe.epochs
+
+
+def _rows(sweep: Sweep, out: Path) -> list[dict[str, Any]]:
+    rows = []
+    for entry in sweep.entries:
+        folders = [sweep.folder(out, entry, recipe) for recipe in entry.recipes]
+        if all(_is_finished(folder, recipe) for folder, recipe in zip(folders, entry.recipes, strict=True)):
+            rows.append(_row(entry, folders))
+    twins = {_twin_key(row): row["accuracy_mean"] for row in rows if row["method"] == "float"}
+    for row in rows:
+        row["float_accuracy"] = twins.get(_twin_key(row))
+        binary = row["method"] != "float" and row["float_accuracy"] is not None
+        row["gap_points"] = row["float_accuracy"] - row["accuracy_mean"] if binary else None
+    return rows
+
+
+def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
+    """One row of the table."""
+    recipe = entry.recipes[0]
+    measured = "validation" if recipe.validation else "test"
+    lines = [[json.loads(line) for line in (folder / METRICS).read_text().splitlines()] for folder in folders]
+    last = [epochs[-1] for epochs in lines]
+    accuracies = [line[f"{measured}_accuracy"] for line in last]
+
+    def mean(key: str) -> float | None:
+        values = [line[key] for line in last if key in line]
+        return statistics.fmean(values) if values else None
+
+    return {
+        "label": entry.label,
+        "method": recipe.method,
+        "model": recipe.model,
+        "dataset": recipe.data,
+        "measured": measured,
+        "epochs": recipe.epochs,
+        "seeds": [each.seed for each in entry.recipes],
+        "accuracy_mean": statistics.fmean(accuracies),
+        "accuracy_spread": max(accuracies) - min(accuracies),
+        "accuracies": accuracies,
+        "float_accuracy": None,
+        "gap_points": None,
+        "balance": mean("balance"),
+        "entropy": mean("entropy"),
+        "window": mean("window"),
+        "seconds_per_epoch": statistics.median(line["seconds"] for epochs in lines for line in epochs),
+        "packed_bytes": _packed_bytes(folders[0]),
+        "recipe": recipe.model_dump(exclude={"seed"}),
+    }
+
+
+def _packed_bytes(folder: Path) -> int | None:
+    """Size of the deployed file; None of a method that the engine does not run."""
+    from evenbit.deploy import pack_run
+
+    try:
+        return len(plan_file.to_bytes(pack_run(folder)))
+    except CaptureError:
+        return None
+
+
+def _twin_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a binary network and its float twin have in common."""
+    return tuple(row[key] for key in ("model", "dataset", "measured", "epochs"))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a Markdown table, best accuracy last."""
+    columns = [
+        "method",
+        "seeds",
+        "accuracy %",
+        "spread",
+        "gap",
+        "balance",
+        "entropy",
+        "window",
+        "s/epoch",
+        ".evb bytes",
+    ]
+    lines = [f"| {' | '.join(columns)} |", "|---|" + "--:|" * (len(columns) - 1)]
+    for row in sorted(rows, key=lambda row: row["accuracy_mean"]):
+        spread = f"{row['accuracy_spread']:.2f}" if len(row["seeds"]) > 1 else ""
+        numbers = [_number(row[key], 3) for key in ("balance", "entropy", "window")]
+        size = "" if row["packed_bytes"] is None else f"{row['packed_bytes']:,}"
+        cells = [row["label"], str(len(row["seeds"])), f"{row['accuracy_mean']:.2f}", spread]
+        cells += [_number(row["gap_points"], 2), *numbers, f"{row['seconds_per_epoch']:.0f}", size]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from evenbit.errors import CheckpointError, RecipeError
+from evenbit.train import sweep as module
+from evenbit.train.sweep import load_sweep, run_sweep, table
+
+QUIET = Console(quiet=True)
+
+
+def write(path: Path, pictures: Path, runs: str) -> Path:
+    base = f'name = "tiny"\nseeds = [0]\n[base]\ndata = "{pictures}"\nimage_size = 8\nbatch_size = 8\nepochs = 1\n'
+    path.write_text(base + runs)
+    return path
+
+
+RUNS = """
+[[run]]
+method = "float"
+[[run]]
+label = "fd, no excitation"
+method = "fd"
+seeds = [0, 3]
+knobs = { excitation_groups = 0 }
+[[run]]
+method = "insta"
+"""
+
+
+def test_a_sweep_is_trained_once_and_gives_a_table(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = load_sweep(write(tmp_path / "s.toml", pictures, RUNS))
+    trained = []
+    real = module.train
+    monkeypatch.setattr(
+        module, "train", lambda recipe, folder, **kw: trained.append(folder.name) or real(recipe, folder, **kw)
+    )
+    rows = run_sweep(sweep, tmp_path / "out", data_root=None, console=QUIET)
+    assert trained == ["float-seed0", "fd-no-excitation-seed0", "fd-no-excitation-seed3", "insta-seed0"]
+    assert [row["label"] for row in rows] == ["float", "fd, no excitation", "insta"]
+    fd = rows[1]
+    lines = [
+        json.loads((tmp_path / "out" / f"fd-no-excitation-seed{seed}" / "metrics.jsonl").read_text()) for seed in (0, 3)
+    ]
+    accuracies = [line["test_accuracy"] for line in lines]
+    assert fd["accuracies"] == accuracies
+    assert fd["accuracy_mean"] == pytest.approx(sum(accuracies) / 2)
+    assert fd["accuracy_spread"] == pytest.approx(max(accuracies) - min(accuracies))
+    assert fd["gap_points"] == pytest.approx(rows[0]["accuracy_mean"] - fd["accuracy_mean"])
+    assert fd["seeds"] == [0, 3]
+    assert fd["packed_bytes"] > 1000
+    assert rows[2]["packed_bytes"] is None  # its third moments are nothing that the engine computes
+    assert run_sweep(sweep, tmp_path / "out", data_root=None, console=QUIET) == rows
+    assert len(trained) == 4
+    assert "| fd, no excitation | 2 |" in table(rows)
+
+
+def test_a_stopped_sweep_goes_on(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = load_sweep(write(tmp_path / "s.toml", pictures, '[[run]]\nmethod = "fd"\nepochs = 3\n'))
+    straight = run_sweep(sweep, tmp_path / "straight", data_root=None, console=QUIET)
+    real = module.train
+
+    def stop(recipe, folder, **options):
+        from evenbit.train import loop
+
+        epoch = loop._Training._epoch
+
+        def limited(self, number):
+            if number == 1:
+                raise KeyboardInterrupt
+            return epoch(self, number)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop._Training, "_epoch", limited)
+            real(recipe, folder, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_sweep(sweep, tmp_path / "stopped", data_root=None, console=QUIET)
+    assert len((tmp_path / "stopped" / "fd-seed0" / "metrics.jsonl").read_text().splitlines()) == 1
+    resumed = run_sweep(sweep, tmp_path / "stopped", data_root=None, console=QUIET)
+    assert resumed[0]["accuracies"] == straight[0]["accuracies"]
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictures: Path) -> None:
+    run_sweep(
+        load_sweep(write(tmp_path / "s.toml", pictures, '[[run]]\nmethod = "fd"\n')),
+        tmp_path / "out",
+        data_root=None,
+        console=QUIET,
+    )
+    other = load_sweep(write(tmp_path / "s.toml", pictures, '[[run]]\nmethod = "fd"\nflip = false\n'))
+    with pytest.raises(CheckpointError, match="was trained with another recipe"):
+        run_sweep(other, tmp_path / "out", data_root=None, console=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ("", r"names no \[\[run\]\]"),
+        ('[[run]]\nmethod = "fdd"\n', "'fdd': unknown method 'fdd'"),
+        ('[[run]]\nmethod = "fd"\nepoch = 1\n', "'fd': unknown key 'epoch'; did you mean 'epochs'"),
+        ('[[run]]\nmethod = "fd"\n[[run]]\nmethod = "fd"\n', "two runs are called 'fd'"),
+        ('[[run]]\nmethod = "fd"\nseeds = []\n', "seeds should be a list of different numbers"),
+        ('[[run]]\nmethod = "fd"\n[more]\n', "unknown key 'more'"),
+        ("[[run]\n", "is not valid TOML"),
+    ],
+)
+def test_bad_sweeps_are_named(tmp_path: Path, pictures: Path, runs: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_sweep(write(tmp_path / "s.toml", pictures, runs))
