@@ -202,6 +202,22 @@ def info(path: Path, *, as_json: Json = False) -> None:
     terminal.show_summary(plan, path.stat().st_size, rows, total(rows), as_json=as_json)
 
 
+@app.command(name="export")
+def export_(path: Path, *, to: str, out: Out, name: str = "evenbit", as_json: Json = False) -> None:
+    """Write a packed file in another form, to run it without evenbit.
+
+    Args:
+        path: An .evb file.
+        to: c, source in C99 for any device.
+        out: The folder to write.
+        name: What names in the source begin with; another one for each network of a program.
+        as_json: Print JSON.
+    """
+    from evenbit.export import export
+
+    terminal.show([export(plan_file.load(path), to, out, name)], as_json=as_json, single=True)
+
+
 @app.command
 def predict(path: Path, /, *images: Path, top: int = 5, isa: str | None = None, as_json: Json = False) -> None:
     """Name what is on photos.

@@ -33,3 +33,7 @@ class TrainingError(EvenbitError):
 
 class CaptureError(EvenbitError):
     """A torch module cannot be turned into a Plan."""
+
+
+class ExportError(EvenbitError):
+    """A Plan cannot be written in the form asked for."""

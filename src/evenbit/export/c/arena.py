@@ -1,0 +1,160 @@
+"""Where in the arena each value of a Plan lies while it is needed.
+
+The arena has two parts, floats and words of bits, so that no memory is ever used as two types. Values that are needed
+at the same time lie apart, with one exception. The kernels write a pixel of the result when they have made it, from the
+first pixel to the last; so a result may lie over the map that it is made from, as long as each pixel is written behind
+what is still to be read. A residual is thus replaced by its sum in place, a map by its pooled map, and a convolution
+needs but a few rows beside its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.plan import AvgPool, BinaryConv, Conv, MaxPool, Op, Plan, Shape, reads, writes
+
+Part = Literal["floats", "words"]
+Scratch = Literal["pixel", "row", "taps"]
+Key = str | tuple[int, Scratch]  # a value's name, or what an op needs while it runs
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The memory for one image.
+
+    Attributes:
+        offsets: For each value and scratch buffer its first element in its part.
+        floats: Number of floats.
+        words: Number of words.
+        word_bits: 32 or 64.
+    """
+
+    offsets: Mapping[Key, int]
+    floats: int
+    words: int
+    word_bits: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of both parts."""
+        return 4 * self.floats + self.word_bits // 8 * self.words
+
+
+@dataclass(frozen=True)
+class _Buffer:
+    """A value or scratch buffer: elements, and the ops that write it and that read it last."""
+
+    key: Key
+    part: Part
+    size: int
+    first: int
+    last: int
+
+
+def plan_arena(plan: Plan, word_bits: int) -> Arena:
+    """Places every value, large ones first, each as low as it can be."""
+    shapes = plan.shapes()
+    overlaps = _overlaps(plan, shapes, word_bits)
+    offsets: dict[Key, int] = {}
+    sizes = {"floats": 0, "words": 0}
+    placed: list[_Buffer] = []
+    for buffer in sorted(_buffers(plan, shapes, word_bits), key=lambda buffer: -buffer.size):
+        limits = []  # for each buffer that is needed with this one, the offsets at which they do not disturb each other
+        for other in placed:
+            if other.part == buffer.part and other.first <= buffer.last and buffer.first <= other.last:
+                below, above = offsets[other.key] - buffer.size, offsets[other.key] + other.size
+                if (buffer.key, other.key) in overlaps:
+                    below = max(below, offsets[other.key] - overlaps[buffer.key, other.key])
+                if (other.key, buffer.key) in overlaps:
+                    above = min(above, offsets[other.key] + overlaps[other.key, buffer.key])
+                limits.append((below, above))
+        candidates = sorted({0, *(max(0, above) for _, above in limits)})
+        offset = next(
+            start for start in candidates if all(start <= below or start >= above for below, above in limits)
+        )
+        offsets[buffer.key] = offset
+        sizes[buffer.part] = max(sizes[buffer.part], offset + buffer.size)
+        placed.append(buffer)
+    return Arena(offsets, sizes["floats"], sizes["words"], word_bits)
+
+
+def words_of(channels: int, word_bits: int) -> int:
+    """Number of words of that many bits that hold the bits of a pixel."""
+    return -(-channels // word_bits)
+
+
+def needs_taps(op: Op, source: Shape, plan: Plan) -> bool:
+    """Whether a convolution's window has to be copied together: it is padded, or not in one piece in the map."""
+    if not isinstance(op, Conv | BinaryConv):
+        return False
+    height, width = plan.tensors[op.weight].shape[1:3]
+    return op.padding != (0, 0) or (height > 1 and width < source.width)
+
+
+def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_Buffer]:
+    last = {name: index for index, op in enumerate(plan.ops) for name in reads(op)}
+    last[plan.output] = len(plan.ops)
+    found = []
+    for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
+        for name in writes(op):
+            part: Part = "floats" if shapes[name].kind == "float" else "words"
+            size = shapes[name].height * shapes[name].width * _elements(shapes[name], word_bits)
+            found.append(_Buffer(name, part, size, index, last.get(name, index)))
+        found.append(_Buffer((index, "pixel"), "floats", result.channels, index, index))
+        if op.tail.mean:
+            found.append(_Buffer((index, "row"), "floats", result.channels, index, index))
+        source = shapes[op.input]
+        if isinstance(op, Conv | BinaryConv) and needs_taps(op, source, plan):
+            height, width = plan.tensors[op.weight].shape[1:3]
+            size = height * width * _elements(source, word_bits)
+            part = "floats" if source.kind == "float" else "words"
+            found.append(_Buffer((index, "taps"), part, size, index, index))
+    return found
+
+
+def _elements(shape: Shape, word_bits: int) -> int:
+    """Floats or words of a pixel."""
+    return shape.channels if shape.kind == "float" else words_of(shape.channels, word_bits)
+
+
+def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[tuple[Key, Key], int]:
+    """For a result and a map that its op reads for the last time: how far behind the result that map has to begin.
+
+    Then pixel o of the result, once written, ends before the first pixel that the op still reads.
+    """
+    last = {name: index for index, op in enumerate(plan.ops) for name in reads(op)}
+    found: dict[tuple[Key, Key], int] = {}
+    for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
+        pixels = np.arange(result.height * result.width)
+        first_reads: dict[str, npt.NDArray[np.int64]] = {}
+        if op.input != "images":
+            first_reads[op.input] = _first_read(op, result, shapes[op.input])
+        if op.tail.residual and shapes[op.tail.residual] == result:
+            first_reads[op.tail.residual] = np.minimum(first_reads.get(op.tail.residual, pixels), pixels)
+        for source, first in first_reads.items():
+            others = [name for name in reads(op) if name == source]
+            direct = (op.input == source) + (op.tail.residual == source and shapes[source] == result)
+            if last[source] != index or source == plan.output or len(others) != direct:
+                continue
+            still = np.minimum.accumulate(first[::-1])[::-1]
+            for name in (op.out, op.tail.bits.out if op.tail.bits else None):
+                if name is not None and shapes[name].kind == shapes[source].kind:
+                    written = (pixels[:-1] + 1) * _elements(shapes[name], word_bits)
+                    behind = written - still[1:] * _elements(shapes[source], word_bits)
+                    found[name, source] = int(behind.max(initial=-(2**62)))
+    return found
+
+
+def _first_read(op: Op, result: Shape, source: Shape) -> npt.NDArray[np.int64]:
+    """For each output pixel, the first pixel of the map that its window reads."""
+    if not isinstance(op, Conv | BinaryConv | MaxPool | AvgPool):
+        return np.arange(result.height * result.width)
+    padding = (0, 0) if isinstance(op, AvgPool) else op.padding
+    top = np.maximum(0, np.arange(result.height) * op.stride[0] - padding[0])
+    left = np.maximum(0, np.arange(result.width) * op.stride[1] - padding[1])
+    return (top[:, None] * source.width + left).reshape(-1)
