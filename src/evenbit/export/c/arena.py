@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from evenbit.plan import AvgPool, BinaryConv, Conv, MaxPool, Op, Plan, Shape, reads, writes
 
+ROUNDS = 100
+
 Part = Literal["floats", "words"]
 Scratch = Literal["pixel", "row", "taps"]
 Key = str | tuple[int, Scratch]  # a value's name, or what an op needs while it runs
@@ -57,30 +59,67 @@ class _Buffer:
 
 
 def plan_arena(plan: Plan, word_bits: int) -> Arena:
-    """Places every value, large ones first, each as low as it can be."""
+    """Places every value and scratch buffer.
+
+    Args:
+        plan: The network.
+        word_bits: 32 or 64.
+    """
     shapes = plan.shapes()
+    buffers = _buffers(plan, shapes, word_bits)
     overlaps = _overlaps(plan, shapes, word_bits)
     offsets: dict[Key, int] = {}
-    sizes = {"floats": 0, "words": 0}
-    placed: list[_Buffer] = []
-    for buffer in sorted(_buffers(plan, shapes, word_bits), key=lambda buffer: -buffer.size):
-        limits = []  # for each buffer that is needed with this one, the offsets at which they do not disturb each other
-        for other in placed:
-            if other.part == buffer.part and other.first <= buffer.last and buffer.first <= other.last:
-                below, above = offsets[other.key] - buffer.size, offsets[other.key] + other.size
-                if (buffer.key, other.key) in overlaps:
-                    below = max(below, offsets[other.key] - overlaps[buffer.key, other.key])
-                if (other.key, buffer.key) in overlaps:
-                    above = min(above, offsets[other.key] + overlaps[other.key, buffer.key])
-                limits.append((below, above))
-        candidates = sorted({0, *(max(0, above) for _, above in limits)})
-        offset = next(
-            start for start in candidates if all(start <= below or start >= above for below, above in limits)
-        )
-        offsets[buffer.key] = offset
-        sizes[buffer.part] = max(sizes[buffer.part], offset + buffer.size)
-        placed.append(buffer)
+    sizes = {}
+    for part in ("floats", "words"):
+        own = [buffer for buffer in buffers if buffer.part == part]
+        sizes[part] = _place_well(own, overlaps, offsets)
     return Arena(offsets, sizes["floats"], sizes["words"], word_bits)
+
+
+def _place_well(buffers: list[_Buffer], overlaps: Mapping[tuple[Key, Key], int], offsets: dict[Key, int]) -> int:
+    """Adds the best offsets found to `offsets`, and returns the size that they need.
+
+    Large buffers go first; then, again and again, the one that lies highest goes before all others.
+    """
+    if not buffers:
+        return 0
+    together: dict[Key, list[_Buffer]] = {
+        buffer.key: [other for other in buffers if other.first <= buffer.last and buffer.first <= other.last]
+        for buffer in buffers
+    }
+    order = sorted(buffers, key=lambda buffer: -buffer.size)
+    best: tuple[int, dict[Key, int]] | None = None
+    for _ in range(ROUNDS):
+        found: dict[Key, int] = {}
+        for buffer in order:
+            found[buffer.key] = _lowest(buffer, [other for other in together[buffer.key] if other.key in found], found, overlaps)
+        highest = max(order, key=lambda buffer: found[buffer.key] + buffer.size)
+        size = found[highest.key] + highest.size
+        if best is None or size < best[0]:
+            best = size, found
+        if highest == order[0]:
+            break
+        order.remove(highest)
+        order.insert(0, highest)
+    assert best is not None
+    offsets.update(best[1])
+    return best[0]
+
+
+def _lowest(
+    buffer: _Buffer, others: list[_Buffer], offsets: Mapping[Key, int], overlaps: Mapping[tuple[Key, Key], int]
+) -> int:
+    """The lowest offset at which the buffer and those placed already do not disturb each other."""
+    limits = []  # it has to begin up to the first number, or from the second one on
+    for other in others:
+        below, above = offsets[other.key] - buffer.size, offsets[other.key] + other.size
+        if (buffer.key, other.key) in overlaps:
+            below = max(below, offsets[other.key] - overlaps[buffer.key, other.key])
+        if (other.key, buffer.key) in overlaps:
+            above = min(above, offsets[other.key] + overlaps[other.key, buffer.key])
+        limits.append((below, above))
+    starts = sorted({0, *(max(0, above) for _, above in limits)})
+    return next(start for start in starts if all(start <= below or start >= above for below, above in limits))
 
 
 def words_of(channels: int, word_bits: int) -> int:
