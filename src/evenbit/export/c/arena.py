@@ -127,12 +127,16 @@ def words_of(channels: int, word_bits: int) -> int:
     return -(-channels // word_bits)
 
 
-def needs_taps(op: Op, source: Shape, plan: Plan) -> bool:
-    """Whether a convolution's window has to be copied together: it is padded, or not in one piece in the map."""
+def needs_taps(plan: Plan, op: Op, source: Shape, word_bits: int) -> bool:
+    """Whether what a convolution's window reads has to be copied together first.
+
+    It need not where the window lies in the map in one piece, without padding and gaps between the bits of pixels.
+    """
     if not isinstance(op, Conv | BinaryConv):
         return False
     height, width = plan.tensors[op.weight].shape[1:3]
-    return op.padding != (0, 0) or (height > 1 and width < source.width)
+    gaps = source.kind == "bits" and source.channels % word_bits > 0 and height * width > 1
+    return op.padding != (0, 0) or (height > 1 and width < source.width) or gaps
 
 
 def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_Buffer]:
@@ -148,11 +152,11 @@ def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_B
         if op.tail.mean:
             found.append(_Buffer((index, "row"), "floats", result.channels, index, index))
         source = shapes[op.input]
-        if isinstance(op, Conv | BinaryConv) and needs_taps(op, source, plan):
+        if isinstance(op, Conv | BinaryConv) and needs_taps(plan, op, source, word_bits):
             height, width = plan.tensors[op.weight].shape[1:3]
-            size = height * width * _elements(source, word_bits)
+            taps = Shape(source.kind, 1, 1, height * width * source.channels)
             part = "floats" if source.kind == "float" else "words"
-            found.append(_Buffer((index, "taps"), part, size, index, index))
+            found.append(_Buffer((index, "taps"), part, _elements(taps, word_bits), index, index))
     return found
 
 

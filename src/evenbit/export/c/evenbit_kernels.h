@@ -97,11 +97,12 @@ static inline void evenbit_add_to_mean(const evenbit_tail *tail, int32_t pixel) 
 
 static inline void evenbit_write_bits(const evenbit_tail *tail, int32_t pixel) {
   const int32_t words = evenbit_words(tail->channels);
-  int32_t c = 0;
+  const float *v = tail->pixel, *threshold = tail->threshold;
   for (int32_t i = 0; i < words; ++i) {
-    evenbit_word word = 0;
-    for (int32_t bit = 0; bit < EVENBIT_WORD_BITS && c < tail->channels; ++bit, ++c) {
-      word |= (evenbit_word)(tail->pixel[c] >= tail->threshold[c]) << bit;
+    const int32_t rest = tail->channels - i * EVENBIT_WORD_BITS;
+    evenbit_word word = 0, bit = 1;
+    for (const float *end = v + (rest < EVENBIT_WORD_BITS ? rest : EVENBIT_WORD_BITS); v < end; bit <<= 1) {
+      if (*v++ >= *threshold++) word |= bit;
     }
     tail->bits[pixel * words + i] = word ^ tail->flip[i];
   }
@@ -155,45 +156,63 @@ static inline const float *evenbit_float_taps(const float *in, const evenbit_win
   return taps;
 }
 
-/* The same for bits; outside the map it reads +1, which is a set bit for each channel. */
+/* The same for bits; outside the map it reads +1, which is a set bit for each channel. The bits of a tap follow those of
+ * the tap before without a gap, in `taps` as in the weights. */
 static inline const evenbit_word *evenbit_bit_taps(const evenbit_word *in, const evenbit_window *window, int32_t y,
                                                    int32_t x, evenbit_word *taps) {
-  const int32_t words = evenbit_words(window->channels);
-  const evenbit_word last = EVENBIT_ALL_BITS >> (words * EVENBIT_WORD_BITS - window->channels);
+  const int32_t channels = window->channels, words = evenbit_words(channels);
   const int32_t top = y * window->stride_y - window->padding_y, left = x * window->stride_x - window->padding_x;
-  evenbit_word *tap = taps;
+  evenbit_word *next = taps, word = 0;
+  int32_t filled = 0; /* bits of `word`, which comes next */
   if (!taps) return in + (top * window->width + left) * words;
   for (int32_t row = top; row < top + window->kernel_height; ++row) {
-    for (int32_t column = left; column < left + window->kernel_width; ++column, tap += words) {
-      if (row < 0 || row >= window->height || column < 0 || column >= window->width) {
-        for (int32_t i = 0; i < words; ++i) tap[i] = i + 1 < words ? EVENBIT_ALL_BITS : last;
-      } else {
-        memcpy(tap, in + (row * window->width + column) * words, (size_t)words * sizeof *tap);
+    for (int32_t column = left; column < left + window->kernel_width; ++column) {
+      const int outside = row < 0 || row >= window->height || column < 0 || column >= window->width;
+      const evenbit_word *tap = outside ? NULL : in + (row * window->width + column) * words;
+      for (int32_t rest = channels; rest > 0; rest -= EVENBIT_WORD_BITS) {
+        const int32_t bits = rest < EVENBIT_WORD_BITS ? rest : EVENBIT_WORD_BITS;
+        const evenbit_word value = tap ? *tap++ : EVENBIT_ALL_BITS >> (EVENBIT_WORD_BITS - bits);
+        word |= value << filled;
+        filled += bits;
+        if (filled >= EVENBIT_WORD_BITS) {
+          filled -= EVENBIT_WORD_BITS;
+          *next++ = word;
+          word = filled ? value >> (bits - filled) : 0;
+        }
       }
     }
   }
+  if (filled) *next = word;
   return taps;
 }
 
+/* Set bits, counted in fields of 4 bits. */
+static inline evenbit_word evenbit_in_fours(evenbit_word word) {
+  const evenbit_word in_pairs = word - (word >> 1 & EVENBIT_ALL_BITS / 3);
+  return (in_pairs & EVENBIT_ALL_BITS / 5) + (in_pairs >> 2 & EVENBIT_ALL_BITS / 5);
+}
+
+/* Counts in fields of 4 bits, added up in fields of 8 bits. */
+static inline evenbit_word evenbit_in_eights(evenbit_word in_fours) {
+  return (in_fours & EVENBIT_ALL_BITS / 17) + (in_fours >> 4 & EVENBIT_ALL_BITS / 17);
+}
+
 /* Bits in which the n words of a and b differ. Few microcontrollers count bits in one instruction, so the counts of
- * many words are added side by side: in fields of 2, 4 and 8 bits, then all fields by one multiplication. */
+ * many words are added side by side in fields, and the fields by one multiplication at the end. */
 static inline int32_t evenbit_differing(const evenbit_word *a, const evenbit_word *b, int32_t n) {
-  const evenbit_word pairs = EVENBIT_ALL_BITS / 3, fours = EVENBIT_ALL_BITS / 5, eights = EVENBIT_ALL_BITS / 17;
-  const evenbit_word sixteens = EVENBIT_ALL_BITS / 257, ones = EVENBIT_ALL_BITS / 65535;
   int32_t count = 0;
   while (n > 0) {
     evenbit_word in_eights = 0;
-    for (int32_t group = 0; group < 10 && n > 0; ++group) { /* a field counts at most 3 words of 8 bits 10 times */
-      evenbit_word in_fours = 0;
-      for (int32_t i = 0; i < 3 && n > 0; ++i, --n) {
-        evenbit_word word = *a++ ^ *b++;
-        word -= word >> 1 & pairs;
-        in_fours += (word & fours) + (word >> 2 & fours);
-      }
-      in_eights += (in_fours & eights) + (in_fours >> 4 & eights);
+    int32_t most = n < 30 ? n : 30; /* a field of 8 bits counts up to 30 * 8 */
+    n -= most;
+    for (; most >= 3; most -= 3, a += 3, b += 3) {
+      const evenbit_word in_fours =
+          evenbit_in_fours(a[0] ^ b[0]) + evenbit_in_fours(a[1] ^ b[1]) + evenbit_in_fours(a[2] ^ b[2]);
+      in_eights += evenbit_in_eights(in_fours);
     }
-    in_eights = (in_eights & sixteens) + (in_eights >> 8 & sixteens);
-    count += (int32_t)(in_eights * ones >> (EVENBIT_WORD_BITS - 16));
+    for (; most > 0; --most) in_eights += evenbit_in_eights(evenbit_in_fours(*a++ ^ *b++));
+    in_eights = (in_eights & EVENBIT_ALL_BITS / 257) + (in_eights >> 8 & EVENBIT_ALL_BITS / 257);
+    count += (int32_t)(in_eights * (EVENBIT_ALL_BITS / 65535) >> (EVENBIT_WORD_BITS - 16));
   }
   return count;
 }
@@ -243,7 +262,7 @@ static inline void evenbit_conv(const float *in, const evenbit_window *window, f
 static inline void evenbit_binary_conv(const evenbit_word *in, const evenbit_window *window, evenbit_word *taps,
                                        const evenbit_word *weight, const evenbit_tail *tail) {
   const int32_t size = window->kernel_height * window->kernel_width;
-  const int32_t words = size * evenbit_words(window->channels), fan_in = size * window->channels;
+  const int32_t fan_in = size * window->channels, words = evenbit_words(fan_in);
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
     const evenbit_word *x = evenbit_bit_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
     for (int32_t o = 0; o < tail->channels; ++o) {

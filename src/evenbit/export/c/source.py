@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.bits import WORD_BITS, words
-from evenbit.export.c.arena import Arena, Key, needs_taps, words_of
+from evenbit.bits import WORD_BITS, pack_bits, unpack_bits
+from evenbit.export.c.arena import Arena, Key, words_of
 from evenbit.plan import (
     Array,
     AvgPool,
@@ -211,12 +211,13 @@ class _Writer:
                 call = f"evenbit_threshold({self.at(op.input)}, {scale}, {offset}, {end}"
             case Conv():
                 static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
-                taps, weight = self._taps(index, op, source), self.floats(op.weight)
-                call = f"evenbit_conv({self.at(op.input)}, &window, {taps}, {weight}, {op.groups}, {end}"
+                window = f"&window, {self.at((index, 'taps'))}"
+                call = f"evenbit_conv({self.at(op.input)}, {window}, {self.floats(op.weight)}, {op.groups}, {end}"
             case BinaryConv():
                 static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
-                taps, weight = self._taps(index, op, source), self.words(op.weight, source.channels)
-                call = f"evenbit_binary_conv({self.at(op.input)}, &window, {taps}, {weight}, {end}"
+                window = f"&window, {self.at((index, 'taps'))}"
+                weight = self.bits(op.weight, source.channels)
+                call = f"evenbit_binary_conv({self.at(op.input)}, {window}, {weight}, {end}"
             case MaxPool():
                 static.insert(0, _window(source, op.kernel, op.stride, op.padding))
                 call = f"evenbit_max_pool({self.at(op.input)}, &window, {end}"
@@ -229,12 +230,13 @@ class _Writer:
         return "\n".join([f"  {{ /* {title} */", *static, f"    {call}", "  }"])
 
     def at(self, key: Key) -> str:
-        """Where in the arena a value or scratch buffer begins."""
-        part = "floats"
-        if (isinstance(key, str) and self.shapes[key].kind == "bits") or self._is_bit_taps(key):
-            part = "words"
-        narrow, wide = self.narrow.offsets[key], self.wide.offsets[key]
-        return f"arena.{part} + {narrow if narrow == wide else f'SELECT({narrow}, {wide})'}"
+        """Where in the arena a value or scratch buffer begins; NULL if it is not needed."""
+        bits = self.shapes[key].kind == "bits" if isinstance(key, str) else self._is_bit_taps(key)
+        part = "words" if bits else "floats"
+        narrow, wide = (
+            f"arena.{part} + {arena.offsets[key]}" if key in arena.offsets else "NULL" for arena in (self.narrow, self.wide)
+        )
+        return narrow if narrow == wide else f"SELECT({narrow}, {wide})"
 
     def floats(self, tensor: str) -> str:
         """The table of a float tensor."""
@@ -245,26 +247,27 @@ class _Writer:
                 self.constant_bytes[bits] += array.nbytes
         return self.names[tensor, 0]
 
-    def words(self, tensor: str, channels: int) -> str:
-        """The table of a tensor of bits, whose last axis holds those of so many channels."""
-        halves = words_of(channels, 32)
-        if (tensor, halves) not in self.names:
-            array = self.plan.tensors[tensor]
-            rows = array.size // words(channels)
-            sizes = {bits: rows * words_of(channels, bits) for bits in (32, WORD_BITS)}
-            self._add(tensor, halves, "evenbit_word", f"SELECT({sizes[32]}, {sizes[64]})", _words(array, halves))
+    def bits(self, tensor: str, channels: int) -> str:
+        """The table of a tensor of bits: of a vector of so many channels, or of weights `[O, kh, kw, words(channels)]`.
+
+        The bits of an output follow each other without gaps.
+        """
+        array = self.plan.tensors[tensor]
+        rows = unpack_bits(array, channels).reshape(array.shape[0] if array.ndim == 4 else 1, -1)
+        length = rows.shape[1]
+        if (tensor, length) not in self.names:
+            sizes = {bits: len(rows) * words_of(length, bits) for bits in (32, WORD_BITS)}
+            items = _words(pack_bits(rows), words_of(length, 32))
+            self._add(tensor, length, "evenbit_word", f"SELECT({sizes[32]}, {sizes[64]})", items)
             for bits, size in sizes.items():
                 self.constant_bytes[bits] += size * bits // 8
-        return self.names[tensor, halves]
+        return self.names[tensor, length]
 
-    def _add(self, tensor: str, halves: int, kind: str, size: str, items: Iterable[str]) -> None:
+    def _add(self, tensor: str, length: int, kind: str, size: str, items: Iterable[str]) -> None:
         name = f"t{len(self.names)}"
-        self.names[tensor, halves] = name
+        self.names[tensor, length] = name
         rows = _table(items, "    ")
         self.text.append(f"/* {_comment(tensor)} */\nstatic const {kind} {name}[{size}] = {{\n{rows}\n}};\n")
-
-    def _taps(self, index: int, op: Op, source: Shape) -> str:
-        return self.at((index, "taps")) if needs_taps(op, source, self.plan) else "NULL"
 
     def _is_bit_taps(self, key: Key) -> bool:
         return isinstance(key, tuple) and key[1] == "taps" and isinstance(self.plan.ops[key[0]], BinaryConv)
@@ -293,7 +296,7 @@ class _Writer:
             threshold = tail.bits.threshold
             fields["bits"] = self.at(tail.bits.out)
             fields["threshold"] = self.at(threshold) if threshold in self.shapes else self.floats(threshold)
-            fields["flip"] = self.words(tail.bits.flip, result.channels)
+            fields["flip"] = self.bits(tail.bits.flip, result.channels)
         return "\n".join(f"        .{field} = {value}," for field, value in fields.items())
 
 
@@ -303,7 +306,7 @@ def _window(source: Shape, kernel: tuple[int, ...], stride: tuple[int, int], pad
 
 
 def _words(array: Array, halves: int) -> Iterable[str]:
-    """The words of bits of rows that take so many 32-bit words, in pairs; the second of the last may be missing."""
+    """Rows of words as pairs of 32-bit words, of which a row takes `halves`; the second of its last may be missing."""
     for row in array.reshape(-1, array.shape[-1]).tolist():
         for index, word in enumerate(row):
             low, high = word & 0xFFFFFFFF, word >> 32
