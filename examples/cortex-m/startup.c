@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CPACR (*(volatile uint32_t *)0xE000ED88)
+#define CPACR (*(volatile uint32_t*)0xE000ED88)
 
 extern uint8_t data_start[], data_end[], data_load[], bss_start[], bss_end[], stack_high[];
 extern void initialise_monitor_handles(void);

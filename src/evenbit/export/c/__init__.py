@@ -33,7 +33,7 @@ def export_c(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, ob
         name: What the names in C begin with, macros in capitals.
 
     Returns:
-        The folder, and the sizes in bytes of the constants and the arena with words of 32 and of 64 bits.
+        The folder, and the bytes of the constants and of the arena with 32-bit words.
 
     Raises:
         ExportError: If the name is no C name, or a file that would be replaced is not of an export.
@@ -59,13 +59,7 @@ def export_c(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, ob
         folder.mkdir()
     for file, text in files.items():
         write_atomically(folder / file, text.encode())
-    return {
-        "folder": str(folder),
-        "constant_bytes_32": code.constant_bytes[32],
-        "arena_bytes_32": narrow.bytes,
-        "constant_bytes_64": code.constant_bytes[64],
-        "arena_bytes_64": wide.bytes,
-    }
+    return {"folder": str(folder), "constant_bytes": code.constant_bytes, "arena_bytes": narrow.bytes}
 
 
 def _packaged(file: str) -> str:

@@ -1,9 +1,9 @@
 /* The ops of a packed network in portable C99; the generated network calls them with constants.
  *
  * Maps are height x width x channels, channels last; floats, or bits packed into words with bit c of a pixel in word
- * c / EVENBIT_WORD_BITS. Each op makes one output pixel at a time: its channels are computed into `tail.pixel`, finished
- * there (scale, bias, residual, activation, shift) and only then written, as floats, into a mean, and as bits. So an op
- * may write over what it has read already, which the arena of a network relies on.
+ * c / EVENBIT_WORD_BITS. Each op makes one output pixel at a time: its channels are computed into `tail.pixel`,
+ * finished there (scale, bias, residual, activation, shift) and only then written, as floats, into a mean, and as bits.
+ * So an op may write over what it has read already, which the arena of a network relies on.
  *
  * Every float operation is rounded once and sums have a fixed order, so that the logits are the same bits everywhere.
  * That needs -ffp-contract=off (no fused multiply-add) and no -ffast-math.
@@ -41,7 +41,7 @@ typedef uint32_t evenbit_word;
 #error "EVENBIT_WORD_BITS should be 32 or 64"
 #endif
 
-#define EVENBIT_ALL_BITS ((evenbit_word)-1)
+#define EVENBIT_ALL_BITS ((evenbit_word) - 1)
 
 /* The window of a convolution or pooling and the map that it slides over. */
 typedef struct {
@@ -64,21 +64,19 @@ typedef struct {
  */
 typedef struct {
   int32_t height, width, channels;
-  float *pixel;
+  float* pixel;
   const float *scale, *bias, *residual, *slope, *shift;
   int32_t residual_step, softsign;
   float *out, *mean, *row;
-  evenbit_word *bits;
-  const float *threshold;
-  const evenbit_word *flip;
+  evenbit_word* bits;
+  const float* threshold;
+  const evenbit_word* flip;
 } evenbit_tail;
 
-static inline int32_t evenbit_words(int32_t channels) {
-  return (channels + EVENBIT_WORD_BITS - 1) / EVENBIT_WORD_BITS;
-}
+static inline int32_t evenbit_words(int32_t channels) { return (channels + EVENBIT_WORD_BITS - 1) / EVENBIT_WORD_BITS; }
 
 /* Rows are summed from left to right, then the rows from top to bottom, then one division. */
-static inline void evenbit_add_to_mean(const evenbit_tail *tail, int32_t pixel) {
+static inline void evenbit_add_to_mean(const evenbit_tail* tail, int32_t pixel) {
   const int32_t pixels = tail->height * tail->width;
   if (pixel == 0) {
     for (int32_t c = 0; c < tail->channels; ++c) tail->mean[c] = tail->row[c] = 0.0f;
@@ -95,13 +93,13 @@ static inline void evenbit_add_to_mean(const evenbit_tail *tail, int32_t pixel) 
   }
 }
 
-static inline void evenbit_write_bits(const evenbit_tail *tail, int32_t pixel) {
+static inline void evenbit_write_bits(const evenbit_tail* tail, int32_t pixel) {
   const int32_t words = evenbit_words(tail->channels);
   const float *v = tail->pixel, *threshold = tail->threshold;
   for (int32_t i = 0; i < words; ++i) {
     const int32_t rest = tail->channels - i * EVENBIT_WORD_BITS;
     evenbit_word word = 0, bit = 1;
-    for (const float *end = v + (rest < EVENBIT_WORD_BITS ? rest : EVENBIT_WORD_BITS); v < end; bit <<= 1) {
+    for (const float* end = v + (rest < EVENBIT_WORD_BITS ? rest : EVENBIT_WORD_BITS); v < end; bit <<= 1) {
       if (*v++ >= *threshold++) word |= bit;
     }
     tail->bits[pixel * words + i] = word ^ tail->flip[i];
@@ -109,9 +107,9 @@ static inline void evenbit_write_bits(const evenbit_tail *tail, int32_t pixel) {
 }
 
 /* Finishes the pixel whose accumulators are in `tail->pixel`, and writes it. */
-static inline void evenbit_finish(const evenbit_tail *tail, int32_t pixel) {
+static inline void evenbit_finish(const evenbit_tail* tail, int32_t pixel) {
   const int32_t channels = tail->channels;
-  float *v = tail->pixel;
+  float* v = tail->pixel;
   if (tail->scale) {
     for (int32_t c = 0; c < channels; ++c) v[c] *= tail->scale[c];
   }
@@ -119,7 +117,7 @@ static inline void evenbit_finish(const evenbit_tail *tail, int32_t pixel) {
     for (int32_t c = 0; c < channels; ++c) v[c] += tail->bias[c];
   }
   if (tail->residual) {
-    const float *residual = tail->residual + pixel * tail->residual_step;
+    const float* residual = tail->residual + pixel * tail->residual_step;
     for (int32_t c = 0; c < channels; ++c) v[c] += residual[c];
   }
   if (tail->slope) {
@@ -138,11 +136,11 @@ static inline void evenbit_finish(const evenbit_tail *tail, int32_t pixel) {
 
 /* What the window at output (y, x) reads, tap after tap; outside the map it reads 0. If `taps` is NULL, the window has
  * no padding and lies in the map in one piece. */
-static inline const float *evenbit_float_taps(const float *in, const evenbit_window *window, int32_t y, int32_t x,
-                                              float *taps) {
+static inline const float* evenbit_float_taps(const float* in, const evenbit_window* window, int32_t y, int32_t x,
+                                              float* taps) {
   const int32_t channels = window->channels;
   const int32_t top = y * window->stride_y - window->padding_y, left = x * window->stride_x - window->padding_x;
-  float *tap = taps;
+  float* tap = taps;
   if (!taps) return in + (top * window->width + left) * channels;
   for (int32_t row = top; row < top + window->kernel_height; ++row) {
     for (int32_t column = left; column < left + window->kernel_width; ++column, tap += channels) {
@@ -156,10 +154,10 @@ static inline const float *evenbit_float_taps(const float *in, const evenbit_win
   return taps;
 }
 
-/* The same for bits; outside the map it reads +1, which is a set bit for each channel. The bits of a tap follow those of
- * the tap before without a gap, in `taps` as in the weights. */
-static inline const evenbit_word *evenbit_bit_taps(const evenbit_word *in, const evenbit_window *window, int32_t y,
-                                                   int32_t x, evenbit_word *taps) {
+/* The same for bits; outside the map it reads +1, which is a set bit for each channel. The bits of a tap follow those
+ * of the tap before without a gap, in `taps` as in the weights. */
+static inline const evenbit_word* evenbit_bit_taps(const evenbit_word* in, const evenbit_window* window, int32_t y,
+                                                   int32_t x, evenbit_word* taps) {
   const int32_t channels = window->channels, words = evenbit_words(channels);
   const int32_t top = y * window->stride_y - window->padding_y, left = x * window->stride_x - window->padding_x;
   evenbit_word *next = taps, word = 0;
@@ -168,7 +166,7 @@ static inline const evenbit_word *evenbit_bit_taps(const evenbit_word *in, const
   for (int32_t row = top; row < top + window->kernel_height; ++row) {
     for (int32_t column = left; column < left + window->kernel_width; ++column) {
       const int outside = row < 0 || row >= window->height || column < 0 || column >= window->width;
-      const evenbit_word *tap = outside ? NULL : in + (row * window->width + column) * words;
+      const evenbit_word* tap = outside ? NULL : in + (row * window->width + column) * words;
       for (int32_t rest = channels; rest > 0; rest -= EVENBIT_WORD_BITS) {
         const int32_t bits = rest < EVENBIT_WORD_BITS ? rest : EVENBIT_WORD_BITS;
         const evenbit_word value = tap ? *tap++ : EVENBIT_ALL_BITS >> (EVENBIT_WORD_BITS - bits);
@@ -186,6 +184,17 @@ static inline const evenbit_word *evenbit_bit_taps(const evenbit_word *in, const
   return taps;
 }
 
+/* Three bits added at each position of a word. */
+typedef struct {
+  evenbit_word sum, carry;
+} evenbit_added;
+
+static inline evenbit_added evenbit_add(evenbit_word a, evenbit_word b, evenbit_word c) {
+  const evenbit_word either = a ^ b;
+  const evenbit_added added = {either ^ c, (a & b) | (either & c)};
+  return added;
+}
+
 /* Set bits, counted in fields of 4 bits. */
 static inline evenbit_word evenbit_in_fours(evenbit_word word) {
   const evenbit_word in_pairs = word - (word >> 1 & EVENBIT_ALL_BITS / 3);
@@ -197,28 +206,34 @@ static inline evenbit_word evenbit_in_eights(evenbit_word in_fours) {
   return (in_fours & EVENBIT_ALL_BITS / 17) + (in_fours >> 4 & EVENBIT_ALL_BITS / 17);
 }
 
-/* Bits in which the n words of a and b differ. Few microcontrollers count bits in one instruction, so the counts of
- * many words are added side by side in fields, and the fields by one multiplication at the end. */
-static inline int32_t evenbit_differing(const evenbit_word *a, const evenbit_word *b, int32_t n) {
+/* The sum of all fields of 8 bits. */
+static inline int32_t evenbit_total(evenbit_word in_eights) {
+  const evenbit_word in_sixteens = (in_eights & EVENBIT_ALL_BITS / 257) + (in_eights >> 8 & EVENBIT_ALL_BITS / 257);
+  return (int32_t)(in_sixteens * (EVENBIT_ALL_BITS / 65535) >> (EVENBIT_WORD_BITS - 16));
+}
+
+/* Bits in which the n words of a and b differ. Few microcontrollers count bits in one instruction, so seven words are
+ * added to three, which are worth 1, 2 and 4, and their bits are counted side by side in fields. */
+static inline int32_t evenbit_differing(const evenbit_word* a, const evenbit_word* b, int32_t n) {
   int32_t count = 0;
-  while (n > 0) {
-    evenbit_word in_eights = 0;
-    int32_t most = n < 30 ? n : 30; /* a field of 8 bits counts up to 30 * 8 */
-    n -= most;
-    for (; most >= 3; most -= 3, a += 3, b += 3) {
-      const evenbit_word in_fours =
-          evenbit_in_fours(a[0] ^ b[0]) + evenbit_in_fours(a[1] ^ b[1]) + evenbit_in_fours(a[2] ^ b[2]);
-      in_eights += evenbit_in_eights(in_fours);
-    }
-    for (; most > 0; --most) in_eights += evenbit_in_eights(evenbit_in_fours(*a++ ^ *b++));
-    in_eights = (in_eights & EVENBIT_ALL_BITS / 257) + (in_eights >> 8 & EVENBIT_ALL_BITS / 257);
-    count += (int32_t)(in_eights * (EVENBIT_ALL_BITS / 65535) >> (EVENBIT_WORD_BITS - 16));
+  evenbit_word in_eights = 0;
+  for (; n >= 7; n -= 7, a += 7, b += 7) {
+    const evenbit_added first = evenbit_add(a[0] ^ b[0], a[1] ^ b[1], a[2] ^ b[2]);
+    const evenbit_added second = evenbit_add(a[3] ^ b[3], a[4] ^ b[4], a[5] ^ b[5]);
+    const evenbit_added ones = evenbit_add(first.sum, second.sum, a[6] ^ b[6]);
+    const evenbit_added twos = evenbit_add(first.carry, second.carry, ones.carry);
+    const evenbit_word low = evenbit_in_fours(ones.sum) + 2 * evenbit_in_fours(twos.sum);
+    count += evenbit_total(evenbit_in_eights(low) + 4 * evenbit_in_eights(evenbit_in_fours(twos.carry)));
   }
-  return count;
+  for (; n >= 2; n -= 2, a += 2, b += 2) {
+    in_eights += evenbit_in_eights(evenbit_in_fours(a[0] ^ b[0]) + evenbit_in_fours(a[1] ^ b[1]));
+  }
+  if (n > 0) in_eights += evenbit_in_eights(evenbit_in_fours(*a ^ *b));
+  return count + evenbit_total(in_eights);
 }
 
 /* v = x / 255 */
-static inline void evenbit_normalize(const uint8_t *image, const evenbit_tail *tail) {
+static inline void evenbit_normalize(const uint8_t* image, const evenbit_tail* tail) {
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
     for (int32_t c = 0; c < tail->channels; ++c) tail->pixel[c] = (float)*image++ / 255.0f;
     evenbit_finish(tail, pixel);
@@ -226,7 +241,7 @@ static inline void evenbit_normalize(const uint8_t *image, const evenbit_tail *t
 }
 
 /* v = x */
-static inline void evenbit_elementwise(const float *in, const evenbit_tail *tail) {
+static inline void evenbit_elementwise(const float* in, const evenbit_tail* tail) {
   const int32_t channels = tail->channels;
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
     memcpy(tail->pixel, in + pixel * channels, (size_t)channels * sizeof *in);
@@ -235,20 +250,20 @@ static inline void evenbit_elementwise(const float *in, const evenbit_tail *tail
 }
 
 /* v = sum of x * w over kernel rows, kernel columns and the channels of the output's group, in this order, from 0 */
-static inline void evenbit_conv(const float *in, const evenbit_window *window, float *taps, const float *weight,
-                                int32_t groups, const evenbit_tail *tail) {
+static inline void evenbit_conv(const float* in, const evenbit_window* window, float* taps, const float* weight,
+                                int32_t groups, const evenbit_tail* tail) {
   const int32_t channels = window->channels, inputs = channels / groups, outputs = tail->channels / groups;
   const int32_t size = window->kernel_height * window->kernel_width;
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
-    const float *x = evenbit_float_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
-    const float *w = weight;
+    const float* x = evenbit_float_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
+    const float* w = weight;
     for (int32_t o = 0; o < tail->channels; ++o) {
       float v = 0.0f;
       if (groups == 1) {
         for (int32_t i = 0; i < size * channels; ++i) v += x[i] * *w++;
       } else {
         for (int32_t tap = 0; tap < size; ++tap) {
-          const float *first = x + tap * channels + o / outputs * inputs;
+          const float* first = x + tap * channels + o / outputs * inputs;
           for (int32_t i = 0; i < inputs; ++i) v += first[i] * *w++;
         }
       }
@@ -259,12 +274,12 @@ static inline void evenbit_conv(const float *in, const evenbit_window *window, f
 }
 
 /* v = K - 2 * (number of differing bits), K = kernel height * kernel width * channels */
-static inline void evenbit_binary_conv(const evenbit_word *in, const evenbit_window *window, evenbit_word *taps,
-                                       const evenbit_word *weight, const evenbit_tail *tail) {
+static inline void evenbit_binary_conv(const evenbit_word* in, const evenbit_window* window, evenbit_word* taps,
+                                       const evenbit_word* weight, const evenbit_tail* tail) {
   const int32_t size = window->kernel_height * window->kernel_width;
   const int32_t fan_in = size * window->channels, words = evenbit_words(fan_in);
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
-    const evenbit_word *x = evenbit_bit_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
+    const evenbit_word* x = evenbit_bit_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
     for (int32_t o = 0; o < tail->channels; ++o) {
       tail->pixel[o] = (float)(fan_in - 2 * evenbit_differing(x, weight + o * words, words));
     }
@@ -273,7 +288,7 @@ static inline void evenbit_binary_conv(const evenbit_word *in, const evenbit_win
 }
 
 /* From -inf on, v = x if x > v else v in the order of kernel rows and columns; padding never wins. */
-static inline void evenbit_max_pool(const float *in, const evenbit_window *window, const evenbit_tail *tail) {
+static inline void evenbit_max_pool(const float* in, const evenbit_window* window, const evenbit_tail* tail) {
   const int32_t channels = tail->channels;
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
     const int32_t top = pixel / tail->width * window->stride_y - window->padding_y;
@@ -282,7 +297,7 @@ static inline void evenbit_max_pool(const float *in, const evenbit_window *windo
     for (int32_t row = top; row < top + window->kernel_height; ++row) {
       for (int32_t column = left; column < left + window->kernel_width; ++column) {
         if (row < 0 || row >= window->height || column < 0 || column >= window->width) continue;
-        const float *x = in + (row * window->width + column) * channels;
+        const float* x = in + (row * window->width + column) * channels;
         for (int32_t c = 0; c < channels; ++c) {
           if (x[c] > tail->pixel[c]) tail->pixel[c] = x[c];
         }
@@ -293,7 +308,7 @@ static inline void evenbit_max_pool(const float *in, const evenbit_window *windo
 }
 
 /* The values of the window summed in the order of kernel rows and columns from 0, then divided by their number. */
-static inline void evenbit_avg_pool(const float *in, const evenbit_window *window, const evenbit_tail *tail) {
+static inline void evenbit_avg_pool(const float* in, const evenbit_window* window, const evenbit_tail* tail) {
   const int32_t channels = tail->channels;
   const float size = (float)(window->kernel_height * window->kernel_width);
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
@@ -301,7 +316,7 @@ static inline void evenbit_avg_pool(const float *in, const evenbit_window *windo
     for (int32_t c = 0; c < channels; ++c) tail->pixel[c] = 0.0f;
     for (int32_t row = top; row < top + window->kernel_height; ++row) {
       for (int32_t column = left; column < left + window->kernel_width; ++column) {
-        const float *x = in + (row * window->width + column) * channels;
+        const float* x = in + (row * window->width + column) * channels;
         for (int32_t c = 0; c < channels; ++c) tail->pixel[c] += x[c];
       }
     }
@@ -312,10 +327,10 @@ static inline void evenbit_avg_pool(const float *in, const evenbit_window *windo
 
 /* The threshold at which the sign of scale * x + offset + e turns, e being the input: one float further up where the
  * scale is negative, since the comparison is then turned round; and where it is 0, one that no x or every x passes. */
-static inline void evenbit_threshold(const float *in, const float *scale, const float *offset,
-                                     const evenbit_tail *tail) {
+static inline void evenbit_threshold(const float* in, const float* scale, const float* offset,
+                                     const evenbit_tail* tail) {
   for (int32_t c = 0; c < tail->channels; ++c) {
-    float *t = tail->pixel + c;
+    float* t = tail->pixel + c;
     if (scale[c] == 0.0f) {
       *t = offset[c] + in[c] >= 0.0f ? -INFINITY : INFINITY;
     } else {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.bits import WORD_BITS, pack_bits, unpack_bits
+from evenbit.bits import pack_bits, unpack_bits
 from evenbit.export.c.arena import Arena, Key, words_of
 from evenbit.plan import (
     Array,
@@ -36,11 +36,11 @@ class Network:
 
     Attributes:
         text: Its content.
-        constant_bytes: Bytes of its tables for words of 32 and of 64 bits.
+        constant_bytes: Bytes of its tables with 32-bit words.
     """
 
     text: str
-    constant_bytes: Mapping[int, int]
+    constant_bytes: int
 
 
 def header(plan: Plan, name: str, narrow: Arena, wide: Arena) -> str:
@@ -163,10 +163,13 @@ int main(void) {{
     if ({name}_run(images[i], logits) != 0) return 2;
     for (int c = 0; c < {capital}_CLASSES; ++c) {{
       float wanted;
+      uint32_t found;
       memcpy(&wanted, &expected[i][c], sizeof wanted);
       /* Of a NaN only that it is one: its bits differ between processors. */
       if (isnan(wanted) ? isnan(logits[c]) : memcmp(&wanted, &logits[c], sizeof wanted) == 0) continue;
-      printf("image %d, class %s: %a should be %a\\n", i, {name}_class_names[c], (double)logits[c], (double)wanted);
+      memcpy(&found, &logits[c], sizeof found);
+      printf("image %d, class %s: 0x%08lx should be 0x%08lx\\n", i, {name}_class_names[c], (unsigned long)found,
+             (unsigned long)expected[i][c]);
       ++wrong;
     }}
   }}
@@ -190,7 +193,7 @@ class _Writer:
         self.wide = wide
         self.text: list[str] = []
         self.names: dict[tuple[str, int], str] = {}
-        self.constant_bytes = {32: 0, 64: 0}
+        self.constant_bytes = 0  # with 32-bit words
 
     def tables(self) -> str:
         return "\n".join(self.text)
@@ -243,8 +246,7 @@ class _Writer:
         if (tensor, 0) not in self.names:
             array = self.plan.tensors[tensor]
             self._add(tensor, 0, "float", str(array.size), map(_float, array.reshape(-1).tolist()))
-            for bits in self.constant_bytes:
-                self.constant_bytes[bits] += array.nbytes
+            self.constant_bytes += array.nbytes
         return self.names[tensor, 0]
 
     def bits(self, tensor: str, channels: int) -> str:
@@ -256,11 +258,10 @@ class _Writer:
         rows = unpack_bits(array, channels).reshape(array.shape[0] if array.ndim == 4 else 1, -1)
         length = rows.shape[1]
         if (tensor, length) not in self.names:
-            sizes = {bits: len(rows) * words_of(length, bits) for bits in (32, WORD_BITS)}
+            narrow, wide = (len(rows) * words_of(length, word_bits) for word_bits in (32, 64))
             items = _words(pack_bits(rows), words_of(length, 32))
-            self._add(tensor, length, "evenbit_word", f"SELECT({sizes[32]}, {sizes[64]})", items)
-            for bits, size in sizes.items():
-                self.constant_bytes[bits] += size * bits // 8
+            self._add(tensor, length, "evenbit_word", f"SELECT({narrow}, {wide})", items)
+            self.constant_bytes += 4 * narrow
         return self.names[tensor, length]
 
     def _add(self, tensor: str, length: int, kind: str, size: str, items: Iterable[str]) -> None:
