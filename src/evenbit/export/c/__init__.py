@@ -40,7 +40,9 @@ def export_c(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, ob
         OSError: If the folder cannot be written.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > MAX_NAME:
-        raise ExportError(f"'{name}' cannot begin a name in C; take at most {MAX_NAME} of A-Z a-z 0-9 _, a letter first")
+        raise ExportError(
+            f"'{name}' cannot begin a name in C; take at most {MAX_NAME} of A-Z a-z 0-9 _, a letter first"
+        )
     narrow, wide = plan_arena(plan, 32), plan_arena(plan, 64)
     code = network(plan, name, narrow, wide)
     images = np.random.default_rng(0).integers(

@@ -92,7 +92,9 @@ def _place_well(buffers: list[_Buffer], overlaps: Mapping[tuple[Key, Key], int],
     for _ in range(ROUNDS):
         found: dict[Key, int] = {}
         for buffer in order:
-            found[buffer.key] = _lowest(buffer, [other for other in together[buffer.key] if other.key in found], found, overlaps)
+            found[buffer.key] = _lowest(
+                buffer, [other for other in together[buffer.key] if other.key in found], found, overlaps
+            )
         highest = max(order, key=lambda buffer: found[buffer.key] + buffer.size)
         size = found[highest.key] + highest.size
         if best is None or size < best[0]:

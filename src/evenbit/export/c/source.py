@@ -87,7 +87,8 @@ def network(plan: Plan, name: str, narrow: Arena, wide: Arena) -> Network:
     """`NAME_network.c`: the constants, the arena, and one call of a kernel for each op."""
     writer = _Writer(plan, narrow, wide)
     calls = "\n".join(
-        writer.call(index, op, result) for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True))
+        writer.call(index, op, result)
+        for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True))
     )
     capital = name.upper()
     names = "\n".join(f"    {_string(label)}," for label in plan.classes)
@@ -192,7 +193,7 @@ class _Writer:
         self.narrow = narrow
         self.wide = wide
         self.text: list[str] = []
-        self.names: dict[tuple[str, int], str] = {}
+        self.names: dict[tuple[str, str], str] = {}  # of tables, by their type and rows
         self.constant_bytes = 0  # with 32-bit words
 
     def tables(self) -> str:
@@ -237,17 +238,15 @@ class _Writer:
         bits = self.shapes[key].kind == "bits" if isinstance(key, str) else self._is_bit_taps(key)
         part = "words" if bits else "floats"
         narrow, wide = (
-            f"arena.{part} + {arena.offsets[key]}" if key in arena.offsets else "NULL" for arena in (self.narrow, self.wide)
+            f"arena.{part} + {arena.offsets[key]}" if key in arena.offsets else "NULL"
+            for arena in (self.narrow, self.wide)
         )
         return narrow if narrow == wide else f"SELECT({narrow}, {wide})"
 
     def floats(self, tensor: str) -> str:
         """The table of a float tensor."""
-        if (tensor, 0) not in self.names:
-            array = self.plan.tensors[tensor]
-            self._add(tensor, 0, "float", str(array.size), map(_float, array.reshape(-1).tolist()))
-            self.constant_bytes += array.nbytes
-        return self.names[tensor, 0]
+        array = self.plan.tensors[tensor]
+        return self._table(tensor, "float", str(array.size), array.nbytes, map(_float, array.reshape(-1).tolist()))
 
     def bits(self, tensor: str, channels: int) -> str:
         """The table of a tensor of bits: of a vector of so many channels, or of weights `[O, kh, kw, words(channels)]`.
@@ -256,19 +255,18 @@ class _Writer:
         """
         array = self.plan.tensors[tensor]
         rows = unpack_bits(array, channels).reshape(array.shape[0] if array.ndim == 4 else 1, -1)
-        length = rows.shape[1]
-        if (tensor, length) not in self.names:
-            narrow, wide = (len(rows) * words_of(length, word_bits) for word_bits in (32, 64))
-            items = _words(pack_bits(rows), words_of(length, 32))
-            self._add(tensor, length, "evenbit_word", f"SELECT({narrow}, {wide})", items)
-            self.constant_bytes += 4 * narrow
-        return self.names[tensor, length]
+        narrow, wide = (len(rows) * words_of(rows.shape[1], word_bits) for word_bits in (32, 64))
+        items = _words(pack_bits(rows), words_of(rows.shape[1], 32))
+        return self._table(tensor, "evenbit_word", f"SELECT({narrow}, {wide})", 4 * narrow, items)
 
-    def _add(self, tensor: str, length: int, kind: str, size: str, items: Iterable[str]) -> None:
-        name = f"t{len(self.names)}"
-        self.names[tensor, length] = name
+    def _table(self, tensor: str, kind: str, size: str, nbytes: int, items: Iterable[str]) -> str:
+        """The name of the table with these items, which is added if there is none yet."""
         rows = _table(items, "    ")
-        self.text.append(f"/* {_comment(tensor)} */\nstatic const {kind} {name}[{size}] = {{\n{rows}\n}};\n")
+        name = self.names.setdefault((kind, rows), f"t{len(self.names)}")
+        if len(self.names) > len(self.text):
+            self.text.append(f"/* {_comment(tensor)} */\nstatic const {kind} {name}[{size}] = {{\n{rows}\n}};\n")
+            self.constant_bytes += nbytes
+        return name
 
     def _is_bit_taps(self, key: Key) -> bool:
         return isinstance(key, tuple) and key[1] == "taps" and isinstance(self.plan.ops[key[0]], BinaryConv)
