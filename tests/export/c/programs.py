@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,13 +53,13 @@ class Program:
         self, images: Sequence[npt.NDArray[np.uint8]], flags: str, *, compiler: str = "gcc", word_bits: int = 64
     ) -> list[npt.NDArray[np.float32]]:
         """Builds it and runs the same number of images `[N, C, H, W]` through each network."""
-        build = self.folder / f"{compiler}-{word_bits}-{abs(hash(flags))}"
-        build.mkdir()
+        build = Path(tempfile.mkdtemp(dir=self.folder))
         names = [f"n{index}_network" for index in range(len(self.plans))] + ["driver"]
         objects = " ".join(f"{name}.o" for name in names)
+        compile_flags = f"-std=c99 -ffp-contract=off {flags} -DEVENBIT_WORD_BITS={word_bits}"
         (build / "Makefile").write_text(
             f"driver: {objects}\n\t{compiler} {flags} -o $@ $^ -lm\n"
-            f"%.o: ../%.c\n\t{compiler} -std=c99 -ffp-contract=off {flags} -DEVENBIT_WORD_BITS={word_bits} -c -o $@ $<\n"
+            f"%.o: ../%.c\n\t{compiler} {compile_flags} -c -o $@ $<\n"
         )
         run("make", f"-j{os.cpu_count()}", cwd=build)
         pixels = b"".join(batch.transpose(0, 2, 3, 1).tobytes() for batch in images)

@@ -23,7 +23,7 @@ from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
 
 BUILDS = [(compiler, word_bits, f"-O2 {WARNINGS}") for compiler in compilers() for word_bits in (32, 64)]
-BUILDS += [("gcc", word_bits, SANITIZE) for word_bits in (32, 64)]
+BUILDS += [("gcc", 32, SANITIZE)]
 
 
 def images_of(plan: Plan, count: int) -> npt.NDArray[np.uint8]:
@@ -33,7 +33,7 @@ def images_of(plan: Plan, count: int) -> npt.NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def plans() -> list[Plan]:
-    found = [RandomPlan(seed).plan for seed in range(10)]
+    found = [RandomPlan(seed).plan for seed in range(8)]
     found += [everything(channels, channels) for channels in (17, 33, 65)]
     return [*found, subnormal(), extreme(), digits(), narrow_resnet20()]
 
@@ -48,7 +48,9 @@ def expected(plans: list[Plan]) -> list[npt.NDArray[np.float32]]:
     return [reference.run(plan, images_of(plan, 2)) for plan in plans]
 
 
-@pytest.mark.parametrize(("compiler", "word_bits", "flags"), BUILDS)
+@pytest.mark.parametrize(
+    ("compiler", "word_bits", "flags"), BUILDS, ids=lambda value: "sanitized" if value == SANITIZE else str(value)[:5]
+)
 def test_logits_are_exact(
     program: Program, expected: list[npt.NDArray[np.float32]], compiler: str, word_bits: int, flags: str
 ) -> None:
@@ -176,9 +178,10 @@ def test_sizes_are_those_of_the_compiled_network(tmp_path: Path) -> None:
     told = export(narrow_resnet20(), "c", tmp_path / "net")
     source = (tmp_path / "net" / "evenbit_network.c").read_text()
     tables = re.findall(r"^static const \w+ (t\d+)\[", source, re.MULTILINE)
+    total = " + ".join(f"sizeof {table}" for table in tables)
     (tmp_path / "net" / "main.c").write_text(
         '#include <stdio.h>\n#include "evenbit_network.c"\n'
-        f'int main(void) {{ printf("%zu %zu", sizeof arena, {" + ".join(f"sizeof {t}" for t in tables)}); return 0; }}\n'
+        f'int main(void) {{ printf("%zu %zu", sizeof arena, {total}); return 0; }}\n'
     )
     run("gcc", "-std=c99", "-DEVENBIT_WORD_BITS=32", "-o", "main", "main.c", "-lm", cwd=tmp_path / "net")
     assert run("./main", cwd=tmp_path / "net") == f"{told['arena_bytes']} {told['constant_bytes']}"

@@ -41,7 +41,7 @@ def export_c(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, ob
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > MAX_NAME:
         raise ExportError(
-            f"'{name}' cannot begin a name in C; take at most {MAX_NAME} of A-Z a-z 0-9 _, a letter first"
+            f"'{name}' cannot begin a name in C; use a letter, then letters, digits or _, {MAX_NAME} in all"
         )
     narrow, wide = plan_arena(plan, 32), plan_arena(plan, 64)
     code = network(plan, name, narrow, wide)

@@ -65,11 +65,11 @@ extern "C" {{
 /* Names of the classes in the order of the logits, in UTF-8. */
 extern const char *const {name}_class_names[{capital}_CLASSES];
 
-/* Classifies one image. It works in a static arena of {narrow.bytes:,} bytes ({wide.bytes:,} with 64-bit words), so only
- * one call may run at a time.
+/* Classifies one image. It works in a static arena of {narrow.bytes:,} bytes ({wide.bytes:,} with 64-bit words),
+ * so only one call may run at a time.
  *
- * image: rows from top to bottom, in a row pixels from left to right, of a pixel its channels one after the other (RGB),
- *        each 0 to 255; {capital}_IMAGE_BYTES bytes.
+ * image: {capital}_IMAGE_BYTES bytes, 0 to 255: rows from top to bottom, in a row pixels from left to right, of a pixel
+ *        its channels one after the other (red, green, blue).
  * logits: {capital}_CLASSES floats to write; the largest is that of the most likely class.
  *
  * Returns 0, or -1 if a pointer is NULL. */
