@@ -225,10 +225,14 @@ static inline int32_t evenbit_differing(const evenbit_word* a, const evenbit_wor
     const evenbit_word low = evenbit_in_fours(ones.sum) + 2 * evenbit_in_fours(twos.sum);
     count += evenbit_total(evenbit_in_eights(low) + 4 * evenbit_in_eights(evenbit_in_fours(twos.carry)));
   }
-  for (; n >= 2; n -= 2, a += 2, b += 2) {
-    in_eights += evenbit_in_eights(evenbit_in_fours(a[0] ^ b[0]) + evenbit_in_fours(a[1] ^ b[1]));
+  if (n >= 3) {
+    in_eights = evenbit_in_eights(evenbit_in_fours(a[0] ^ b[0]) + evenbit_in_fours(a[1] ^ b[1]) +
+                                  evenbit_in_fours(a[2] ^ b[2]));
+    n -= 3;
+    a += 3;
+    b += 3;
   }
-  if (n > 0) in_eights += evenbit_in_eights(evenbit_in_fours(*a ^ *b));
+  for (; n > 0; --n) in_eights += evenbit_in_eights(evenbit_in_fours(*a++ ^ *b++));
   return count + evenbit_total(in_eights);
 }
 
