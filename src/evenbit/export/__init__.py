@@ -9,14 +9,14 @@ from evenbit.errors import ExportError
 from evenbit.plan import Plan
 
 
-def _c(plan: Plan, out: Path, name: str) -> Mapping[str, object]:
+def _export_c(plan: Plan, out: Path, name: str) -> Mapping[str, object]:
     from evenbit.export.c import export_c
 
     return export_c(plan, out, name)
 
 
 # What `evenbit export --to` takes: (plan, file or folder to write, name of the network) -> what to tell about it.
-EXPORTERS: dict[str, Callable[[Plan, Path, str], Mapping[str, object]]] = {"c": _c}
+EXPORTERS: dict[str, Callable[[Plan, Path, str], Mapping[str, object]]] = {"c": _export_c}
 
 
 def export(plan: Plan, to: str, out: Path, name: str = "evenbit") -> Mapping[str, object]:
