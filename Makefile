@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
+CXX_FILES := find csrc src/evenbit/export examples -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
 .PHONY: help install demo test test-sanitize device-tools device-packages test-devices check format bench results
 
 help: ## show the targets
@@ -49,11 +50,11 @@ check: .venv/installed ## check style and types
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
-	find csrc src/evenbit/export examples -name '*.h' -o -name '*.cc' -o -name '*.cpp' -o -name '*.c' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(CXX_FILES) | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: .venv/installed ## bring the sources into form
 	$(BIN)/ruff format src tests benchmarks
-	find csrc src/evenbit/export examples -name '*.h' -o -name '*.cc' -o -name '*.cpp' -o -name '*.c' | xargs $(BIN)/clang-format -i
+	$(CXX_FILES) | xargs $(BIN)/clang-format -i
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs

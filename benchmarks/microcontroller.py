@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from evenbit import plan_file
-from evenbit.export import export
+from evenbit.export.c import export
 from evenbit.summary import summarize, total
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def measure(path: Path) -> dict[str, Any]:
     sums = total(summarize(plan))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "network"
-        told = export(plan, "c", folder)
+        told = export(plan, folder)
         rows = [_measure_on(cpu, folder) for cpu in CPUS]
     return {
         "command": f"python benchmarks/microcontroller.py {path.name}",

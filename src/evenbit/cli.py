@@ -202,20 +202,26 @@ def info(path: Path, *, as_json: Json = False) -> None:
     terminal.show_summary(plan, path.stat().st_size, rows, total(rows), as_json=as_json)
 
 
-@app.command(name="export")
-def export_(path: Path, *, to: str, out: Out, name: str = "evenbit", as_json: Json = False) -> None:
-    """Write a packed file in another form, to run it without evenbit.
+@app.command
+def export(path: Path, *, to: str, out: Out, name: str | None = None, as_json: Json = False) -> None:
+    """Write a packed file in another form.
 
     Args:
         path: An .evb file.
-        to: c, source in C99 for any device.
-        out: The folder to write.
-        name: What names in the source begin with; another one for each network of a program.
+        to: The form; c for a folder with C99 source.
+        out: The file or folder to write.
+        name: What names in C begin with, evenbit if not given; one for each network of a program.
         as_json: Print JSON.
     """
-    from evenbit.export import export
+    from evenbit.errors import ExportError
+    from evenbit.export import EXPORTERS
 
-    terminal.show([export(plan_file.load(path), to, out, name)], as_json=as_json, single=True)
+    if to not in EXPORTERS:
+        raise ExportError(f"unknown form '{to}'; there are {', '.join(EXPORTERS)}")
+    if name is not None and to != "c":
+        raise ExportError("--name goes with --to c")
+    row = EXPORTERS[to](plan_file.load(path), out, **({} if name is None else {"name": name}))
+    terminal.show([row], as_json=as_json, single=True)
 
 
 @app.command

@@ -36,4 +36,4 @@ class CaptureError(EvenbitError):
 
 
 class ExportError(EvenbitError):
-    """A Plan cannot be written in the form asked for."""
+    """A Plan cannot be written in the form that was asked for."""

@@ -1,41 +1,26 @@
-"""Other forms of a Plan, for places where neither the engine nor Python runs."""
+"""Writing a Plan in other forms than `.evb`: one module a form, each with `export(plan, path)`."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from evenbit.errors import ExportError
 from evenbit.plan import Plan
 
-
-def _export_c(plan: Plan, out: Path, name: str) -> Mapping[str, object]:
-    from evenbit.export.c import export_c
-
-    return export_c(plan, out, name)
+Exporter = Callable[..., Mapping[str, Any]]
 
 
-# What `evenbit export --to` takes: (plan, file or folder to write, name of the network) -> what to tell about it.
-EXPORTERS: dict[str, Callable[[Plan, Path, str], Mapping[str, object]]] = {"c": _export_c}
+def _module(name: str) -> Exporter:
+    """`export` of a module that is only imported when it is used."""
+
+    def export(plan: Plan, path: Path, **options: str) -> Mapping[str, Any]:
+        row: Mapping[str, Any] = importlib.import_module(f"evenbit.export.{name}").export(plan, path, **options)
+        return row
+
+    return export
 
 
-def export(plan: Plan, to: str, out: Path, name: str = "evenbit") -> Mapping[str, object]:
-    """Writes a Plan in another form.
-
-    Args:
-        plan: The network.
-        to: One of `EXPORTERS`.
-        out: The file or folder to write.
-        name: What the network is called there.
-
-    Returns:
-        What to tell about it: a row of names and values.
-
-    Raises:
-        ExportError: If the form is unknown or cannot hold the network.
-        PlanError: If the Plan is not valid.
-    """
-    if to not in EXPORTERS:
-        raise ExportError(f"unknown form '{to}'; known are {', '.join(EXPORTERS)}")
-    plan.shapes()
-    return EXPORTERS[to](plan, out, name)
+#: What `evenbit export --to` offers. Each writes the Plan to the path and returns what the command prints.
+EXPORTERS: dict[str, Exporter] = {name: _module(name) for name in ("c",)}

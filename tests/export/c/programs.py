@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.export import export
+from evenbit.export.c import export
 from evenbit.plan import Plan
 
 WARNINGS = "-Wall -Wextra -Wpedantic -Wconversion -Wdouble-promotion -Wshadow -Wstrict-prototypes -Werror"
@@ -32,7 +32,7 @@ class Program:
         self.plans = plans
         self.folder = folder
         for index, plan in enumerate(plans):
-            export(plan, "c", folder, f"n{index}")
+            export(plan, folder, f"n{index}")
         includes = "\n".join(f'#include "n{index}_network.h"' for index in range(len(plans)))
         runs = "\n".join(
             f"  for (int i = 0; i < count; ++i) {{\n"

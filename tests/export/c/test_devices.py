@@ -18,7 +18,7 @@ from programs import run
 from random_plans import RandomPlan
 
 from evenbit.deploy import pack_untrained
-from evenbit.export import export
+from evenbit.export.c import export
 
 pytestmark = pytest.mark.device
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ NETWORKS = {
 @pytest.mark.parametrize("network", NETWORKS)
 def test_self_tests_pass(network: str, tmp_path: Path) -> None:
     folder = tmp_path / "net"
-    export(NETWORKS[network](), "c", folder)
+    export(NETWORKS[network](), folder)
     for word_bits in (32, 64):
         output = run("make", "-s", "clean", "test", f"WORD_BITS={word_bits}", *AARCH64, cwd=folder)
         assert output.strip() == EQUAL
@@ -48,7 +48,7 @@ def test_self_tests_pass(network: str, tmp_path: Path) -> None:
 
 
 def test_a_wrong_logit_fails_on_the_device(tmp_path: Path) -> None:
-    export(subnormal(), "c", tmp_path / "net")
+    export(subnormal(), tmp_path / "net")
     test = tmp_path / "net" / "evenbit_test.c"
     head, mark, expected = test.read_text().partition("expected[")
     test.write_text(head + mark + re.sub("0x[0-9a-f]{8}", "0x00000001", expected, count=1))
@@ -60,7 +60,7 @@ def test_a_wrong_logit_fails_on_the_device(tmp_path: Path) -> None:
 
 def test_resnet20_fits_a_small_microcontroller(tmp_path: Path) -> None:
     """With 256 KiB of flash and 128 KiB of RAM it links, runs, and takes the instructions that its bits explain."""
-    export(pack_untrained("resnet20", "fd", channels=3, size=32, classes=10), "c", tmp_path / "net")
+    export(pack_untrained("resnet20", "fd", channels=3, size=32, classes=10), tmp_path / "net")
     memory = ("FLASH=256K", "RAM=128K", f"EXPORT={tmp_path / 'net'}")
     output = run("make", "-s", "-C", CORTEX_M, "count", *memory, cwd=tmp_path)
     instructions, stack = (int(found) for found in re.findall(r"\w+ (\d+)", output))

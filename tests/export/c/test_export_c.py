@@ -16,14 +16,14 @@ from plans import everything
 from programs import SANITIZE, WARNINGS, Program, compilers, run
 from random_plans import RandomPlan
 
-from evenbit.errors import ExportError
-from evenbit.export import export
-from evenbit.plan import Plan
+from evenbit.errors import ExportError, PlanError
+from evenbit.export.c import export
+from evenbit.plan import Op, Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
 
-BUILDS = [(compiler, word_bits, f"-O2 {WARNINGS}") for compiler in compilers() for word_bits in (32, 64)]
-BUILDS += [("gcc", 32, SANITIZE)]
+BUILDS = [("gcc", 64, f"-O2 {WARNINGS}"), ("gcc", 32, SANITIZE)]
+BUILDS += [(compiler, 32, f"-O2 {WARNINGS}") for compiler in compilers()]
 
 
 def images_of(plan: Plan, count: int) -> npt.NDArray[np.uint8]:
@@ -73,7 +73,7 @@ def test_the_engine_agrees(plans: list[Plan], expected: list[npt.NDArray[np.floa
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
-    export(everything(1, 20), "c", tmp_path / "net", "net")
+    export(everything(1, 20), tmp_path / "net", "net")
     return tmp_path / "net"
 
 
@@ -140,7 +140,7 @@ def test_names_are_only_text(tmp_path: Path) -> None:
     ops = tuple(dataclasses.replace(op, name="*/ #error \\\n") for op in plan.ops)
     info = {"model": "*/ x", "data": "\\\n"}
     named = dataclasses.replace(plan, classes=hostile, ops=ops, info=info)
-    export(named, "c", tmp_path / "net", "net")
+    export(named, tmp_path / "net", "net")
     (tmp_path / "net" / "main.c").write_text(
         '#include <stdio.h>\n#include "net_network.h"\n'
         "int main(void) { for (int c = 0; c < NET_CLASSES; ++c) { fputs(net_class_names[c], stdout); putchar(0); }\n"
@@ -153,29 +153,45 @@ def test_names_are_only_text(tmp_path: Path) -> None:
 
 def test_an_export_is_replaced_but_no_other_file(tmp_path: Path) -> None:
     folder = tmp_path / "net"
-    first = export(everything(1, 20), "c", folder)
+    first = export(everything(1, 20), folder)
     (folder / "notes.txt").write_text("mine")
     text = (folder / "evenbit_network.c").read_text()
-    export(everything(2, 20), "c", folder)
+    export(everything(2, 20), folder)
     assert (folder / "evenbit_network.c").read_text() != text
     assert (folder / "notes.txt").read_text() == "mine"
     assert first["folder"] == str(folder)
     (folder / "Makefile").write_text("all: # mine\n")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(ExportError, match="Makefile exists and was not made by this command"):
-        export(everything(3, 20), "c", folder)
+        export(everything(3, 20), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_cannot_be_written_is_named_before_anything_is(tmp_path: Path) -> None:
+    plan = everything(1, 20)
+    with pytest.raises(PlanError, match="output 'nothing' should be"):
+        export(dataclasses.replace(plan, output="nothing"), tmp_path / "net")
+
+    class Mystery(Op):
+        kind = "mystery"
+
+    first = plan.ops[0]
+    between = Mystery("between", first.out or "", "between")
+    second = dataclasses.replace(plan.ops[1], input="between")
+    with pytest.raises(ExportError, match=r"op 'between' \(mystery\) has no kernel in C"):
+        export(dataclasses.replace(plan, ops=(first, between, second, *plan.ops[2:])), tmp_path / "net")
+    assert not (tmp_path / "net").exists()
 
 
 @pytest.mark.parametrize("name", ["", "2net", "a-b", "größe", "a" * 41, "a b", "a\n"])
 def test_names_that_are_none_in_c_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ExportError, match="cannot begin a name in C"):
-        export(everything(1, 20), "c", tmp_path / "net", name)
+        export(everything(1, 20), tmp_path / "net", name)
     assert not (tmp_path / "net").exists()
 
 
 def test_sizes_are_those_of_the_compiled_network(tmp_path: Path) -> None:
-    told = export(narrow_resnet20(), "c", tmp_path / "net")
+    told = export(narrow_resnet20(), tmp_path / "net")
     source = (tmp_path / "net" / "evenbit_network.c").read_text()
     tables = re.findall(r"^static const \w+ (t\d+)\[", source, re.MULTILINE)
     total = " + ".join(f"sizeof {table}" for table in tables)

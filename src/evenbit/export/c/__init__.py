@@ -20,7 +20,7 @@ TEST_IMAGES = 3
 MAX_NAME = 40
 
 
-def export_c(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, object]:
+def export(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, object]:
     """Writes the network as C99 source that computes the reference's logits bit for bit.
 
     The folder then holds `NAME_network.c` and `.h` with `int NAME_run(const uint8_t *image, float *logits)`,
@@ -36,7 +36,9 @@ def export_c(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, ob
         The folder, and the bytes of the constants and of the arena with 32-bit words.
 
     Raises:
-        ExportError: If the name is no C name, or a file that would be replaced is not of an export.
+        PlanError: If the Plan is not valid.
+        ExportError: If it holds an op that has no kernel in C, the name is no C name, or a file that would be replaced
+            is not of an export.
         OSError: If the folder cannot be written.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > MAX_NAME:

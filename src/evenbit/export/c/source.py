@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.bits import pack_bits, unpack_bits
+from evenbit.errors import ExportError
 from evenbit.export.c.arena import Arena, Key, words_of
 from evenbit.plan import (
     Array,
@@ -229,7 +230,7 @@ class _Writer:
                 static.insert(0, _window(source, op.kernel, op.stride, (0, 0)))
                 call = f"evenbit_avg_pool({self.at(op.input)}, &window, {end}"
             case _:
-                raise NotImplementedError(op.kind)
+                raise ExportError(f"op '{op.name}' ({op.kind}) has no kernel in C")
         title = f"{index} {_comment(op.name)}: {op.kind}, {source} to {result}"
         return "\n".join([f"  {{ /* {title} */", *static, f"    {call}", "  }"])
 
@@ -246,7 +247,7 @@ class _Writer:
     def floats(self, tensor: str) -> str:
         """The table of a float tensor."""
         array = self.plan.tensors[tensor]
-        return self._table(tensor, "float", str(array.size), array.nbytes, map(_float, array.reshape(-1).tolist()))
+        return self._table("float", str(array.size), array.nbytes, map(_float, array.reshape(-1).tolist()))
 
     def bits(self, tensor: str, channels: int) -> str:
         """The table of a tensor of bits: of a vector of so many channels, or of weights `[O, kh, kw, words(channels)]`.
@@ -257,14 +258,14 @@ class _Writer:
         rows = unpack_bits(array, channels).reshape(array.shape[0] if array.ndim == 4 else 1, -1)
         narrow, wide = (len(rows) * words_of(rows.shape[1], word_bits) for word_bits in (32, 64))
         items = _words(pack_bits(rows), words_of(rows.shape[1], 32))
-        return self._table(tensor, "evenbit_word", f"SELECT({narrow}, {wide})", 4 * narrow, items)
+        return self._table("evenbit_word", f"SELECT({narrow}, {wide})", 4 * narrow, items)
 
-    def _table(self, tensor: str, kind: str, size: str, nbytes: int, items: Iterable[str]) -> str:
+    def _table(self, kind: str, size: str, nbytes: int, items: Iterable[str]) -> str:
         """The name of the table with these items, which is added if there is none yet."""
         rows = _table(items, "    ")
         name = self.names.setdefault((kind, rows), f"t{len(self.names)}")
         if len(self.names) > len(self.text):
-            self.text.append(f"/* {_comment(tensor)} */\nstatic const {kind} {name}[{size}] = {{\n{rows}\n}};\n")
+            self.text.append(f"static const {kind} {name}[{size}] = {{\n{rows}\n}};\n")
             self.constant_bytes += nbytes
         return name
 
@@ -287,6 +288,8 @@ class _Writer:
             fields["residual_step"] = str(result.channels if self.shapes[tail.residual] == result else 0)
         if tail.activation == "softsign":
             fields["softsign"] = "1"
+        elif tail.activation not in ("none", "prelu"):
+            raise ExportError(f"the activation '{tail.activation}' has no kernel in C")
         if out is not None:
             fields["out"] = self.at(out)
         if tail.mean is not None:
