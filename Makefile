@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-sanitize check format bench results
+CXX_FILES := find csrc src/evenbit/export examples -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
+.PHONY: help install demo test test-sanitize device-tools device-packages test-devices check format bench results
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,15 +32,29 @@ test-sanitize: ## run the engine's tests with AddressSanitizer and UndefinedBeha
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  .venv-sanitize/bin/pytest tests/runtime
 
+DEVICE_TOOLS := arm-none-eabi-gcc qemu-system-arm aarch64-linux-gnu-gcc qemu-aarch64
+DEVICE_PACKAGES := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-aarch64-linux-gnu \
+  libc6-dev-arm64-cross qemu-user
+
+device-tools: ## say which tools for the tests on devices are missing
+	@missing=$$(for tool in $(DEVICE_TOOLS); do command -v $$tool > /dev/null || echo $$tool; done); test -z "$$missing" || \
+	  { echo "missing:" $$missing "(on Debian: apt-get install $(DEVICE_PACKAGES))" >&2; exit 1; }
+
+device-packages:
+	@echo $(DEVICE_PACKAGES)
+
+test-devices: .venv/installed device-tools ## run exported C on 64-bit ARM and Cortex-M under QEMU
+	$(BIN)/pytest -m device
+
 check: .venv/installed ## check style and types
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
-	find csrc -name '*.h' -o -name '*.cc' -o -name '*.cpp' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(CXX_FILES) | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: .venv/installed ## bring the sources into form
 	$(BIN)/ruff format src tests benchmarks
-	find csrc -name '*.h' -o -name '*.cc' -o -name '*.cpp' | xargs $(BIN)/clang-format -i
+	$(CXX_FILES) | xargs $(BIN)/clang-format -i
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs

@@ -260,6 +260,28 @@ def info(path: Path, *, as_json: Json = False) -> None:
 
 
 @app.command
+def export(path: Path, *, to: str, out: Out, name: str | None = None, as_json: Json = False) -> None:
+    """Write a packed file in another form.
+
+    Args:
+        path: An .evb file.
+        to: The form; c for a folder of C99 source, onnx or qonnx for a file.
+        out: The file or folder to write.
+        name: What names in C begin with, evenbit if not given; one for each network of a program.
+        as_json: Print JSON.
+    """
+    from evenbit.errors import ExportError
+    from evenbit.export import EXPORTERS
+
+    if to not in EXPORTERS:
+        raise ExportError(f"unknown form '{to}'; there are {', '.join(EXPORTERS)}")
+    if name is not None and to != "c":
+        raise ExportError("--name goes with --to c")
+    row = EXPORTERS[to](plan_file.load(path), out, **({} if name is None else {"name": name}))
+    terminal.show([row], as_json=as_json, single=True)
+
+
+@app.command
 def predict(path: Path, /, *images: Path, top: int = 5, isa: str | None = None, as_json: Json = False) -> None:
     """Name what is on photos.
 
@@ -273,25 +295,6 @@ def predict(path: Path, /, *images: Path, top: int = 5, isa: str | None = None, 
     from evenbit.predict import predict_images
 
     terminal.show_predictions(predict_images(path, images, top=top, isa=isa), as_json=as_json)
-
-
-@app.command
-def export(path: Path, *, to: str, out: Out, as_json: Json = False) -> None:
-    """Write a packed file in another form.
-
-    Args:
-        path: An .evb file.
-        to: The form; onnx or qonnx.
-        out: The file to write.
-        as_json: Print JSON.
-    """
-    from evenbit.errors import ExportError
-    from evenbit.export import EXPORTERS
-
-    if to not in EXPORTERS:
-        raise ExportError(f"unknown form '{to}'; there are {', '.join(EXPORTERS)}")
-    row = EXPORTERS[to](plan_file.load(path), out)
-    terminal.show([row], as_json=as_json, single=True)
 
 
 @app.command

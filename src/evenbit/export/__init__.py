@@ -9,18 +9,18 @@ from typing import Any
 
 from evenbit.plan import Plan
 
-Exporter = Callable[[Plan, Path], Mapping[str, Any]]
+Exporter = Callable[..., Mapping[str, Any]]
 
 
 def _module(name: str) -> Exporter:
     """`export` of a module that is only imported when it is used, since each needs packages of its own."""
 
-    def export(plan: Plan, path: Path) -> Mapping[str, Any]:
-        row: Mapping[str, Any] = importlib.import_module(f"evenbit.export.{name}").export(plan, path)
+    def export(plan: Plan, path: Path, **options: str) -> Mapping[str, Any]:
+        row: Mapping[str, Any] = importlib.import_module(f"evenbit.export.{name}").export(plan, path, **options)
         return row
 
     return export
 
 
 #: What `evenbit export --to` offers. Each writes the Plan to the path and returns what the command prints.
-EXPORTERS: dict[str, Exporter] = {name: _module(name) for name in ("onnx", "qonnx")}
+EXPORTERS: dict[str, Exporter] = {name: _module(name) for name in ("c", "onnx", "qonnx")}

@@ -1,0 +1,205 @@
+"""Where in the arena each value of a Plan lies while it is needed.
+
+The arena has two parts, floats and words of bits, so that no memory is ever used as two types. Values that are needed
+at the same time lie apart, with one exception. The kernels write a pixel of the result when they have made it, from the
+first pixel to the last; so a result may lie over the map that it is made from, as long as each pixel is written behind
+what is still to be read. A residual is thus replaced by its sum in place, a map by its pooled map, and a convolution
+needs but a few rows beside its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.plan import AvgPool, BinaryConv, Conv, MaxPool, Op, Plan, Shape, reads, writes
+
+ROUNDS = 100
+
+Part = Literal["floats", "words"]
+Scratch = Literal["pixel", "row", "taps"]
+Key = str | tuple[int, Scratch]  # a value's name, or what an op needs while it runs
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The memory for one image.
+
+    Attributes:
+        offsets: For each value and scratch buffer its first element in its part.
+        floats: Number of floats.
+        words: Number of words.
+        word_bits: 32 or 64.
+    """
+
+    offsets: Mapping[Key, int]
+    floats: int
+    words: int
+    word_bits: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of both parts."""
+        return 4 * self.floats + self.word_bits // 8 * self.words
+
+
+@dataclass(frozen=True)
+class _Buffer:
+    """A value or scratch buffer: elements, and the ops that write it and that read it last."""
+
+    key: Key
+    part: Part
+    size: int
+    first: int
+    last: int
+
+
+def plan_arena(plan: Plan, word_bits: int) -> Arena:
+    """Places every value and scratch buffer.
+
+    Args:
+        plan: The network.
+        word_bits: 32 or 64.
+    """
+    shapes = plan.shapes()
+    buffers = _buffers(plan, shapes, word_bits)
+    overlaps = _overlaps(plan, shapes, word_bits)
+    offsets: dict[Key, int] = {}
+    sizes = {}
+    for part in ("floats", "words"):
+        own = [buffer for buffer in buffers if buffer.part == part]
+        sizes[part] = _place_well(own, overlaps, offsets)
+    return Arena(offsets, sizes["floats"], sizes["words"], word_bits)
+
+
+def _place_well(buffers: list[_Buffer], overlaps: Mapping[tuple[Key, Key], int], offsets: dict[Key, int]) -> int:
+    """Adds the best offsets found to `offsets`, and returns the size that they need.
+
+    Large buffers go first; then, again and again, the one that lies highest goes before all others.
+    """
+    if not buffers:
+        return 0
+    together: dict[Key, list[_Buffer]] = {
+        buffer.key: [other for other in buffers if other.first <= buffer.last and buffer.first <= other.last]
+        for buffer in buffers
+    }
+    order = sorted(buffers, key=lambda buffer: -buffer.size)
+    best: tuple[int, dict[Key, int]] | None = None
+    for _ in range(ROUNDS):
+        found: dict[Key, int] = {}
+        for buffer in order:
+            found[buffer.key] = _lowest(
+                buffer, [other for other in together[buffer.key] if other.key in found], found, overlaps
+            )
+        highest = max(order, key=lambda buffer: found[buffer.key] + buffer.size)
+        size = found[highest.key] + highest.size
+        if best is None or size < best[0]:
+            best = size, found
+        if highest == order[0]:
+            break
+        order.remove(highest)
+        order.insert(0, highest)
+    assert best is not None
+    offsets.update(best[1])
+    return best[0]
+
+
+def _lowest(
+    buffer: _Buffer, others: list[_Buffer], offsets: Mapping[Key, int], overlaps: Mapping[tuple[Key, Key], int]
+) -> int:
+    """The lowest offset at which the buffer and those placed already do not disturb each other."""
+    limits = []  # it has to begin up to the first number, or from the second one on
+    for other in others:
+        below, above = offsets[other.key] - buffer.size, offsets[other.key] + other.size
+        if (buffer.key, other.key) in overlaps:
+            below = max(below, offsets[other.key] - overlaps[buffer.key, other.key])
+        if (other.key, buffer.key) in overlaps:
+            above = min(above, offsets[other.key] + overlaps[other.key, buffer.key])
+        limits.append((below, above))
+    starts = sorted({0, *(max(0, above) for _, above in limits)})
+    return next(start for start in starts if all(start <= below or start >= above for below, above in limits))
+
+
+def words_of(channels: int, word_bits: int) -> int:
+    """Number of words of that many bits that hold the bits of a pixel."""
+    return -(-channels // word_bits)
+
+
+def needs_taps(plan: Plan, op: Op, source: Shape, word_bits: int) -> bool:
+    """Whether what a convolution's window reads has to be copied together first.
+
+    It need not where the window lies in the map in one piece, without padding and gaps between the bits of pixels.
+    """
+    if not isinstance(op, Conv | BinaryConv):
+        return False
+    height, width = plan.tensors[op.weight].shape[1:3]
+    gaps = source.kind == "bits" and source.channels % word_bits > 0 and height * width > 1
+    return op.padding != (0, 0) or (height > 1 and width < source.width) or gaps
+
+
+def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_Buffer]:
+    last = {name: index for index, op in enumerate(plan.ops) for name in reads(op)}
+    last[plan.output] = len(plan.ops)
+    found = []
+    for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
+        for name in writes(op):
+            part: Part = "floats" if shapes[name].kind == "float" else "words"
+            size = shapes[name].height * shapes[name].width * _elements(shapes[name], word_bits)
+            found.append(_Buffer(name, part, size, index, last.get(name, index)))
+        found.append(_Buffer((index, "pixel"), "floats", result.channels, index, index))
+        if op.tail.mean:
+            found.append(_Buffer((index, "row"), "floats", result.channels, index, index))
+        source = shapes[op.input]
+        if isinstance(op, Conv | BinaryConv) and needs_taps(plan, op, source, word_bits):
+            height, width = plan.tensors[op.weight].shape[1:3]
+            taps = Shape(source.kind, 1, 1, height * width * source.channels)
+            part = "floats" if source.kind == "float" else "words"
+            found.append(_Buffer((index, "taps"), part, _elements(taps, word_bits), index, index))
+    return found
+
+
+def _elements(shape: Shape, word_bits: int) -> int:
+    """Floats or words of a pixel."""
+    return shape.channels if shape.kind == "float" else words_of(shape.channels, word_bits)
+
+
+def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[tuple[Key, Key], int]:
+    """For a result and a map that its op reads for the last time: how far behind the result that map has to begin.
+
+    Then pixel o of the result, once written, ends before the first pixel that the op still reads.
+    """
+    last = {name: index for index, op in enumerate(plan.ops) for name in reads(op)}
+    found: dict[tuple[Key, Key], int] = {}
+    for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
+        pixels = np.arange(result.height * result.width)
+        first_reads: dict[str, npt.NDArray[np.int64]] = {}
+        if op.input != "images":
+            first_reads[op.input] = _first_read(op, result, shapes[op.input])
+        if op.tail.residual and shapes[op.tail.residual] == result:
+            first_reads[op.tail.residual] = np.minimum(first_reads.get(op.tail.residual, pixels), pixels)
+        for source, first in first_reads.items():
+            others = [name for name in reads(op) if name == source]
+            direct = (op.input == source) + (op.tail.residual == source and shapes[source] == result)
+            if last[source] != index or source == plan.output or len(others) != direct:
+                continue
+            still = np.minimum.accumulate(first[::-1])[::-1]
+            for name in (op.out, op.tail.bits.out if op.tail.bits else None):
+                if name is not None and shapes[name].kind == shapes[source].kind:
+                    written = (pixels[:-1] + 1) * _elements(shapes[name], word_bits)
+                    behind = written - still[1:] * _elements(shapes[source], word_bits)
+                    found[name, source] = int(behind.max(initial=-(2**62)))
+    return found
+
+
+def _first_read(op: Op, result: Shape, source: Shape) -> npt.NDArray[np.int64]:
+    """For each output pixel, the first pixel of the map that its window reads."""
+    if not isinstance(op, Conv | BinaryConv | MaxPool | AvgPool):
+        return np.arange(result.height * result.width)
+    padding = (0, 0) if isinstance(op, AvgPool) else op.padding
+    top = np.maximum(0, np.arange(result.height) * op.stride[0] - padding[0])
+    left = np.maximum(0, np.arange(result.width) * op.stride[1] - padding[1])
+    return (top[:, None] * source.width + left).reshape(-1)
