@@ -27,7 +27,9 @@ app = App(
     result_action="return_value",
 )
 
-EXTRAS = dict.fromkeys(("torch", "accelerate", "pydantic", "tensorboard", "sklearn"), "train") | {"onnx": "export"}
+# Packages that a command may lack, and what of evenbit brings them.
+TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "scipy")
+EXTRAS = dict.fromkeys(TRAINING, "train") | {"onnx": "export"}
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 Out = Annotated[Path, Parameter(name=("--out", "-o"))]
@@ -80,7 +82,7 @@ def train(
     Args:
         recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags win over it.
         out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
-        data: digits, cifar10, cifar100, fashion-mnist, or a folder with one subfolder of images a class.
+        data: digits, cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet, or a folder with one subfolder a class.
         data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
         model: resnet8, resnet18, resnet20 or vgg_small.
         method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.

@@ -65,7 +65,7 @@ def test_stratified_split_is_the_same_for_ever():
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_folder():
-    known = "digits, cifar10, cifar100, fashion-mnist"
+    known = "digits, cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet"
     with pytest.raises(DataError, match=f"no data set 'mnits': neither one of {known} nor the path of a folder"):
         load_dataset("mnits")
 

@@ -11,6 +11,8 @@ from evenbit.data.dataset import Dataset, Split, channel_statistics, hold_out
 from evenbit.data.digits import read_digits
 from evenbit.data.folder import read_folder
 from evenbit.data.idx import read_fashion_mnist
+from evenbit.data.svhn import read_svhn
+from evenbit.data.tiny_imagenet import read_tiny_imagenet
 from evenbit.errors import DataError
 
 READERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
@@ -18,6 +20,8 @@ READERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "cifar10": read_cifar10,
     "cifar100": read_cifar100,
     "fashion-mnist": read_fashion_mnist,
+    "svhn": read_svhn,
+    "tiny-imagenet": read_tiny_imagenet,
 }
 
 

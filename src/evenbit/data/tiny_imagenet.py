@@ -1,0 +1,68 @@
+"""Tiny ImageNet as it is unpacked: 200 classes of 500 images of 64x64 to train on, and 10,000 to test on.
+
+train/n01443537/images/*.JPEG            a folder for each class, named by its WordNet number
+val/images/*.JPEG                        all together,
+val/val_annotations.txt                  which says the class of each: file, tab, WordNet number, tab, ...
+
+The labels of its part `test` were never given out, so `val` is what is tested on. Le and Yang, Tiny ImageNet visual
+recognition challenge, 2015.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from evenbit.data.dataset import Dataset, Split
+from evenbit.data.locate import locate
+from evenbit.errors import DataError, InputError
+from evenbit.images import load_image
+
+PAGE = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+FILES = ("wnids.txt", "val/val_annotations.txt")
+SIZE = 64
+
+
+def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
+    """110,000 images of 64x64 in 200 classes, 10,000 of them for testing; classes in the order of `wnids.txt`.
+
+    Raises:
+        DataError: If files are missing or damaged.
+    """
+    folder = locate("tiny-imagenet", "tiny-imagenet-200", FILES, PAGE, root)
+    classes = tuple((folder / "wnids.txt").read_text(encoding="utf-8", errors="replace").split())
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise DataError(f"{folder / 'wnids.txt'} should name at least two different classes")
+    train = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted((folder / "train" / name / "images").glob("*.JPEG"))
+    ]
+    if len({label for _, label in train}) < len(classes):
+        raise DataError(f"{folder / 'train'} has no images of some classes of wnids.txt")
+    return Dataset("tiny-imagenet", classes, _read(train), _read(_annotated(folder / "val", classes)))
+
+
+def _annotated(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
+    path = folder / "val_annotations.txt"
+    labels = {name: label for label, name in enumerate(classes)}
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        file, *rest = line.split("\t")
+        if not rest or rest[0] not in labels:
+            raise DataError(f"{path}, line {number}, names no class of wnids.txt")
+        found.append((folder / "images" / Path(file).name, labels[rest[0]]))
+    if not found:
+        raise DataError(f"{path} is empty")
+    return found
+
+
+def _read(items: Sequence[tuple[Path, int]]) -> Split:
+    try:
+        images = np.stack([load_image(path, 3, SIZE, SIZE) for path, _ in items])
+    except InputError as error:
+        raise DataError(str(error)) from None
+    return Split(images, np.array([label for _, label in items], np.int64))
