@@ -1,0 +1,109 @@
+"""Times a training step of each method beside the float one, and the memory it takes.
+
+    python benchmarks/train_step.py --methods float,react,fd --compiled float,fd > results/train-step.json
+
+Steps are interleaved (float, react, fd, float, ...) and the least and the median of each is kept: of the processor's
+time, which other processes on the machine hardly disturb, and of the time that passed. Memory is the growth of the
+process's peak over its first steps, each method in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from evenbit.bench import machine
+from evenbit.models import create_model
+from evenbit.nn import resolve_method
+from evenbit.train.checkpoint import to_float
+
+
+def make_step(method: str, model: str, batch: int, compiled: bool) -> Callable[[], None]:
+    """A function that does one step on the same random images."""
+    torch.manual_seed(0)
+    shape = {"channels": 3, "classes": 10, "height": 32, "width": 32}
+    network = create_model(model, method=resolve_method(method, {}), mean=(0.5,) * 3, std=(0.25,) * 3, **shape)
+    network = network.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    run = torch.compile(network) if compiled else network
+    images = to_float(torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8))
+    labels = torch.randint(0, 10, (batch,))
+
+    def step() -> None:
+        loss = F.cross_entropy(run(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has held."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def measure_memory(method: str, model: str, batch: int) -> int:
+    """Growth of the peak over three steps."""
+    step = make_step(method, model, batch, compiled=False)
+    before = peak_bytes()
+    for _ in range(3):
+        step()
+    return peak_bytes() - before
+
+
+def main() -> None:
+    """Parses the arguments and prints JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default="float,react,irnet,fd")
+    parser.add_argument("--compiled", default="")
+    parser.add_argument("--model", default="resnet20")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--memory-of")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.memory_of:
+        print(measure_memory(arguments.memory_of, arguments.model, arguments.batch))
+        return
+    cases = [(method, False) for method in arguments.methods.split(",")]
+    cases += [(method, True) for method in arguments.compiled.split(",") if method]
+    steps = {case: make_step(case[0], arguments.model, arguments.batch, case[1]) for case in cases}
+    times: dict[tuple[str, bool], list[tuple[float, float]]] = {case: [] for case in cases}
+    for turn in range(arguments.rounds + 3):
+        for case, step in steps.items():
+            start, wall = time.process_time(), time.perf_counter()
+            step()
+            if turn >= 3:
+                times[case].append((time.process_time() - start, time.perf_counter() - wall))
+    rows = []
+    for (method, compiled), pairs in times.items():
+        row = {"method": method, "compiled": compiled}
+        for index, key in enumerate(("cpu", "wall")):
+            values = [pair[index] for pair in pairs]
+            row |= {f"{key}_seconds": statistics.median(values), f"least_{key}_seconds": min(values)}
+        if not compiled:
+            command = [sys.executable, __file__, "--memory-of", method, "--model", arguments.model]
+            row["memory_bytes"] = int(subprocess.run(command, capture_output=True, check=True).stdout)
+        rows.append(row)
+    for row in rows:
+        for twin in rows:
+            if twin["method"] == "float":
+                key = "of_compiled_float" if twin["compiled"] else "of_eager_float"
+                row[key] = row["cpu_seconds"] / twin["cpu_seconds"]
+    head = {"command": " ".join(sys.argv), "machine": machine(), "torch": torch.__version__, "model": arguments.model}
+    print(json.dumps({**head, "batch": arguments.batch, "threads": 1, "train_steps": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
