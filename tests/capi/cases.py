@@ -79,8 +79,8 @@ def kernel_cases() -> Iterator[Case]:
         yield case(f"random {seed}", random.plan, random.images(2))
 
 
-def network_cases(folder: Path) -> Iterator[Case]:
-    """The digits network after a few epochs, and a narrow ResNet-20 whose constants are all random."""
+def network_cases(folder: Path, **settings: Any) -> Iterator[Case]:
+    """The digits network, trained by its recipe with those settings, and a narrow ResNet-20 with random constants."""
     import torch
     from rich.console import Console
 
@@ -91,7 +91,7 @@ def network_cases(folder: Path) -> Iterator[Case]:
     from evenbit.train import load_recipe, train
 
     torch.set_num_threads(1)
-    train(load_recipe("digits-resnet8-fd", {"epochs": 4}), folder, console=Console(quiet=True))
+    train(load_recipe("digits-resnet8-fd", settings), folder, console=Console(quiet=True))
     images = load_dataset("digits").test.images[:100]
     yield case("digits", pack_run(folder), np.asarray(images))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cases import Case, kernel_cases, network_cases, write
-from toolchain import Toolchain, must_run
+from toolchain import NATIVE, Toolchain, must_run
 
 from evenbit.runtime.engine import isas
 
@@ -25,4 +25,5 @@ def test_kernels(toolchain: Toolchain, check_cases: tuple[str, ...], tmp_path: P
 
 
 def test_networks(toolchain: Toolchain, check_cases: tuple[str, ...], tmp_path: Path) -> None:
-    assert_exact(network_cases(tmp_path / "run"), check_cases, toolchain, tmp_path)
+    settings = {"epochs": 4} if toolchain is NATIVE else {}
+    assert_exact(network_cases(tmp_path / "run", **settings), check_cases, toolchain, tmp_path)
