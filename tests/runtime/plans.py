@@ -224,7 +224,19 @@ def extremes() -> list[Plan]:
     x = softsign.conv(softsign.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
     softsign.tensors[softsign.ops[-1].tail.scale or ""][:3] = [np.inf, 0, -0.0]
     bits = softsign.signs(softsign.elementwise(x, "softsign"))
-    return [make.plan(make.mean(z)), softsign.plan(softsign.binary_conv(bits, 3, (5, 5), (1, 1), (0, 0)))]
+    pool = PlanMaker(11, 2, 5, 5)
+    x = pool.conv(pool.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale", "bias")
+    centre, tail = pool.ops[0].tail, pool.ops[1].tail
+    pool.tensors[centre.scale or ""][:] = 1
+    pool.tensors[centre.bias or ""][:] = -0.5
+    pool.tensors[tail.scale or ""][:4] = [np.inf, -np.inf, 0, -0.0]  # times a number, plus -inf: NaN or -inf
+    pool.tensors[tail.bias or ""][:4] = [-np.inf, -np.inf, -0.0, -0.0]
+    y = pool.pool(x, True, (5, 5), (1, 1), (0, 0))  # itself the logits, since a sum would hide which zero it is
+    return [
+        make.plan(make.mean(z)),
+        softsign.plan(softsign.binary_conv(bits, 3, (5, 5), (1, 1), (0, 0))),
+        Plan(2, 5, 5, tuple(map(str, range(18))), tuple(pool.ops), y, pool.tensors),
+    ]
 
 
 __all__ = [
