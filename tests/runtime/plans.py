@@ -229,8 +229,8 @@ def extremes() -> list[Plan]:
     centre, tail = pool.ops[0].tail, pool.ops[1].tail
     pool.tensors[centre.scale or ""][:] = 1
     pool.tensors[centre.bias or ""][:] = -0.5
-    pool.tensors[tail.scale or ""][:4] = [np.inf, -np.inf, 0, -0.0]  # times a number, plus -inf: NaN or -inf
-    pool.tensors[tail.bias or ""][:4] = [-np.inf, -np.inf, -0.0, -0.0]
+    pool.tensors[tail.scale or ""][:12] = [*[np.inf] * 4, *[0] * 8]  # times a number, plus -inf: NaN or -inf
+    pool.tensors[tail.bias or ""][:12] = [*[-np.inf] * 4, *[-0.0] * 8]
     y = pool.pool(x, True, (5, 5), (1, 1), (0, 0))  # itself the logits, since a sum would hide which zero it is
     return [
         make.plan(make.mean(z)),
