@@ -247,9 +247,10 @@ Plan read_plan(const uint8_t* data, size_t size) {
   require(size >= sizeof length, kNoFile);
   for (size_t i = 0; i < sizeof length; ++i) length |= uint64_t{data[i]} << 8 * i;
   data += sizeof length, size -= sizeof length;
+  require(size > 0 && data[0] == '{' && length > 0, kNoFile);
   require(length <= size, "is truncated: its header should have " + std::to_string(length) + " bytes, but " +
                               std::to_string(size) + " follow");
-  require(length <= kMaxHeader && length > 0 && data[0] == '{', kNoFile);
+  require(length <= kMaxHeader, kNoFile);
   const char* const text = reinterpret_cast<const char*>(data);
   const auto header = parse_json<Header>(text, text + length, std::numeric_limits<int>::max());
   const Header& own = member(member(header, "__metadata__", kNoFile), "evenbit", kNoFile);

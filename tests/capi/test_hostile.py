@@ -1,4 +1,4 @@
-"""Damaged and hostile files: the C API refuses what Python refuses, takes what Python takes, and never reads past a file.
+"""Damaged and hostile files: the C API refuses what Python refuses, takes what Python takes, and reads nothing else.
 
 `make test-sanitize` runs this file with the library and the program that calls it under sanitizers.
 """
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 import safetensors.numpy
 from cases import BYTES, LOADED, REFUSED, Case, write
 from plans import PlanMaker
@@ -145,7 +144,26 @@ def rebuilt(head: Json, tensors: dict[str, npt.NDArray[Any]]) -> bytes:
     return safetensors.numpy.save(tensors, {"evenbit": json.dumps(content)})
 
 
-NUMBERS = (-(2**63), -(2**31), -1, 0, 1, 2, 3, 7, 16, 64, 2**15, 2**15 + 1, 2**24, 2**28, 2**31, 2**32, 2**63 - 1, 2**63)
+NUMBERS = (
+    -(2**63),
+    -(2**31),
+    -1,
+    0,
+    1,
+    2,
+    3,
+    7,
+    16,
+    64,
+    2**15,
+    2**15 + 1,
+    2**24,
+    2**28,
+    2**31,
+    2**32,
+    2**63 - 1,
+    2**63,
+)
 NUMBERS += (2**64 - 1, 2**64, 10**30)
 OTHERS = (None, True, "", "x", "images", "none", "prelu", "softsign", [], {}, [1, 1], [2**16, 1], [1, -1], 1.5)
 
@@ -174,7 +192,9 @@ def mutate(rng: random.Random, head: Json, tensors: dict[str, npt.NDArray[Any]])
     elif kind == 6 and isinstance(container, list):
         container.insert(rng.randrange(len(container) + 1), copy.deepcopy(value))
     elif kind == 6:
-        container[rng.choice(["scale", "groups", "tail", "kernel", "padding", "stride", "out", "mean", "slope"])] = value
+        container[rng.choice(["scale", "groups", "tail", "kernel", "padding", "stride", "out", "mean", "slope"])] = (
+            value
+        )
     elif kind == 7:
         rng.shuffle(head["ops"])
     else:
@@ -259,10 +279,7 @@ def test_damaged_files(check_cases: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def test_hostile_headers(check_cases: tuple[str, ...], tmp_path: Path) -> None:
-    for name, data in RAW.items():
-        with pytest.raises(PlanError):
-            plan_file.from_bytes(data)
-            pytest.fail(f"Python takes {name}")
+    assert [name for name, data in RAW.items() if python_takes(data)] == []
     count = write((Case(name, data, REFUSED) for name, data in RAW.items()), tmp_path / "cases")
     printed = must_run(*check_cases, "cases", str(tmp_path / "cases"))
     assert f"{count} cases" in printed
