@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-sanitize check format bench results
+CXX_FILES := find csrc examples tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
+.PHONY: help install demo test test-sanitize test-arm check format bench results
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,23 +24,27 @@ demo: .venv/installed ## train, pack and run a network on small real images
 test: .venv/installed ## run the tests
 	$(BIN)/pytest
 
-test-sanitize: ## run the engine's tests with AddressSanitizer and UndefinedBehaviorSanitizer
+test-sanitize: ## run the tests of the engine and the C API with AddressSanitizer and UndefinedBehaviorSanitizer
 	test -d .venv-sanitize || $(PYTHON) -m venv .venv-sanitize
-	.venv-sanitize/bin/pip install --quiet pytest hypothesis jaxtyping beartype
+	.venv-sanitize/bin/pip install --quiet pytest hypothesis jaxtyping beartype cmake nlohmann-json
 	.venv-sanitize/bin/pip install --quiet --config-settings=cmake.define.EVENBIT_SANITIZE=ON \
 	  --config-settings=build-dir=build/sanitize .
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  .venv-sanitize/bin/pytest tests/runtime
+	.venv-sanitize/bin/pytest -m sanitize -k 'not networks' tests/capi
+
+test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g++-aarch64-linux-gnu and qemu-user
+	$(BIN)/pytest -m arm tests/capi
 
 check: .venv/installed ## check style and types
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
-	find csrc -name '*.h' -o -name '*.cc' -o -name '*.cpp' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(CXX_FILES) | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: .venv/installed ## bring the sources into form
 	$(BIN)/ruff format src tests benchmarks
-	find csrc -name '*.h' -o -name '*.cc' -o -name '*.cpp' | xargs $(BIN)/clang-format -i
+	$(CXX_FILES) | xargs $(BIN)/clang-format -i
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs

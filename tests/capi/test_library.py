@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +154,7 @@ def test_several_threads_share_a_network(library: ctypes.CDLL, network: int) -> 
     assert not wrong
 
 
+@pytest.mark.skipif(shutil.which("pkg-config") is None, reason="pkg-config is not installed")
 def test_a_copy_that_is_installed_is_found_by_pkg_config(library: ctypes.CDLL, tmp_path: Path) -> None:
     """Built from another folder, moved, and used through its .pc file alone."""
     must_run("cmake", "--install", str(NATIVE.build), "--prefix", str(tmp_path / "first"))
