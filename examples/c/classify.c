@@ -30,8 +30,9 @@ static void* allocate(size_t size) {
 static unsigned char* read_file(const char* path, size_t* size) {
   FILE* file = fopen(path, "rb");
   size_t capacity = 1 << 16;
-  unsigned char* data = allocate(capacity);
+  unsigned char* data;
   if (!file) die(path, "cannot be opened");
+  data = allocate(capacity);
   *size = 0;
   for (;;) {
     *size += fread(data + *size, 1, capacity - *size, file);
