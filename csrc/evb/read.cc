@@ -25,10 +25,10 @@ const char* const kNoFile = "is not an .evb file";
 // that they would take forever.
 template <typename Any>
 Any parse_json(const char* begin, const char* end, int max_keys) {
-  std::array<int, kMaxDepth + 1> keys{};  // so far, of the object that is open at each depth
+  std::array<int, kMaxDepth + 2> keys{};  // so far, of the object that is open at each depth
   const auto check = [&](int depth, typename Any::parse_event_t event, Any&) {
     require(depth <= kMaxDepth, kNoFile);
-    if (event == Any::parse_event_t::object_start) keys[depth] = 0;
+    if (event == Any::parse_event_t::object_start) keys[depth + 1] = 0;  // its keys are one deeper
     if (event == Any::parse_event_t::key) require(++keys[depth] <= max_keys, kNoFile);
     return true;
   };

@@ -24,7 +24,7 @@ from toolchain import must_run
 
 from evenbit import plan_file
 from evenbit.errors import PlanError
-from evenbit.plan import BinaryConv, Bits, Conv, Normalize, Plan, Tail
+from evenbit.plan import BinaryConv, Bits, Conv, Elementwise, Normalize, Plan, Tail
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
 
@@ -244,6 +244,14 @@ def too_large() -> dict[str, Plan]:
     }
 
 
+def long(ops: int, facts: int) -> bytes:
+    """A network of many ops, about which there are many facts."""
+    chain = [Elementwise(f"e{i}", f"v{i}", f"v{i + 1}", Tail(scale="c", bias="c")) for i in range(ops)]
+    first = Normalize("in", "images", "v0")
+    info = {str(i): "x" for i in range(facts)}
+    return plan_file.to_bytes(Plan(1, 1, 1, ("a",), (first, *chain), f"v{ops}", {"c": np.ones(1, np.float32)}, info))
+
+
 def runs(plan: Plan) -> bool:
     """Whether it is small enough to try."""
     return sum(math.prod(shape[1:]) for shape in plan.op_shapes()) < 100_000
@@ -287,7 +295,8 @@ def test_hostile_headers(check_cases: tuple[str, ...], tmp_path: Path) -> None:
 
 def test_what_python_refuses_is_refused(check_cases: tuple[str, ...], tmp_path: Path) -> None:
     """With a digest that fits, so that all other checks are reached."""
-    cases = [*mutants(1500), Case("as it is", FILE, LOADED)]
+    cases = [*mutants(1500), Case("as it is", FILE, LOADED), Case("long", long(1000, 1000), LOADED)]
+    cases += [Case("more facts than the library reads", long(1, 1001), REFUSED)]
     for reason, plan in too_large().items():
         file = plan_file.to_bytes(plan)
         assert python_takes(file) is None, reason
