@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-CXX_FILES := find csrc src/evenbit/export examples -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
-.PHONY: help install demo test test-sanitize device-tools device-packages test-devices check format bench results
+CXX_FILES := find csrc src/evenbit/export examples tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
+.PHONY: help install demo test test-sanitize test-arm device-tools device-packages test-devices check format bench results
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,17 +24,21 @@ demo: .venv/installed ## train, pack and run a network on small real images
 test: .venv/installed ## run the tests
 	$(BIN)/pytest
 
-test-sanitize: ## run the engine's tests with AddressSanitizer and UndefinedBehaviorSanitizer
+test-sanitize: .venv/installed ## run the tests of the engine and the C API with AddressSanitizer and UndefinedBehaviorSanitizer
 	test -d .venv-sanitize || $(PYTHON) -m venv .venv-sanitize
 	.venv-sanitize/bin/pip install --quiet pytest hypothesis jaxtyping beartype
 	.venv-sanitize/bin/pip install --quiet --config-settings=cmake.define.EVENBIT_SANITIZE=ON \
 	  --config-settings=build-dir=build/sanitize .
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  .venv-sanitize/bin/pytest tests/runtime
+	$(BIN)/pytest -m sanitize tests/capi
 
-DEVICE_TOOLS := arm-none-eabi-gcc qemu-system-arm aarch64-linux-gnu-gcc qemu-aarch64
+test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g++-aarch64-linux-gnu and qemu-user
+	$(BIN)/pytest -m arm tests/capi/test_cases.py tests/capi/test_example.py
+
+DEVICE_TOOLS := arm-none-eabi-gcc qemu-system-arm aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-aarch64
 DEVICE_PACKAGES := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-aarch64-linux-gnu \
-  libc6-dev-arm64-cross qemu-user
+  g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 
 device-tools: ## say which tools for the tests on devices are missing
 	@missing=$$(for tool in $(DEVICE_TOOLS); do command -v $$tool > /dev/null || echo $$tool; done); test -z "$$missing" || \

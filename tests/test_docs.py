@@ -1,5 +1,6 @@
 """Every command in the README and the docs: blocks marked `sh` are run, page by page in a folder that holds a small
-folder of photos; those marked `sh no-run` take too long or need downloads, and are checked to be commands that exist.
+folder of photos, and this repository as `evenbit`; those marked `sh no-run` take too long or need downloads, and are
+checked to be commands that exist.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nlohmann_json
 import numpy as np
 import pytest
 from PIL import Image
@@ -30,6 +32,7 @@ def blocks(page: Path, language: str) -> list[tuple[bool, str]]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
+    (tmp_path / "evenbit").symlink_to(ROOT)
     rng = np.random.default_rng(0)
     for name, level in (("cat", 60), ("dog", 190)):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -44,7 +47,8 @@ def photos(tmp_path: Path) -> Path:
 )
 def test_commands_run(page: Path, photos: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    header = str(Path(nlohmann_json.__file__).parent)  # where CMake finds it if the system has none
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CMAKE_PREFIX_PATH": header}
     for run, text in blocks(page, "sh"):
         if run:
             result = subprocess.run(

@@ -87,7 +87,7 @@ def test_any_flipped_bit_is_noticed() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is not an .evb file|truncated"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is not an .evb file"),
         (safetensors.numpy.save({"a": np.zeros(3)}), "is not an .evb file"),
         (safetensors.numpy.save({"a": np.zeros(3)}, {"evenbit": "[]"}), "is not an .evb file"),
         (edited(version=2), "has format version 2; this evenbit reads version 1"),

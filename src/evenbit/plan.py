@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -302,7 +303,7 @@ class _Checker:
         if "images" in self.tensors:
             raise PlanError("a tensor is named 'images', which is the name of the input")
         self.values = {"images": Shape("float", plan.height, plan.width, plan.channels)}
-        if min(self.values["images"][1:]) < 1 or np.prod(self.values["images"][1:]) > MAX_ELEMENTS:
+        if min(self.values["images"][1:]) < 1 or math.prod(self.values["images"][1:]) > MAX_ELEMENTS:
             raise PlanError(f"input size {self.values['images']} is out of range")
 
     def visit(self, op: Op) -> None:

@@ -105,7 +105,7 @@ def _content(data: bytes) -> dict[str, Any]:
     """What the metadata of a safetensors header says: 8 bytes of little-endian length, then JSON."""
     try:
         (length,) = struct.unpack_from("<Q", data)
-        if length > len(data) - 8:
+        if length > len(data) - 8 and data[8:9] == b"{":
             raise PlanError(f"is truncated: its header should have {length} bytes, but {len(data) - 8} follow")
         content = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][KEY])
     except (struct.error, ValueError, KeyError, TypeError, RecursionError):

@@ -167,4 +167,85 @@ def everything(seed: int, channels: int) -> Plan:
     return make.plan(dense)
 
 
-__all__ = ["TAIL_PARTS", "PlanMaker", "everything"]
+def convolution(
+    seed: int,
+    size: Pair,
+    inputs: int,
+    outputs: int,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    parts: tuple[str, ...],
+    binary: bool,
+) -> Plan:
+    """One convolution of any shape, its kernel cut to its padded map."""
+    kernel = (min(kernel[0], size[0] + 2 * padding[0]), min(kernel[1], size[1] + 2 * padding[1]))
+    make = PlanMaker(seed, 2, *size)
+    x = make.conv(make.normalize(), inputs, (1, 1), (1, 1), (0, 0), 1)
+    if binary:
+        y = make.binary_conv(make.signs(x), outputs, kernel, stride, padding, *parts)
+    else:
+        y = make.conv(x, outputs, kernel, stride, padding, 1, *parts)
+    return make.plan(make.mean(y))
+
+
+GROUPED = [(6, 3, 9), (64, 4, 4), (8, 8, 8), (34, 2, 34)]  # channels, groups, outputs
+
+
+def grouped(channels: int, groups: int, outputs: int) -> Plan:
+    """A convolution in groups."""
+    make = PlanMaker(groups, 2, 6, 5)
+    x = make.conv(make.normalize(), channels, (1, 1), (1, 1), (0, 0), 1)
+    return make.plan(make.mean(make.conv(x, outputs, (3, 3), (2, 1), (1, 1), groups, "scale", "prelu")))
+
+
+def different_paddings() -> Plan:
+    """A map and its bits, each read with several paddings."""
+    make = PlanMaker(5, 3, 8, 8)
+    x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias")
+    bits = make.signs(x)
+    parts = [make.binary_conv(bits, 8, (k, k), (1, 1), (k // 2, k // 2), "scale") for k in (1, 3, 5)]
+    parts += [make.conv(x, 8, (k, k), (1, 1), (k // 2, k // 2), 1) for k in (1, 3, 5)]
+    total = make.elementwise(parts[0], "residual")
+    for part in parts[1:]:
+        total = make.elementwise(part, "residual", "bias")
+    return make.plan(make.mean(total))
+
+
+def extremes() -> list[Plan]:
+    """Infinities, NaN and signed zeros inside the network; some of the logits may be NaN."""
+    make = PlanMaker(9, 2, 5, 5)
+    x = make.conv(make.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale", "bias")
+    constants = make.tensors[make.ops[-1].tail.scale or ""]
+    constants[:6] = [3e38, -3e38, 0, -0.0, np.inf, -np.inf]
+    y = make.pool(make.elementwise(x, "prelu", "shift"), True, (2, 2), (1, 1), (1, 1))
+    z = make.binary_conv(make.signs(y), 12, (3, 3), (1, 1), (1, 1), "scale")
+    softsign = PlanMaker(10, 2, 5, 5)
+    x = softsign.conv(softsign.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
+    softsign.tensors[softsign.ops[-1].tail.scale or ""][:3] = [np.inf, 0, -0.0]
+    bits = softsign.signs(softsign.elementwise(x, "softsign"))
+    pool = PlanMaker(11, 2, 5, 5)
+    x = pool.conv(pool.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale", "bias")
+    centre, tail = pool.ops[0].tail, pool.ops[1].tail
+    pool.tensors[centre.scale or ""][:] = 1
+    pool.tensors[centre.bias or ""][:] = -0.5
+    pool.tensors[tail.scale or ""][:12] = [*[np.inf] * 4, *[0] * 8]  # times a number, plus -inf: NaN or -inf
+    pool.tensors[tail.bias or ""][:12] = [*[-np.inf] * 4, *[-0.0] * 8]
+    y = pool.pool(x, True, (5, 5), (1, 1), (0, 0))  # itself the logits, since a sum would hide which zero it is
+    return [
+        make.plan(make.mean(z)),
+        softsign.plan(softsign.binary_conv(bits, 3, (5, 5), (1, 1), (0, 0))),
+        Plan(2, 5, 5, tuple(map(str, range(18))), tuple(pool.ops), y, pool.tensors),
+    ]
+
+
+__all__ = [
+    "GROUPED",
+    "TAIL_PARTS",
+    "PlanMaker",
+    "convolution",
+    "different_paddings",
+    "everything",
+    "extremes",
+    "grouped",
+]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import TAIL_PARTS, PlanMaker, everything
+from plans import GROUPED, TAIL_PARTS, convolution, different_paddings, everything, extremes, grouped
 
 from evenbit.plan import Plan
 from evenbit.runtime import reference
@@ -77,14 +77,7 @@ def test_convolutions_of_any_shape(
     parts: set[str],
     binary: bool,
 ) -> None:
-    kernel = (min(kernel[0], size[0] + 2 * padding[0]), min(kernel[1], size[1] + 2 * padding[1]))
-    make = PlanMaker(seed, 2, *size)
-    x = make.conv(make.normalize(), inputs, (1, 1), (1, 1), (0, 0), 1)
-    if binary:
-        y = make.binary_conv(make.signs(x), outputs, kernel, stride, padding, *sorted(parts))
-    else:
-        y = make.conv(x, outputs, kernel, stride, padding, 1, *sorted(parts))
-    plan = make.plan(make.mean(y))
+    plan = convolution(seed, size, inputs, outputs, kernel, stride, padding, tuple(sorted(parts)), binary)
     batch = images(plan, 2, seed)
     expected = reference.run(plan, batch).tobytes()
     for isa in isas():
@@ -92,25 +85,14 @@ def test_convolutions_of_any_shape(
     assert Engine(plan, threads=3)(batch[:1]).tobytes() == expected[: len(expected) // 2]
 
 
-@pytest.mark.parametrize(("channels", "groups", "outputs"), [(6, 3, 9), (64, 4, 4), (8, 8, 8), (34, 2, 34)])
+@pytest.mark.parametrize(("channels", "groups", "outputs"), GROUPED)
 def test_grouped_convolutions(channels: int, groups: int, outputs: int) -> None:
-    make = PlanMaker(groups, 2, 6, 5)
-    x = make.conv(make.normalize(), channels, (1, 1), (1, 1), (0, 0), 1)
-    y = make.conv(x, outputs, (3, 3), (2, 1), (1, 1), groups, "scale", "prelu")
-    plan = make.plan(make.mean(y))
+    plan = grouped(channels, groups, outputs)
     assert_exact(plan, images(plan, 2))
 
 
 def test_a_map_read_with_different_paddings() -> None:
-    make = PlanMaker(5, 3, 8, 8)
-    x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias")
-    bits = make.signs(x)
-    parts = [make.binary_conv(bits, 8, (k, k), (1, 1), (k // 2, k // 2), "scale") for k in (1, 3, 5)]
-    parts += [make.conv(x, 8, (k, k), (1, 1), (k // 2, k // 2), 1) for k in (1, 3, 5)]
-    total = make.elementwise(parts[0], "residual")
-    for part in parts[1:]:
-        total = make.elementwise(part, "residual", "bias")
-    plan = make.plan(make.mean(total))
+    plan = different_paddings()
     assert_exact(plan, images(plan, 2))
 
 
@@ -124,20 +106,6 @@ def assert_exact_but_for_nan(plan: Plan, batch: npt.NDArray[np.float32]) -> None
         assert np.array_equal(np.signbit(logits[number]), np.signbit(expected[number]))
 
 
-def test_extreme_values_agree() -> None:
-    """Infinities, NaN and signed zeros inside the network come out as the reference has them."""
-    make = PlanMaker(9, 2, 5, 5)
-    x = make.conv(make.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale", "bias")
-    constants = make.tensors[make.ops[-1].tail.scale or ""]
-    constants[:6] = [3e38, -3e38, 0, -0.0, np.inf, -np.inf]
-    y = make.pool(make.elementwise(x, "prelu", "shift"), True, (2, 2), (1, 1), (1, 1))
-    z = make.binary_conv(make.signs(y), 12, (3, 3), (1, 1), (1, 1), "scale")
-    plan = make.plan(make.mean(z))
-    assert_exact_but_for_nan(plan, images(plan, 2))
-    softsign = PlanMaker(10, 2, 5, 5)
-    x = softsign.conv(softsign.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
-    softsign.tensors[softsign.ops[-1].tail.scale or ""][:3] = [np.inf, 0, -0.0]
-    plan = softsign.plan(
-        softsign.binary_conv(softsign.signs(softsign.elementwise(x, "softsign")), 3, (5, 5), (1, 1), (0, 0))
-    )
+@pytest.mark.parametrize("plan", extremes())
+def test_extreme_values_agree(plan: Plan) -> None:
     assert_exact_but_for_nan(plan, images(plan, 2))

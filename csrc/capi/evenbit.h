@@ -1,0 +1,85 @@
+/* evenbit in C: runs the binary networks that `evenbit pack` writes, without Python.
+ *
+ *     char error[256];
+ *     evenbit_network *network = evenbit_load(data, size, 1, NULL, error, sizeof error);
+ *     if (!network) { fprintf(stderr, "%s\n", error); exit(1); }
+ *     float *logits = malloc(evenbit_classes(network) * sizeof *logits);
+ *     evenbit_run_uint8(network, pixels, 1, logits);
+ *     evenbit_free(network);
+ *
+ * The logits are those of `evenbit.Engine` in Python, bit for bit, on every instruction set and number of threads.
+ */
+#ifndef EVENBIT_H
+#define EVENBIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define EVENBIT_API __attribute__((visibility("default")))
+#else
+#define EVENBIT_API
+#endif
+
+/* A network ready to run. Several threads may run one network at once: the network's own threads then serve one call,
+ * and the others run on their caller's thread alone. Only evenbit_free must not meet another call. In a forked process
+ * calls run on their caller's thread alone. */
+typedef struct evenbit_network evenbit_network;
+
+typedef enum evenbit_status {
+  EVENBIT_OK = 0,
+  EVENBIT_NOT_FINITE = 1,    /* an image holds NaN or an infinity; the logits mean nothing */
+  EVENBIT_OUT_OF_MEMORY = 2, /* the logits mean nothing; the network can be used on */
+  EVENBIT_BAD_ARGUMENT = 3   /* a pointer is NULL */
+} evenbit_status;
+
+/* Loads the .evb file whose bytes are data[0 .. size - 1]; they need no alignment and are not needed afterwards.
+ *
+ *   threads     1 to 256: threads that run the network, the caller's included.
+ *   isa         instruction set, one of evenbit_isa(); NULL for what the environment variable EVENBIT_ISA says, or
+ *               else the best.
+ *   error       where to put the reason of a failure: one line, cut to error_size bytes with its final zero; may be
+ *               NULL if error_size is 0.
+ *
+ * The file is checked whole before it is used: digest, types, sizes, and every op. A damaged or hostile one is refused.
+ * Returns NULL after a failure. */
+EVENBIT_API evenbit_network* evenbit_load(const void* data, size_t size, int threads, const char* isa, char* error,
+                                          size_t error_size);
+
+/* Frees a network; NULL is allowed. */
+EVENBIT_API void evenbit_free(evenbit_network* network);
+
+/* Size of an image. */
+EVENBIT_API int evenbit_channels(const evenbit_network* network);
+EVENBIT_API int evenbit_height(const evenbit_network* network);
+EVENBIT_API int evenbit_width(const evenbit_network* network);
+
+/* Number of classes, which is that of the logits of an image. */
+EVENBIT_API int evenbit_classes(const evenbit_network* network);
+
+/* Name of a class in UTF-8, which lives as long as the network; NULL if there is no such class. */
+EVENBIT_API const char* evenbit_class_name(const evenbit_network* network, int index);
+
+/* Runs `count` images.
+ *
+ *   images      [count][channels][height][width], from 0 to 255, or from 0.0 to 1.0.
+ *   logits      [count][classes], written.
+ *
+ * The memory for the maps of an image is allocated by the first run of each thread, and kept. */
+EVENBIT_API evenbit_status evenbit_run_uint8(evenbit_network* network, const uint8_t* images, size_t count,
+                                             float* logits);
+EVENBIT_API evenbit_status evenbit_run_float(evenbit_network* network, const float* images, size_t count,
+                                             float* logits);
+
+/* Names of the instruction sets that this machine can run, best first; NULL from the index on where they end. */
+EVENBIT_API const char* evenbit_isa(int index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* EVENBIT_H */

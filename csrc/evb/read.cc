@@ -1,0 +1,274 @@
+// Reading an .evb file: safetensors, with the Plan as JSON in its metadata. See docs/file-format.md.
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+
+#include "evb/plan.h"
+#include "evb/sha256.h"
+
+namespace evenbit {
+namespace {
+
+using Header = nlohmann::json;
+using Json = nlohmann::ordered_json;  // of the plan, whose digest depends on the order of keys
+
+constexpr size_t kMaxHeader = 100'000'000;  // as safetensors has it
+constexpr int kMaxDepth = 16;               // of JSON; a Plan's is 6
+constexpr int kMaxKeys = 1000;              // of one object of the plan: an ordered object is searched from end to end
+constexpr int kVersion = 1;
+
+const char* const kNoFile = "is not an .evb file";
+
+// Refuses what is nested so deeply that code which walks it by recursion would run out of stack, and objects so large
+// that they would take forever.
+template <typename Any>
+Any parse_json(const char* begin, const char* end, int max_keys) {
+  std::array<int, kMaxDepth + 2> keys{};  // so far, of the object that is open at each depth
+  const auto check = [&](int depth, typename Any::parse_event_t event, Any&) {
+    require(depth <= kMaxDepth, kNoFile);
+    if (event == Any::parse_event_t::object_start) keys[depth + 1] = 0;  // its keys are one deeper
+    if (event == Any::parse_event_t::key) require(++keys[depth] <= max_keys, kNoFile);
+    return true;
+  };
+  try {
+    return Any::parse(begin, end, check);
+  } catch (const typename Any::exception&) {
+    throw PlanError(kNoFile);
+  }
+}
+
+template <typename Any>
+const Any& member(const Any& object, const char* key, const std::string& message) {
+  require(object.is_object(), message);
+  const auto found = object.find(key);
+  require(found != object.end(), message);
+  return *found;
+}
+
+// The same text that Python's json.dumps(value, separators=(",", ":")) gives.
+std::string canonical(const Json& value) { return value.dump(-1, ' ', /*ensure_ascii=*/true); }
+
+std::string digest(const Json& plan, const std::map<std::string, Tensor>& tensors) {
+  Sha256 sha;
+  const std::string text = canonical(plan);
+  sha.update(text.data(), text.size());
+  for (const auto& [name, tensor] : tensors) {
+    std::string shape;  // as Python prints a tuple
+    for (const int64_t size : tensor.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
+    if (tensor.shape.size() == 1) shape += ",";
+    const std::string zero(1, '\0');
+    const std::string head = zero + name + zero + (tensor.packed ? "U64" : "F32") + zero + "(" + shape + ")" + zero;
+    sha.update(head.data(), head.size());
+    sha.update(tensor.data, tensor.bytes);
+  }
+  return sha.finish();
+}
+
+template <typename Any>
+uint64_t to_size(const Any& value, const std::string& message) {
+  require(value.is_number_unsigned(), message);
+  const auto size = value.template get<uint64_t>();
+  require(size <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()), message);
+  return size;
+}
+
+// One tensor of the header, and where its bytes begin and end.
+std::tuple<uint64_t, uint64_t, Tensor> to_tensor(const std::string& name, const Header& entry) {
+  const std::string damaged = "is damaged (tensor '" + name + "' has a malformed entry)";
+  const Header& dtype = member(entry, "dtype", damaged);
+  const Header& shape = member(entry, "shape", damaged);
+  const Header& offsets = member(entry, "data_offsets", damaged);
+  require(shape.is_array() && offsets.is_array() && offsets.size() == 2 && entry.size() == 3, damaged);
+  require(dtype == "F32" || dtype == "U64", "tensor '" + name + "' is neither F32 nor U64");
+  Tensor tensor;
+  tensor.packed = dtype == "U64";
+  uint64_t bytes = tensor.packed ? sizeof(uint64_t) : sizeof(float);
+  for (const Header& size : shape) {
+    tensor.shape.push_back(static_cast<int64_t>(to_size(size, damaged)));
+    require(!__builtin_mul_overflow(bytes, static_cast<uint64_t>(tensor.shape.back()), &bytes), damaged);
+  }
+  const uint64_t begin = to_size(offsets[0], damaged), end = to_size(offsets[1], damaged);
+  require(begin <= end && end - begin == bytes, damaged);
+  tensor.bytes = bytes;
+  return {begin, end, tensor};
+}
+
+// The tensors lie one after the other, without gaps, and fill the file.
+std::map<std::string, Tensor> to_tensors(const Header& header, const uint8_t* data, size_t size) {
+  std::map<std::string, Tensor> tensors;
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") continue;
+    auto [begin, end, tensor] = to_tensor(name, entry);
+    require(end <= size, "is truncated: tensor '" + name + "' lies past its end");
+    tensor.data = data + begin;
+    ranges.emplace_back(begin, end);
+    tensors.emplace(name, std::move(tensor));
+  }
+  std::sort(ranges.begin(), ranges.end());
+  uint64_t at = 0;
+  for (const auto& [begin, end] : ranges) {
+    require(begin == at, "is damaged (its tensors leave a gap or overlap)");
+    at = end;
+  }
+  require(at == size, "is damaged (bytes follow its last tensor)");
+  return tensors;
+}
+
+// Fields of the plan, by type; anything else is refused with the field's name.
+
+[[noreturn]] void refuse(const std::string& key) { throw PlanError("has a wrong value for '" + key + "'"); }
+
+void take(const Json& value, const std::string& key, std::string& to) {
+  if (!value.is_string()) refuse(key);
+  to = value.get<std::string>();
+}
+
+void take(const Json& value, const std::string& key, Plan::Name& to) { take(value, key, to.emplace()); }
+
+void take(const Json& value, const std::string& key, int64_t& to) {
+  if (!value.is_number_integer()) refuse(key);
+  if (value.is_number_unsigned()) {
+    to = static_cast<int64_t>(to_size(value, "has a wrong value for '" + key + "'"));
+  } else {
+    to = value.get<int64_t>();
+  }
+}
+
+void take(const Json& value, const std::string& key, Plan::Sizes& to) {
+  if (!value.is_array() || value.size() != 2) refuse(key);
+  for (size_t i = 0; i < 2; ++i) take(value[i], key, to[i]);
+}
+
+void take(const Json& value, const std::string& key, std::optional<Plan::Bits>& to);
+void take(const Json& value, const std::string& key, Plan::Tail& to);
+
+// Reads an object field by field, and refuses fields that nobody asked for.
+class Fields {
+ public:
+  Fields(const Json& object, std::string what) : object_(object), what_(std::move(what)) {}
+
+  template <typename T>
+  Fields& required(const char* key, T& to) {
+    require(object_.contains(key), "has a malformed plan ('" + what_ + "' lacks '" + key + "')");
+    return optional(key, to);
+  }
+
+  template <typename T>
+  Fields& optional(const char* key, T& to) {
+    known_.insert(key);
+    if (const auto found = object_.find(key); found != object_.end()) take(*found, key, to);
+    return *this;
+  }
+
+  void end() const {
+    for (const auto& [key, value] : object_.items()) {
+      require(known_.count(key) > 0, "has an unknown field '" + key + "' in '" + what_ + "'");
+    }
+  }
+
+ private:
+  const Json& object_;
+  const std::string what_;
+  std::set<std::string> known_;
+};
+
+void take(const Json& value, const std::string& key, std::optional<Plan::Bits>& to) {
+  if (!value.is_object()) refuse(key);
+  Plan::Bits& bits = to.emplace();
+  Fields(value, "Bits")
+      .required("out", bits.out)
+      .required("threshold", bits.threshold)
+      .required("flip", bits.flip)
+      .end();
+}
+
+void take(const Json& value, const std::string& key, Plan::Tail& to) {
+  if (!value.is_object()) refuse(key);
+  Fields fields(value, "Tail");
+  fields.optional("scale", to.scale).optional("bias", to.bias).optional("residual", to.residual);
+  fields.optional("activation", to.activation).optional("slope", to.slope).optional("shift", to.shift);
+  fields.optional("mean", to.mean).optional("bits", to.bits).end();
+  if (to.activation != "none" && to.activation != "prelu" && to.activation != "softsign") refuse("activation");
+}
+
+Plan::Op to_op(const Json& item) {
+  require(item.is_object(), "has a malformed plan (an op is no object)");
+  Plan::Op op;
+  Fields(item, "Op").required("op", op.kind);
+  Fields fields(item, op.kind);
+  fields.required("op", op.kind).required("name", op.name).required("input", op.input);
+  fields.optional("out", op.out).optional("tail", op.tail);
+  if (op.kind == "conv") {
+    fields.required("weight", op.weight).optional("stride", op.stride).optional("padding", op.padding);
+    fields.optional("groups", op.groups);
+  } else if (op.kind == "binary_conv") {
+    fields.required("weight", op.weight).optional("stride", op.stride).optional("padding", op.padding);
+  } else if (op.kind == "threshold") {
+    fields.required("scale", op.scale).required("offset", op.offset).required("flip", op.flip);
+  } else if (op.kind == "max_pool") {
+    fields.required("kernel", op.kernel).required("stride", op.stride).optional("padding", op.padding);
+  } else if (op.kind == "avg_pool") {
+    fields.required("kernel", op.kernel).required("stride", op.stride);
+  } else {
+    require(op.kind == "normalize" || op.kind == "elementwise", "has an unknown op '" + op.kind + "'");
+  }
+  fields.end();
+  return op;
+}
+
+Plan to_plan(const Json& head) {
+  const char* const malformed = "has a malformed plan";
+  Plan plan;
+  const Json& input = member(head, "input", malformed);
+  require(input.is_array() && input.size() == 3, malformed);
+  take(input[0], "input", plan.channels);
+  take(input[1], "input", plan.height);
+  take(input[2], "input", plan.width);
+  const Json& classes = member(head, "classes", malformed);
+  const Json& ops = member(head, "ops", malformed);
+  const Json& info = member(head, "info", malformed);
+  require(classes.is_array() && ops.is_array() && info.is_object(), malformed);
+  for (const Json& name : classes) take(name, "classes", plan.classes.emplace_back());
+  for (const Json& item : ops) plan.ops.push_back(to_op(item));
+  for (const Json& text : info) {
+    if (!text.is_string()) refuse("info");
+  }
+  take(member(head, "output", malformed), "output", plan.output);
+  return plan;
+}
+
+}  // namespace
+
+Plan read_plan(const uint8_t* data, size_t size) {
+  uint64_t length = 0;
+  require(size >= sizeof length, kNoFile);
+  for (size_t i = 0; i < sizeof length; ++i) length |= uint64_t{data[i]} << 8 * i;
+  data += sizeof length, size -= sizeof length;
+  require(size > 0 && data[0] == '{' && length > 0, kNoFile);
+  require(length <= size, "is truncated: its header should have " + std::to_string(length) + " bytes, but " +
+                              std::to_string(size) + " follow");
+  require(length <= kMaxHeader, kNoFile);
+  const char* const text = reinterpret_cast<const char*>(data);
+  const auto header = parse_json<Header>(text, text + length, std::numeric_limits<int>::max());
+  const Header& own = member(member(header, "__metadata__", kNoFile), "evenbit", kNoFile);
+  require(own.is_string(), kNoFile);
+  const auto& inner = own.get_ref<const std::string&>();
+  const auto content = parse_json<Json>(inner.data(), inner.data() + inner.size(), kMaxKeys);
+  require(content.is_object(), kNoFile);
+  const auto version = content.find("version");
+  require(version != content.end() && version->is_number_integer() && *version == kVersion,
+          "has format version " + (version == content.end() ? "none" : canonical(*version)) +
+              "; this evenbit reads version " + std::to_string(kVersion));
+  auto tensors = to_tensors(header, data + length, size - length);
+  const Json& head = member(content, "plan", "has a malformed plan");
+  const auto sha = content.find("sha256");
+  require(sha != content.end() && *sha == digest(head, tensors), "is damaged (its digest does not match its contents)");
+  Plan plan = to_plan(head);
+  plan.tensors = std::move(tensors);
+  return plan;
+}
+
+}  // namespace evenbit

@@ -1,0 +1,10 @@
+#include "kernels/kernels.h"
+//
+#include "simd/neon.h"
+//
+#include "kernels/isa.h"
+
+namespace evenbit {
+extern const Kernels kernels_neon;
+EVENBIT_KERNELS(neon);
+}  // namespace evenbit

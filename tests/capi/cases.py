@@ -1,0 +1,110 @@
+"""Networks with images and the logits that they should give, in the form that check_cases.c reads."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from plans import GROUPED, TAIL_PARTS, convolution, different_paddings, everything, extremes, grouped
+from random_plans import RandomPlan
+
+from evenbit import plan_file
+from evenbit.plan import Plan
+from evenbit.runtime import reference
+
+REFUSED, LOADED, FLOATS, BYTES = range(4)
+CHANNELS = (1, 3, 15, 16, 17, 31, 33, 48, 63, 64, 65, 130)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file, what becomes of it, and, where it runs, images and their logits."""
+
+    name: str
+    file: bytes
+    expected: int
+    images: npt.NDArray[Any] = field(default_factory=lambda: np.empty(0, np.float32))
+    logits: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+
+def write(cases: Iterable[Case], path: Path) -> int:
+    """Writes the cases and returns their number."""
+    parts = []
+    for case in cases:
+        head = (case.name.encode() + b"\0", case.file)
+        rest = (case.images.tobytes(), case.logits.tobytes())
+        blocks = [struct.pack("<Q", len(block)) + block for block in (*head, *rest)]
+        parts.append(b"".join([*blocks[:2], struct.pack("<Q", case.expected), *blocks[2:]]))
+    path.write_bytes(struct.pack("<Q", len(parts)) + b"".join(parts))
+    return len(parts)
+
+
+def case(name: str, plan: Plan, images: npt.NDArray[Any]) -> Case:
+    """A network that should give the reference's logits."""
+    kind = FLOATS if images.dtype == np.float32 else BYTES
+    return Case(name, plan_file.to_bytes(plan), kind, images, reference.run(plan, images))
+
+
+def floats(plan: Plan, count: int) -> npt.NDArray[np.float32]:
+    """Random images."""
+    return np.random.default_rng(count).random((count, plan.channels, plan.height, plan.width), np.float32)
+
+
+def kernel_cases() -> Iterator[Case]:
+    """The Plans of tests/runtime: every op at awkward widths, convolutions of any shape, and random ones."""
+    for channels in CHANNELS:
+        plan = everything(channels, channels)
+        yield case(f"everything {channels}", plan, floats(plan, 4))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 9, 7), dtype=np.uint8)
+    yield case("bytes", everything(0, 17), pixels)
+    for sizes in GROUPED:
+        plan = grouped(*sizes)
+        yield case(f"grouped {sizes}", plan, floats(plan, 2))
+    for plan in (different_paddings(), *extremes()):
+        yield case("paddings and extremes", plan, floats(plan, 2))
+    rng = np.random.default_rng(1)
+    for seed in range(60):
+        shape: Any = [tuple(map(int, rng.integers(low, high, 2))) for low, high in ((1, 12), (1, 4), (1, 4), (0, 3))]
+        inputs, outputs = int(rng.integers(1, 141)), int(rng.integers(1, 71))
+        parts = tuple(part for part in TAIL_PARTS if rng.random() < 0.5)
+        plan = convolution(seed, shape[0], inputs, outputs, *shape[1:], parts, bool(rng.integers(2)))
+        yield case(f"convolution {seed}", plan, floats(plan, 2))
+    for seed in range(80):
+        random = RandomPlan(seed)
+        yield case(f"random {seed}", random.plan, random.images(2))
+
+
+def network_cases(folder: Path, **settings: Any) -> Iterator[Case]:
+    """The digits network, trained by its recipe with those settings, and a narrow ResNet-20 with random constants."""
+    import torch
+    from rich.console import Console
+
+    from evenbit.data import load_dataset
+    from evenbit.deploy import pack, pack_run
+    from evenbit.models.resnet import _resnet
+    from evenbit.nn import resolve_method
+    from evenbit.train import load_recipe, train
+
+    torch.set_num_threads(1)
+    train(load_recipe("digits-resnet8-fd", settings), folder, console=Console(quiet=True))
+    images = load_dataset("digits").test.images[:100]
+    yield case("digits", pack_run(folder), np.asarray(images))
+
+    torch.manual_seed(0)
+    module = _resnet(resolve_method("fd", {}), 3, 10, (32, 32), (8, 16, 32), 6)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim == 1:
+                parameter.normal_()
+        for _ in range(3):  # statistics of its batch normalizations
+            module(torch.rand(8, 3, 32, 32))
+    plan = pack(module.eval(), channels=3, height=32, width=32, classes=tuple("abcdefghij"))
+    yield case("narrow resnet20", plan, np.random.default_rng(2).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8))
+
+
+__all__ = ["BYTES", "FLOATS", "LOADED", "REFUSED", "Case", "case", "floats", "kernel_cases", "network_cases", "write"]
