@@ -14,6 +14,7 @@ from evenbit.nn import (
     RPReLU,
     WeightBinarizer,
     ZeroPoint,
+    freeze_excitation,
     latent_weights,
     resolve_method,
 )
@@ -167,3 +168,18 @@ def test_binary_activation_adds_its_parts_before_the_sign() -> None:
     a = layer.adjust(x)
     expected = torch.where(a + layer.excite(a) - 0.25 >= 0, 1.0, -1.0)
     assert torch.equal(layer(x), expected)
+
+
+def test_frozen_excitation_is_its_mean_over_images() -> None:
+    layer = BinaryActivation(8, resolve_method("fd", {}))
+    assert isinstance(layer.excite, GroupExcitation)
+    torch.nn.init.normal_(layer.excite.excite.weight)
+    model = torch.nn.Sequential(layer).eval()
+    images = torch.randn(10, 8, 3, 3)
+    frozen = freeze_excitation(model, images.split(3))
+    found = frozen[0].excite(images)
+    torch.testing.assert_close(found, layer.excite(layer.adjust(images)).mean(0, keepdim=True))
+    assert isinstance(layer.excite, GroupExcitation)  # the network itself is as it was
+    x = torch.randn(4, 8, 3, 3)
+    expected = torch.where(layer.adjust(x) + found - layer.refine.tau[:, None, None] >= 0, 1.0, -1.0)
+    torch.testing.assert_close(frozen(x), expected)

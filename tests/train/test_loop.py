@@ -37,6 +37,7 @@ def test_a_run_leaves_one_line_an_epoch_and_reports_the_last(train_tiny: TrainTi
     assert result.metrics == found[-1]
     assert result.accuracy == found[-1]["test_accuracy"]
     assert len(found[-1]["layers"]) == 6
+    assert ["test_accuracy_frozen" in line for line in found] == [False, False, True]
     assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evenbit.nn import fused
 from evenbit.nn.distribution import EPSILON, DistributionAdjustment
-from evenbit.nn.excitation import GroupExcitation
+from evenbit.nn.excitation import FrozenExcitation, GroupExcitation
 from evenbit.nn.method import Method
 from evenbit.nn.refinement import ZeroPoint
 from evenbit.nn.sign import Sign
@@ -40,7 +40,7 @@ class BinaryActivation(nn.Module):
     def __init__(self, channels: int, method: Method) -> None:
         super().__init__()
         self.adjust: nn.Module = nn.Identity()
-        self.excite: GroupExcitation | None = None
+        self.excite: GroupExcitation | FrozenExcitation | None = None
         self.moment: nn.Module = nn.Identity()
         self.values: nn.Module = nn.Identity()
         self.refine: nn.Module = nn.Identity()
@@ -76,6 +76,12 @@ class BinaryActivation(nn.Module):
             self.share = _share(mean, var)
         return self.sign(u)  # type: ignore[no-any-return]
 
+    def take_share(self) -> Float[Tensor, " c"]:
+        """`share`, which is kept no longer, as it holds on to the whole graph of the batch."""
+        assert self.share is not None
+        share, self.share = self.share, None
+        return share
+
     def before_sign(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """What the sign is taken of."""
         x = self.adjust(x)
@@ -88,7 +94,7 @@ class BinaryActivation(nn.Module):
         scale, offset = torch.ones_like(mean), torch.zeros_like(mean)
         if isinstance(self.adjust, DistributionAdjustment):
             scale, offset = self.adjust.affine(mean, var, pixels)
-        if self.excite is not None:
+        if isinstance(self.excite, GroupExcitation):
             adjusted = scale * mean + offset
             offset = offset + self.excite.gate(adjusted[..., None, None]).flatten(1)
         if isinstance(self.values, TwoValues):

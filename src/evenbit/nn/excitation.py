@@ -11,6 +11,8 @@ channels share `hidden` units, so the cost is `2 C hidden` weights. W2 starts at
 The softsign is made of exactly rounded operations, which give the same bits on every machine; tanh does not.
 The sigmoid is that of Xue et al., Self-distribution binary neural networks, 2021, the nearest relative: it only raises.
 
+Frozen, e is its mean over some images, a constant that folds into the threshold.
+
 At run time it is one mean, two tiny products and one threshold a channel and image; no map is touched twice.
 
 Source: part 2 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6),
@@ -18,6 +20,9 @@ Source: part 2 of Liu and Chen, Feature distribution guided binary neural networ
 """
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -59,3 +64,54 @@ class GroupExcitation(nn.Module):
     def gate(self, mean: Float[Tensor, "n c 1 1"]) -> Float[Tensor, "n c 1 1"]:
         """The shift from the channels' means."""
         return self.bound(self.excite(F.relu(self.squeeze(mean))))
+
+
+class FrozenExcitation(nn.Module):
+    """The same shift for every image.
+
+    Args:
+        shift: Of each channel, `[C]`.
+
+    Shape:
+        `[N, C, H, W]` to `[1, C, 1, 1]`.
+    """
+
+    shift: Tensor
+
+    def __init__(self, shift: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("shift", shift[:, None, None])
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "1 c 1 1"]:
+        """See the class."""
+        return self.shift[None]
+
+
+@torch.no_grad()
+def freeze_excitation(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """A copy of a network in which every group excitation is its mean over some images.
+
+    Args:
+        model: In eval mode.
+        batches: Images `[N, C, H, W]` as the network takes them; at least one.
+    """
+    frozen = copy.deepcopy(model)
+    layers = {name: part for name, part in frozen.named_modules() if isinstance(part, GroupExcitation)}
+    sums = dict.fromkeys(layers, torch.zeros(()))
+    count = 0
+    for batch in batches:
+        count += len(batch)
+        handles = [
+            part.register_forward_hook(
+                lambda part, inputs, e, name=name: sums.update({name: sums[name] + e.double().sum((0, 2, 3)).cpu()})
+            )
+            for name, part in layers.items()
+        ]
+        frozen(batch)
+        for handle in handles:
+            handle.remove()
+    for name, part in layers.items():
+        parent, _, key = name.rpartition(".")
+        shift = (sums[name] / count).to(part.excite.weight)
+        setattr(frozen.get_submodule(parent), key, FrozenExcitation(shift))
+    return frozen

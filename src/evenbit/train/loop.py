@@ -26,7 +26,7 @@ from evenbit.data.augment import Augmentation
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.files import write_atomically
-from evenbit.nn import latent_weights, set_progress
+from evenbit.nn import GroupExcitation, freeze_excitation, latent_weights, set_progress
 from evenbit.train import lock
 from evenbit.train.checkpoint import (
     Checkpoint,
@@ -47,6 +47,7 @@ from evenbit.train.recipe import Recipe
 METRICS = "metrics.jsonl"
 EVALUATION_BATCH = 500
 PROBE_IMAGES = 1000  # of the measured images, the first ones
+FREEZING_IMAGES = 5000  # of the training images, the first ones
 FINITE_CHECK_STEPS = 20  # how often the loss is read, which waits for the device
 
 
@@ -182,6 +183,7 @@ class _Training:
                     progress.update(step + 1, float(losses[: step + 1].mean()), 100 * float(correct) / seen)
             seconds = time.perf_counter() - start
             evaluation, activations = self._evaluate()
+            frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
             if not math.isfinite(evaluation.loss):
                 raise TrainingError(
                     f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}"
@@ -196,6 +198,7 @@ class _Training:
                 f"{self.measured}_accuracy": evaluation.accuracy,
                 "seconds": seconds,
                 "images_per_second": images / seconds,
+                **frozen,
                 **_summary(activations, self.weights.look()),
             }
             progress.finish(metrics)
@@ -250,6 +253,16 @@ class _Training:
         evaluation = evaluate(torch_predict(self.network), self.dataset.test, batch_size=EVALUATION_BATCH)
         probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device)
         return evaluation, probe_activations(self.network, probed, EVALUATION_BATCH)
+
+    def _evaluate_frozen(self) -> dict[str, float]:
+        """Accuracy with every group excitation frozen to its mean over some training images, if there is any."""
+        if not any(isinstance(module, GroupExcitation) for module in self.network.modules()):
+            return {}
+        network = freeze_excitation(
+            self.network, map(to_float, torch.split(self.images[:FREEZING_IMAGES], EVALUATION_BATCH))
+        )
+        accuracy = evaluate(torch_predict(network), self.dataset.test, batch_size=EVALUATION_BATCH).accuracy
+        return {f"{self.measured}_accuracy_frozen": accuracy}
 
     def _mean(self, value: Tensor) -> float:
         """Mean over the processes."""

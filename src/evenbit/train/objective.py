@@ -72,7 +72,7 @@ class Objective:
                 self._maps["network"], [a.clone() for a in self._maps["teacher"]]
             )
         if recipe.balance:
-            shares = [module.share for module in self._binary if module.share is not None]
+            shares = [module.take_share() for module in self._binary]
             loss = loss + recipe.balance * balance_loss(shares, recipe.balance_target)
         return loss
 

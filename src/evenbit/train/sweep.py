@@ -175,6 +175,7 @@ def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
         "accuracy_mean": statistics.fmean(accuracies),
         "accuracy_spread": max(accuracies) - min(accuracies),
         "accuracies": accuracies,
+        "accuracy_frozen": mean(f"{measured}_accuracy_frozen"),
         "float_accuracy": None,
         "gap_points": None,
         "balance": mean("balance"),
@@ -218,10 +219,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"| {' | '.join(columns)} |", "|---|" + "--:|" * (len(columns) - 1)]
     for row in sorted(rows, key=lambda row: row["accuracy_mean"]):
         spread = f"{row['accuracy_spread']:.2f}" if len(row["seeds"]) > 1 else ""
-        numbers = [_number(row[key], 3) for key in ("balance", "entropy", "window")]
         size = "" if row["packed_bytes"] is None else f"{row['packed_bytes']:,}"
         cells = [row["label"], str(len(row["seeds"])), f"{row['accuracy_mean']:.2f}", spread]
-        cells += [_number(row["gap_points"], 2), *numbers, f"{row['seconds_per_epoch']:.0f}", size]
+        cells += [_number(row[key], 2) for key in ("accuracy_frozen", "gap_points")]
+        cells += [_number(row[key], 3) for key in ("balance", "entropy", "window")]
+        cells += [_number(row["seconds_per_epoch"], 0), size]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
