@@ -19,11 +19,13 @@ Source: part 1 of Liu and Chen, Feature distribution guided binary neural networ
 from __future__ import annotations
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
+from evenbit.nn.processes import over_processes
 
 AXES = ("channel", "group", "instance")
 EPSILON = 1e-5
@@ -55,6 +57,7 @@ class DistributionAdjustment(nn.Module):
         if axes == "group" and channels % groups:
             raise RecipeError(f"{channels} channels do not divide into {groups} groups of the adjustment")
         self.axes = axes
+        self.synchronized = False  # whether the axes go over the images of all processes, see evenbit.nn.synchronized
         self.groups = groups
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -63,7 +66,7 @@ class DistributionAdjustment(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
-        if self.axes == "channel" or not self.training:
+        if not self.training or (self.axes == "channel" and not self.synchronized):
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.training, MOMENTUM, EPSILON
             )
@@ -90,10 +93,16 @@ class DistributionAdjustment(nn.Module):
         if self.axes != "instance":
             rows = mean if self.axes == "channel" else mean.view(n, self.groups, -1)
             axes = (0,) if self.axes == "channel" else (0, 2)
-            centre = rows.mean(axes, keepdim=True)
-            spread = (var.view_as(rows) + (rows - centre) ** 2).mean(axes, keepdim=True)
+            if self.synchronized:
+                squares = var.view_as(rows) + rows.square()
+                centre, spread = over_processes(rows.mean(axes, keepdim=True), squares.mean(axes, keepdim=True))
+            else:
+                centre = rows.mean(axes, keepdim=True)
+                spread = (var.view_as(rows) + (rows - centre) ** 2).mean(axes, keepdim=True)
             mean, var = (t.expand_as(rows).reshape(n, c) for t in (centre, spread))
         count = n * pixels if self.axes == "channel" else 0
+        if self.synchronized:
+            count *= torch.distributed.get_world_size()
         self._track(mean.mean(0), var.mean(0) * (count / (count - 1) if count > 1 else 1))
         scale = self.weight * torch.rsqrt(var + EPSILON)
         return scale, self.bias - mean * scale

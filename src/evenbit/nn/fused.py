@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from evenbit.nn import _training
@@ -29,7 +30,16 @@ Affine = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def fits(*maps: Tensor) -> bool:
-    """Whether the kernels can work on these maps: float32, on a CPU, channels last, outside of any tracing."""
+    """Whether the kernels can work on these maps: float32, on a CPU, channels last, outside of any tracing.
+
+    They take the statistics of this process alone, so it must be the only one.
+    """
+    if (
+        torch.distributed.is_available()
+        and torch.distributed.is_initialized()
+        and torch.distributed.get_world_size() > 1
+    ):
+        return False
     return not torch.compiler.is_compiling() and all(
         x.dtype == torch.float32
         and x.device.type == "cpu"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -27,6 +27,7 @@ from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.files import write_atomically
 from evenbit.nn import GroupExcitation, freeze_excitation, latent_weights, set_progress
+from evenbit.nn.synchronized import synchronize
 from evenbit.train import lock
 from evenbit.train.checkpoint import (
     Checkpoint,
@@ -91,15 +92,27 @@ def train(
     """
     if out.exists() and not out.is_dir():
         raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
-    with locked(out) if PartialState().is_main_process else contextlib.nullcontext():
-        return _Training(recipe, out, data_root, resume, console or Console()).run()
+    # Autocast is entered in `_step` alone: accelerate's own would hold in evaluation too, and what is reported is the
+    # float32 network that gets deployed.
+    accelerator = Accelerator(mixed_precision="no")
+    with locked(out) if accelerator.is_main_process else contextlib.nullcontext():
+        return _Training(recipe, out, data_root, resume, console or Console(), accelerator).run()
 
 
 class _Training:
-    def __init__(self, recipe: Recipe, out: Path, data_root: str | None, resume: bool, console: Console) -> None:
-        self.recipe, self.out, self.console = recipe, out, console
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        data_root: str | None,
+        resume: bool,
+        console: Console,
+        accelerator: Accelerator,
+    ) -> None:
+        self.recipe, self.out, self.console, self.accelerator = recipe, out, console, accelerator
         checkpoint = read_checkpoint(out) if resume else None
-        _check_folder(recipe, out, checkpoint)
+        if accelerator.is_main_process:  # whose files the others may see already
+            _check_folder(recipe, out, checkpoint)
         dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
         if recipe.validation:
             dataset = hold_out(dataset, recipe.validation)
@@ -107,9 +120,6 @@ class _Training:
         self.task = Task.of(dataset)
         if checkpoint and checkpoint.task != self.task:
             raise CheckpointError(f"{out} was trained on other data than {recipe.data} is now")
-        # Autocast is entered in `_step` alone: accelerate's own would hold in evaluation too, and what is reported
-        # is the float32 network that gets deployed.
-        self.accelerator = Accelerator(mixed_precision="no")
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
@@ -117,6 +127,8 @@ class _Training:
         self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start is not None:
             _start(self.network, recipe.start)
+        if self.accelerator.num_processes > 1:
+            synchronize(self.network)
         network = torch.compile(self.network) if recipe.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)

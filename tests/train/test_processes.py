@@ -1,0 +1,63 @@
+"""Two processes train as one does: the same losses but for rounding."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evenbit.train import Recipe, Result, read_checkpoint
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+from rich.console import Console
+from evenbit.train import train
+from evenbit.train.recipe import Recipe
+
+torch.set_num_threads(1)
+train(Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2]), console=Console(quiet=True))
+"""
+
+
+def train_with_processes(recipe: Recipe, out: Path, count: int) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    workers = []
+    for rank in range(count):
+        env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        env |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, "-c", SCRIPT, recipe.model_dump_json(), str(out)]
+        workers.append(
+            subprocess.Popen(command, env={**os.environ, **{k: str(v) for k, v in env.items()}}, stderr=subprocess.PIPE)
+        )
+    errors = [worker.communicate()[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * count, errors
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_train_as_one(
+    tiny_recipe: Callable[..., Recipe], train_tiny: Callable[..., Result], tmp_path: Path
+) -> None:
+    train_tiny(tmp_path / "one", epochs=2)
+    train_with_processes(tiny_recipe(epochs=2), tmp_path / "two", 2)
+    for one, two in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=2e-3)
+        assert two["test_loss"] == pytest.approx(one["test_loss"], rel=2e-2)
+    first, second = (read_checkpoint(tmp_path / name).tensors for name in ("one", "two"))
+    assert first.keys() == second.keys()
+    name = "model.stem.norm.running_var"
+    torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-5)
