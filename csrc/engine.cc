@@ -47,6 +47,22 @@ std::vector<uint64_t> ones(int channels) {
   return words;
 }
 
+// Binary weights [outputs][words] as the kernels read them: [outputs / lanes][steps][lanes].
+Aligned<uint8_t> laid_out(const uint64_t* weight, size_t outputs, size_t words, const BinaryLayout& layout) {
+  const size_t steps = words * kWordBits / layout.step_bits, lanes = layout.lanes;
+  const size_t bytes = layout.step_bits == 32 ? sizeof(uint32_t) : sizeof(uint8_t);
+  Aligned<uint8_t> result(round_up(outputs, lanes) * steps * bytes);
+  for (size_t o = 0; o < outputs; ++o) {
+    for (size_t k = 0; k < steps; ++k) {
+      const size_t bit = k * layout.step_bits;
+      const uint64_t word = weight[o * words + bit / kWordBits] >> bit % kWordBits;
+      const auto step = static_cast<uint32_t>(word & ((uint64_t{1} << layout.step_bits) - 1));
+      std::memcpy(&result[((o / lanes * steps + k) * lanes + o % lanes) * bytes], &step, bytes);
+    }
+  }
+  return result;
+}
+
 int window_size(int size, int padding, int kernel, int stride) {
   require(kernel >= 1 && stride >= 1 && padding >= 0 && size + 2 * padding >= kernel, "a window does not fit its map");
   return (size + 2 * padding - kernel) / stride + 1;
@@ -159,18 +175,23 @@ void Engine::add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> 
   require(v.bits && words == v.words(), "a binary convolution does not fit its input");
   const int height = window_size(v.height, padding[0], kh, stride[0]);
   const int width = window_size(v.width, padding[1], kw, stride[1]);
-  Op& op = new_op(in, height, width, outputs, tail);
+  Op& op = new_op(kernels_->expand_bits ? expanded(in) : in, height, width, outputs, tail);
   op.kind = Kind::kBinaryConv;
   op.kernel = {kh, kw};
   op.stride = stride;
   op.padding = padding;
-  const size_t fan_in = static_cast<size_t>(kh) * kw * words;
-  op.binary_weight = Aligned<uint64_t>(op.blocks() * fan_in * kBlock);
-  for (int o = 0; o < outputs; ++o) {
-    for (size_t k = 0; k < fan_in; ++k) {
-      op.binary_weight[(o / kBlock * fan_in + k) * kBlock + o % kBlock] = weight[o * fan_in + k];
-    }
+  op.binary_weight = laid_out(weight, outputs, static_cast<size_t>(kh) * kw * words, kernels_->binary);
+}
+
+// The value that holds the bits of `id` as the kernels read them.
+int Engine::expanded(int id) {
+  if (value(id).expanded == kNone) {
+    Value twin = value(id);
+    twin.is_expanded = true;
+    values_.push_back(twin);
+    value(id).expanded = static_cast<int>(values_.size()) - 1;
   }
+  return value(id).expanded;
 }
 
 void Engine::add_elementwise(int in, const TailSpec& tail) {
@@ -221,8 +242,7 @@ void Engine::finish(int output) {
       require(value(id).first != kNone && value(id).first < i, "an op reads a value that is written later");
       value(id).last = i;
     }
-    for (int id : {op.out, op.mean, op.bits, op.row_sums}) {
-      if (id == kNone) continue;
+    for (int id : written(op)) {
       require(value(id).first == kNone, "two ops write one value");
       value(id).first = value(id).last = i;
     }
@@ -233,6 +253,11 @@ void Engine::finish(int output) {
     }
   }
   require(v.first != kNone, "no op writes the output");
+  for (Value& bits : values_) {
+    if (bits.expanded == kNone) continue;
+    bits.border_y = value(bits.expanded).border_y;
+    bits.border_x = value(bits.expanded).border_x;
+  }
   value(output).last = static_cast<int>(ops_.size());
   plan_arena();
 }
@@ -250,6 +275,15 @@ void Engine::check_output(size_t classes) const {
           "logits have another size than the network's");
 }
 
+// Values that the op writes, those for its own use included.
+std::vector<int> Engine::written(const Op& op) const {
+  std::vector<int> ids;
+  for (int id : {op.out, op.mean, op.bits, op.row_sums, op.bits == kNone ? kNone : value(op.bits).expanded}) {
+    if (id != kNone) ids.push_back(id);
+  }
+  return ids;
+}
+
 // Whether the op may write its map over `source`: read by it pixel by pixel, by no later op, and laid out alike.
 bool Engine::may_overwrite(const Op& op, int index, int source) const {
   if (source == kNone || op.out == kNone) return false;
@@ -264,8 +298,7 @@ void Engine::plan_arena() {
   std::vector<int> placed;
   for (int i = 0; i < static_cast<int>(ops_.size()); ++i) {
     const Op& op = *ops_[i];
-    for (int id : {op.out, op.mean, op.bits, op.row_sums}) {
-      if (id == kNone) continue;
+    for (int id : written(op)) {
       Value& v = value(id);
       const bool over_residual = id == op.out && may_overwrite(op, i, op.residual);
       if (over_residual || (id == op.out && op.kind == Kind::kElementwise && may_overwrite(op, i, op.in))) {

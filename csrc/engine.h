@@ -86,6 +86,8 @@ class Engine {
   const Value& value(int id) const;
   Op& new_op(int in, int height, int width, int channels, const TailSpec& tail);
   void check_tail(const TailSpec& tail, int height, int width, int channels) const;
+  int expanded(int id);
+  std::vector<int> written(const Op& op) const;
   void plan_arena();
   bool may_overwrite(const Op& op, int index, int source) const;
 
@@ -93,6 +95,7 @@ class Engine {
   std::unique_ptr<Context> take_context();
   void give_back(std::unique_ptr<Context> context);
   void bind(Context& context, const Op& op) const;
+  void bind_border(Context& context, const Value& v, const Op& op) const;
   Tail bind_tail(Context& context, const Op& op) const;
   FloatView float_view(Context& context, int id) const;
   bool run_step(const Step& step, Range tasks, const float* floats, const uint8_t* bytes) const;

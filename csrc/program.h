@@ -17,12 +17,14 @@ struct Engine::Value {
   int first = kNone;  // op that writes it
   int last = kNone;   // op that reads it last
   size_t offset = 0;  // in the arena
+  int expanded = kNone;      // of bits: the value that holds them as the kernels read them, if that differs
+  bool is_expanded = false;  // such a value
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
   int words() const { return (channels + kWordBits - 1) / kWordBits; }
   size_t pixel_bytes() const {
-    return bits ? static_cast<size_t>(words()) * sizeof(uint64_t)
-                : static_cast<size_t>(blocks()) * kBlock * sizeof(float);
+    if (!bits) return static_cast<size_t>(blocks()) * kBlock * sizeof(float);
+    return static_cast<size_t>(words()) * sizeof(uint64_t) * (is_expanded ? 2 : 1);
   }
   size_t row_bytes() const { return static_cast<size_t>(width + 2 * border_x) * pixel_bytes(); }
   size_t bytes() const { return static_cast<size_t>(height + 2 * border_y) * row_bytes(); }
@@ -42,7 +44,7 @@ struct Engine::Op {
   int groups = 1;
   bool max = false;
   Aligned<float> weight;
-  Aligned<uint64_t> binary_weight;
+  Aligned<uint8_t> binary_weight;
 
   Aligned<float> scale, bias, slope, shift, threshold, offset;
   Aligned<uint16_t> flip, valid;
@@ -83,8 +85,14 @@ struct Engine::Step {
     int border_x;
     const uint8_t* pattern;
   };
+  // Bits, border included, as the kernels read them.
+  struct Expand {
+    const uint8_t* bits;
+    uint8_t* expanded;
+    int64_t bytes;
+  };
 
-  std::variant<Normalize, Conv, BinaryConv, Elementwise, Pool2d, Threshold, Mean, Border> work;
+  std::variant<Normalize, Conv, BinaryConv, Elementwise, Pool2d, Threshold, Mean, Border, Expand> work;
   int64_t tasks = 1;
   int op = 0;  // that it belongs to
 };

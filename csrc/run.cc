@@ -87,12 +87,13 @@ void Engine::bind(Context& context, const Op& op) const {
     }
     case Kind::kBinaryConv: {
       const Value& in = value(op.in);
-      const int64_t row = static_cast<int64_t>(in.row_bytes() / sizeof(uint64_t));
-      const auto* origin = reinterpret_cast<const uint64_t*>(context.arena.data() + in.origin());
-      const uint64_t* first = origin - op.padding[0] * row - int64_t{op.padding[1]} * in.words();
-      step = {BinaryConv{first, row, in.words(), op.binary_weight.data(), kh, kw * in.words(), sy, sx,
-                         int64_t{kh} * kw * in.channels, op.height, op.width, op.blocks(), tail},
-              groups_of(op.blocks(), kernels_->bconv_blocks) * op.height};
+      const auto row = static_cast<int64_t>(in.row_bytes()), pixel = static_cast<int64_t>(in.pixel_bytes());
+      const uint8_t* first = context.arena.data() + in.origin() - op.padding[0] * row - op.padding[1] * pixel;
+      const int steps = kw * in.words() * (kWordBits / kernels_->binary.step_bits);
+      const auto fan_in = static_cast<float>(int64_t{kh} * kw * in.channels);
+      step = {BinaryConv{first, row, pixel, op.binary_weight.data(), kh, steps, sy, sx, fan_in, op.height, op.width,
+                         op.blocks(), tail},
+              groups_of(op.blocks(), kernels_->binary.blocks) * op.height};
       break;
     }
     case Kind::kThreshold:
@@ -108,14 +109,24 @@ void Engine::bind(Context& context, const Op& op) const {
         {Step::Mean{sums, float_view(context, op.mean).base, op.blocks() * kBlock, op.height, op.width}, 1});
   }
   for (int id : {op.out, op.mean, op.bits}) {
-    if (id == kNone || (value(id).border_y == 0 && value(id).border_x == 0)) continue;
-    const Value& v = value(id);
+    if (id != kNone) bind_border(context, value(id), op);
+  }
+}
+
+// What follows when a value is written: its border, and its bits as the kernels read them.
+void Engine::bind_border(Context& context, const Value& v, const Op& op) const {
+  uint8_t* const base = context.arena.data() + v.offset;
+  if (v.border_y || v.border_x) {
     auto pattern = std::make_unique<Aligned<uint8_t>>(v.pixel_bytes());
     if (v.bits) std::memcpy(pattern->data(), op.valid.data(), op.valid.size() * sizeof(uint16_t));
-    context.steps.push_back({Step::Border{context.arena.data() + v.offset, v.row_bytes(), v.pixel_bytes(), v.height,
-                                          v.width, v.border_y, v.border_x, pattern->data()},
+    context.steps.push_back({Step::Border{base, v.row_bytes(), v.pixel_bytes(), v.height, v.width, v.border_y,
+                                          v.border_x, pattern->data()},
                              1});
     context.patterns.push_back(std::move(pattern));
+  }
+  if (v.expanded != kNone) {
+    uint8_t* const expanded = context.arena.data() + value(v.expanded).offset;
+    context.steps.push_back({Step::Expand{base, expanded, static_cast<int64_t>(v.bytes())}, 1});
   }
 }
 
@@ -212,6 +223,8 @@ bool Engine::run_step(const Step& step, Range tasks, const float* floats, const 
           solve_thresholds(work);
         } else if constexpr (std::is_same_v<Work, Step::Mean>) {
           average_rows(work);
+        } else if constexpr (std::is_same_v<Work, Step::Expand>) {
+          kernels_->expand_bits(work.bits, work.expanded, work.bytes);
         } else {
           fill_border(work);
         }

@@ -2,11 +2,16 @@
 // which defines, with internal linkage so that no code for this ISA can leak into another's files:
 //
 //   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, larger, absolute,
-//                               select_ge_zero(v, other) = v >= 0 ? v : other, ge_mask(a, b)
-//   U, kWordLanes               vector of 64-bit words: load_words, broadcast_word, zero_words, add_popcount_xor
-//   dot_from_popcount           K - 2 * popcount as floats
-//   opaque(U&)                  keeps the compiler from knowing a value
+//                               prelu(v, slope) = v >= 0 ? v : v * slope, ge_mask(a, b)
+//   U                           vector of as many 32-bit integers: load_units, opaque (keeps the compiler from knowing
+//                               a value), dot_from_count(K, count) = K - 2 * count as floats
 //   kBinaryPixels, kBinaryBlocks, kConvPixels, kConvBlocks   tiles that fill the registers
+//
+// and what its binary convolution is made of,
+//
+//   for binary_popcount.h       broadcast_unit, zero_counts, add_popcount_xor
+//   for binary_table.h          B, kByteLanes: vector of bytes: load_bytes, zero_bytes, add_bytes, broadcast_table,
+//                               look_up(table, index), add_widened (to one 32-bit count a byte in memory), opaque
 #pragma once
 
 #include <cstring>
@@ -15,17 +20,16 @@
 
 namespace evenbit {
 namespace {
-constexpr int kVectors = kBlock / kLanes;          // float vectors of a block
-constexpr int kWordVectors = kBlock / kWordLanes;  // word vectors of a block
+constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 }  // namespace
 }  // namespace evenbit
 
 #include "kernels/tail.h"
 //
-#include "kernels/binary_conv.h"
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 
-#define EVENBIT_KERNELS(isa)                                                                             \
-  const Kernels kernels_##isa = {#isa,         supported, kBinaryBlocks, kConvBlocks, binary_conv, conv, \
-                                 grouped_conv, pool,      elementwise,   normalize,   binary_limit}
+#define EVENBIT_KERNELS(isa)                                                                          \
+  const Kernels kernels_##isa = {#isa,        supported,   {kBinaryBlocks, kStepBits, kWeightLanes},  \
+                                 kConvBlocks, binary_conv, conv,                                      \
+                                 grouped_conv, pool, elementwise, normalize, expand_bits, binary_limit}

@@ -3,6 +3,10 @@
 #include "simd/avx2.h"
 //
 #include "kernels/isa.h"
+//
+#include "kernels/binary_table.h"
+//
+#include "kernels/binary_conv.h"
 
 namespace evenbit {
 extern const Kernels kernels_avx2;

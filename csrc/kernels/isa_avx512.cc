@@ -3,6 +3,10 @@
 #include "simd/avx512.h"
 //
 #include "kernels/isa.h"
+//
+#include "kernels/binary_popcount.h"
+//
+#include "kernels/binary_conv.h"
 
 namespace evenbit {
 extern const Kernels kernels_avx512;

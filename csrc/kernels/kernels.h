@@ -63,22 +63,29 @@ struct Range {
 
 // out[y, x, o] = K - 2 * sum over (ky, j) of popcount(in[y * sy + ky, x * sx, j] xor weight[o, ky, j])
 //
-// where j runs over the kw * words words that a kernel row reads, which lie one after the other.
-// Tasks: (group of output blocks, output row), groups of `kernels.bconv_blocks` blocks.
+// where j runs over the steps that a kernel row reads, which lie one after the other.
+// Tasks: (group of output blocks, output row), groups of `kernels.binary.blocks` blocks.
 struct BinaryConv {
-  const uint64_t* in;
-  int64_t in_row;          // words from a row to the next
-  int64_t in_pixel;        // words from a pixel to the next
-  const uint64_t* weight;  // [output blocks][kh * run][16]
+  const uint8_t* in;   // the bits, or what `expand_bits` has made of them
+  int64_t in_row;      // bytes from a row to the next
+  int64_t in_pixel;    // bytes from a pixel to the next
+  const void* weight;  // [outputs / lanes][kh * run][lanes], see BinaryLayout
   int kh;
-  int run;  // kw * words
+  int run;  // steps of a kernel row
   int stride_y;
   int stride_x;
-  int64_t fan_in;  // K
-  int height;      // of the output
+  float fan_in;  // K
+  int height;    // of the output
   int width;
   int blocks;  // of the output
   Tail tail;
+};
+
+// How a binary convolution wants its weights, and how much a task computes.
+struct BinaryLayout {
+  int blocks;     // of a task
+  int step_bits;  // of the input taken in at a time: 32, one uint32_t of weights an output, or 4, one uint8_t
+  int lanes;      // outputs whose weights for a step lie together
 };
 
 // out[y, x, o] = sum over (ky, kx, i), in this order and from 0, of in[y * sy + ky, x * sx + kx, i] * weight[o, ky, kx,
@@ -143,7 +150,7 @@ struct Normalize {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  int bconv_blocks;
+  BinaryLayout binary;
   int conv_blocks;
   void (*binary_conv)(const BinaryConv&, Range);
   void (*conv)(const Conv&, Range);
@@ -151,6 +158,8 @@ struct Kernels {
   void (*pool)(const Pool2d&, Range);
   void (*elementwise)(const Elementwise&, Range);
   bool (*normalize)(const Normalize&, Range);  // whether all pixels are finite
+  // Bits as binary_conv reads them, 2 * `bytes` bytes: two for each byte; null if it reads them as they are.
+  void (*expand_bits)(const uint8_t* bits, uint8_t* expanded, int64_t bytes);
   // The limit of binary_conv: its inner step on registers alone, a tile's worth of sums `rounds` times. Returns the
   // number of 1-bit multiply-adds.
   int64_t (*binary_limit)(int64_t rounds);

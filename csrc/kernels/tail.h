@@ -49,7 +49,7 @@ inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_
   if (tail.slope) {
     const BlockOf slope = load_block(tail.slope + c);
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      EVENBIT_EACH(n) tile[p].v[n] = select_ge_zero(tile[p].v[n], mul(tile[p].v[n], slope.v[n]));
+      EVENBIT_EACH(n) tile[p].v[n] = prelu(tile[p].v[n], slope.v[n]);
     }
   }
   if (tail.softsign) {

@@ -8,9 +8,8 @@ namespace evenbit {
 namespace {
 
 using F = float;
-using U = uint64_t;
+using U = uint32_t;
 constexpr int kLanes = 1;
-constexpr int kWordLanes = 1;
 constexpr int kBinaryPixels = 1;
 constexpr int kBinaryBlocks = 1;
 constexpr int kConvPixels = 1;
@@ -26,17 +25,15 @@ inline F mul(F a, F b) { return a * b; }
 inline F div(F a, F b) { return a / b; }
 inline F larger(F a, F b) { return a > b ? a : b; }
 inline F absolute(F v) { return std::fabs(v); }
-inline F select_ge_zero(F v, F other) { return v >= 0.0f ? v : other; }
+inline F prelu(F v, F slope) { return v >= 0.0f ? v : v * slope; }
 inline uint32_t ge_mask(F a, F b) { return a >= b ? 1u : 0u; }
 
-inline U load_words(const uint64_t* p) { return *p; }
-inline U broadcast_word(uint64_t v) { return v; }
+inline U load_units(const uint32_t* p) { return *p; }
+inline U broadcast_unit(uint32_t v) { return v; }
+inline U zero_counts() { return 0; }
+inline U add_popcount_xor(U sum, U a, U b) { return sum + static_cast<U>(__builtin_popcount(a ^ b)); }
+inline F dot_from_count(float fan_in, U count) { return fan_in - 2.0f * static_cast<float>(count); }
 inline void opaque(U& v) { asm volatile("" : "+r"(v)); }
-inline U zero_words() { return 0; }
-inline U add_popcount_xor(U sum, U a, U b) { return sum + static_cast<U>(__builtin_popcountll(a ^ b)); }
-inline F dot_from_popcount(int64_t fan_in, const U* sums) {
-  return static_cast<float>(fan_in - 2 * static_cast<int64_t>(*sums));
-}
 
 }  // namespace
 }  // namespace evenbit

@@ -1,0 +1,14 @@
+#include "kernels/kernels.h"
+//
+#include "simd/avx512bw.h"
+//
+#include "kernels/isa.h"
+//
+#include "kernels/binary_table.h"
+//
+#include "kernels/binary_conv.h"
+
+namespace evenbit {
+extern const Kernels kernels_avx512bw;
+EVENBIT_KERNELS(avx512bw);
+}  // namespace evenbit

@@ -1,0 +1,35 @@
+// AVX-512 without VPOPCNTDQ (Intel since Skylake-SP): bytes are looked up in registers.
+#pragma once
+
+#include "simd/avx512_float.h"
+
+namespace evenbit {
+namespace {
+
+using B = __m512i;
+constexpr int kByteLanes = 64;
+// 32 registers: 16 for the sums of a tile.
+constexpr int kBinaryPixels = 4;
+constexpr int kBinaryBlocks = 8;
+
+bool supported() { return has_avx512bw(); }
+
+inline B load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+inline B zero_bytes() { return _mm512_setzero_si512(); }
+inline B add_bytes(B a, B b) { return _mm512_add_epi8(a, b); }
+inline B broadcast_table(const uint8_t* p) {
+  return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline B look_up(B table, B index) { return _mm512_shuffle_epi8(table, index); }
+inline void add_widened(uint32_t* counts, B sums) {
+  const auto add_quarter = [&](uint32_t* to, __m128i quarter) {
+    _mm512_store_si512(to, _mm512_add_epi32(_mm512_load_si512(to), _mm512_cvtepu8_epi32(quarter)));
+  };
+  add_quarter(counts, _mm512_castsi512_si128(sums));
+  add_quarter(counts + 16, _mm512_extracti32x4_epi32(sums, 1));
+  add_quarter(counts + 32, _mm512_extracti32x4_epi32(sums, 2));
+  add_quarter(counts + 48, _mm512_extracti32x4_epi32(sums, 3));
+}
+
+}  // namespace
+}  // namespace evenbit
