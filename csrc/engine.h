@@ -70,8 +70,14 @@ class Engine {
   // one of them gets the engine's pool, the others run alone.
   bool run(const float* floats, const uint8_t* bytes, int64_t count, float* logits);
 
-  // Seconds that each op takes on one thread, in order: the median of `rounds` > 0 runs of one image.
-  std::vector<double> profile(const float* image, int rounds);
+  // Seconds that an op takes on one thread. A binary convolution is also run without its Tail, which leaves the sums,
+  // and without its sums, which leaves the Tail; for other ops these two are 0.
+  struct OpTime {
+    double seconds, sums, tail;
+  };
+
+  // The times of each op, in order: medians of `rounds` > 0 runs of one image.
+  std::vector<OpTime> profile(const float* image, int rounds);
 
   // 1-bit multiply-adds a second of one thread, if nothing but the inner step of a binary convolution is done.
   double measure_binary_limit() const;

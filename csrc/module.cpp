@@ -113,7 +113,11 @@ NB_MODULE(_core, m) {
              if (count != 1 || rounds < 1) throw std::invalid_argument("one image is profiled, at least once");
              e.check_input(channels, height, width);
              const nb::gil_scoped_release release;
-             return e.profile(image.data(), rounds);
+             std::vector<std::array<double, 3>> times;
+             for (const auto& [seconds, sums, tail] : e.profile(image.data(), rounds)) {
+               times.push_back({seconds, sums, tail});
+             }
+             return times;
            })
       .def("measure_binary_limit", &Engine::measure_binary_limit, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_ro("threads", &Engine::threads)

@@ -295,24 +295,39 @@ bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float
   return finite.load();
 }
 
-std::vector<double> Engine::profile(const float* image, int rounds) {
+std::vector<Engine::OpTime> Engine::profile(const float* image, int rounds) {
   using Clock = std::chrono::steady_clock;
+  const auto seconds = [&](const Step& step) {
+    const auto start = Clock::now();
+    run_step(step, {0, step.tasks}, image, nullptr);
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
   auto context = take_context();
-  std::vector<std::vector<double>> times(ops_.size(), std::vector<double>(rounds));
+  const std::vector<double> zeros(rounds);
+  std::vector<std::array<std::vector<double>, 3>> times(ops_.size(), {zeros, zeros, zeros});
   for (int round = 0; round < rounds; ++round) {
     for (const Step& step : context->steps) {
-      const auto start = Clock::now();
-      run_step(step, {0, step.tasks}, image, nullptr);
-      times[step.op][round] += std::chrono::duration<double>(Clock::now() - start).count();
+      auto& [all, sums, tail] = times[step.op];
+      all[round] += seconds(step);
+      if (const auto* work = std::get_if<BinaryConv>(&step.work)) {
+        Step part = step;
+        auto& changed = std::get<BinaryConv>(part.work);
+        changed.tail = {};
+        sums[round] = seconds(part);
+        changed.tail = work->tail;
+        changed.kh = 0;
+        tail[round] = seconds(part);
+      }
     }
   }
   give_back(std::move(context));
-  std::vector<double> medians;
-  for (std::vector<double>& of_op : times) {
-    const auto middle = of_op.begin() + rounds / 2;
-    std::nth_element(of_op.begin(), middle, of_op.end());
-    medians.push_back(*middle);
-  }
+  const auto median = [&](std::vector<double>& values) {
+    const auto middle = values.begin() + rounds / 2;
+    std::nth_element(values.begin(), middle, values.end());
+    return *middle;
+  };
+  std::vector<OpTime> medians;
+  for (auto& [all, sums, tail] : times) medians.push_back({median(all), median(sums), median(tail)});
   return medians;
 }
 

@@ -11,9 +11,9 @@
 namespace evenbit {
 namespace {
 
-constexpr int kStepBits = 32;          // of the input that one step of the inner loop takes in
-constexpr int kWeightLanes = kBlock;   // outputs whose weights for a step lie together
-constexpr int kRestBlocks = 1;         // of a tile for the blocks that are left over
+constexpr int kStepBits = 32;  // of the input that one step of the inner loop takes in
+constexpr int kRestBlocks = 1;  // of a tile for the blocks that are left over
+constexpr int kWeightLanes = kBinaryBlocks * kBlock;  // outputs whose weights for a step lie together
 constexpr void (*expand_bits)(const uint8_t*, uint8_t*, int64_t) = nullptr;  // bits are read as they are
 
 // A unit of a bit map, which is written in blocks of 16 bits, the lowest first.
@@ -32,13 +32,18 @@ void binary_tile(const BinaryConv& op, int y, int x, int block) {
   }
   const uint8_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
   const int64_t step = int64_t{op.stride_x} * op.in_pixel;
-  const int64_t block_stride = int64_t{op.kh} * op.run * kBlock;
-  const uint32_t* weight = static_cast<const uint32_t*>(op.weight) + block * block_stride;
+  const int64_t group_stride = int64_t{op.kh} * op.run * kWeightLanes;
+  const uint32_t* weight = static_cast<const uint32_t*>(op.weight) + block / kBinaryBlocks * group_stride +
+                           block % kBinaryBlocks * kBlock;
+  prefetch<kPixels, kBlocks>(op.tail, y, x, block);
   for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
-    for (int j = 0; j < op.run; ++j, weight += kBlock) {
+    for (int j = 0; j < op.run; ++j, weight += kWeightLanes) {
       U w[kBlocks][kVectors];
       EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) {
-        EVENBIT_EACH(n) w[b][n] = load_units(weight + b * block_stride + n * kLanes);
+        EVENBIT_EACH(n) {
+          w[b][n] = load_units(weight + b * kBlock + n * kLanes);
+          opaque(w[b][n]);  // else it would be loaded again for each pixel
+        }
       }
       EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
         const U a = broadcast_unit(unit_at(in + p * step + j * int64_t{sizeof(uint32_t)}));
@@ -65,7 +70,10 @@ int64_t binary_limit(int64_t rounds) {
     inputs[p] = broadcast_unit(static_cast<uint32_t>(p));
     EVENBIT_UNROLL for (int n = 0; n < kCounts; ++n) counts[p][n] = zero_counts();
   }
-  EVENBIT_UNROLL for (int n = 0; n < kCounts; ++n) weights[n] = broadcast_unit(static_cast<uint32_t>(n) << 8);
+  EVENBIT_UNROLL for (int n = 0; n < kCounts; ++n) {
+    weights[n] = broadcast_unit(static_cast<uint32_t>(n) << 8);
+    opaque(weights[n]);
+  }
   for (int64_t round = 0; round < rounds; ++round) {
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
       opaque(inputs[p]);

@@ -44,6 +44,7 @@ void binary_tile(const BinaryConv& op, int y, int x, int block) {
   const int64_t step = int64_t{op.stride_x} * op.in_pixel;
   const int64_t vector_stride = int64_t{op.kh} * op.run * kByteLanes;
   const uint8_t* weight = static_cast<const uint8_t*>(op.weight) + block / kByteBlocks * vector_stride;
+  prefetch<kPixels, kBlocks>(op.tail, y, x, block);
   for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
     for (int first = 0; first < op.run; first += kMaxSteps) {
       const int end = first + kMaxSteps < op.run ? first + kMaxSteps : op.run;
@@ -93,7 +94,10 @@ int64_t binary_limit(int64_t rounds) {
     tables[p] = broadcast_table(kTables.of[p]);
     EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) sums[p][v] = zero_bytes();
   }
-  EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) weights[v] = broadcast_table(kTables.of[v]);
+  EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+    weights[v] = broadcast_table(kTables.of[v]);
+    opaque(weights[v]);
+  }
   for (int64_t round = 0; round < rounds; ++round) {
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
       opaque(tables[p]);

@@ -33,10 +33,12 @@ void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
 
 void elementwise(const Elementwise& op, Range tasks) {
   for (int64_t y = tasks.begin; y < tasks.end; ++y) {
-    for (int block = 0; block < op.blocks; ++block) {
-      int x = 0;
-      for (; x + kConvPixels <= op.width; x += kConvPixels) elementwise_tile<kConvPixels>(op, y, x, block);
-      for (; x < op.width; ++x) elementwise_tile<1>(op, y, x, block);
+    int x = 0;
+    for (; x + kConvPixels <= op.width; x += kConvPixels) {
+      for (int block = 0; block < op.blocks; ++block) elementwise_tile<kConvPixels>(op, y, x, block);
+    }
+    for (; x < op.width; ++x) {
+      for (int block = 0; block < op.blocks; ++block) elementwise_tile<1>(op, y, x, block);
     }
   }
 }

@@ -28,6 +28,16 @@ inline BlockOf zero_block() {
 
 #define EVENBIT_EACH(n) EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n)
 
+// Brings in what `finish` will read: the map is too large for the first-level cache, and a tile takes long enough.
+template <int kPixels, int kBlocks>
+inline void prefetch(const Tail& tail, int64_t y, int64_t x, int block) {
+  if (!tail.residual.base) return;
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    const float* const at = tail.residual.at(y, x + p) + int64_t{block} * kBlock;
+    EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(at + b * kBlock);
+  }
+}
+
 // Finishes `kPixels` neighbouring pixels of row y, from column x on, in the given block.
 template <int kPixels>
 inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_t x, int block) {

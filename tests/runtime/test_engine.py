@@ -15,7 +15,7 @@ from plans import everything
 
 from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
-from evenbit.plan import Conv, Normalize, Plan, Tail
+from evenbit.plan import BinaryConv, Conv, Normalize, Plan, Tail
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
 
@@ -163,10 +163,12 @@ def test_running_a_file_does_not_import_torch(tmp_path: Path) -> None:
 
 def test_profile_times_every_op() -> None:
     engine = Engine(PLAN)
-    seconds = engine.profile(BATCH[:1], 5)
-    assert len(seconds) == len(PLAN.ops)
-    assert all(0 <= value < 0.1 for value in seconds)
-    assert sum(seconds) > 0
+    times = engine.profile(BATCH[:1], 5)
+    assert len(times) == len(PLAN.ops)
+    assert all(0 <= value < 0.1 for time in times for value in time)
+    assert sum(time.seconds for time in times) > 0
+    for op, time in zip(PLAN.ops, times, strict=True):
+        assert (time.sums > 0 and time.tail > 0) == isinstance(op, BinaryConv)
     with pytest.raises(InputError, match="should have the shape"):
         engine.profile(np.zeros((1, 3, 9, 8), np.float32), 5)
 
