@@ -27,7 +27,8 @@ void pool(const Pool2d& op, Range tasks) {
 template <int kPixels>
 void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
   BlockOf tile[kPixels];
-  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) tile[p] = load_block(op.in.at(y, x + p) + block * kBlock);
+  const float* at = op.in.at(y, x) + block * kBlock;
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += op.in.pixel) tile[p] = load_block(at);
   finish<kPixels>(op.tail, tile, y, x, block);
 }
 

@@ -51,8 +51,9 @@ inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], bias.v[n]);
   }
   if (tail.residual.base) {
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      const BlockOf r = load_block(tail.residual.at(y, x + p) + c);
+    const float* at = tail.residual.at(y, x) + c;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.residual.pixel) {
+      const BlockOf r = load_block(at);
       EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], r.v[n]);
     }
   }
@@ -73,7 +74,8 @@ inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], shift.v[n]);
   }
   if (tail.out.base) {
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) store_block(tail.out.at(y, x + p) + c, tile[p]);
+    float* at = tail.out.at(y, x) + c;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.out.pixel) store_block(at, tile[p]);
   }
   if (tail.row_sums) {
     float* at = tail.row_sums + y * tail.row_sums_stride + c;
@@ -83,14 +85,14 @@ inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_
   }
   if (tail.bits.base) {
     const BlockOf threshold = load_block(tail.threshold + c);
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    const uint32_t flip = tail.flip[block], valid = tail.valid[block];
+    const int rest = block + 1 == tail.blocks ? tail.units : block + 1;  // end of the units that follow, of no channel
+    uint16_t* at = tail.bits.at(y, x) + block;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.bits.pixel) {
       uint32_t bits = 0;
       EVENBIT_EACH(n) bits |= ge_mask(tile[p].v[n], threshold.v[n]) << (n * kLanes);
-      uint16_t* const at = tail.bits.at(y, x + p);
-      at[block] = static_cast<uint16_t>((bits ^ tail.flip[block]) & tail.valid[block]);
-      if (block + 1 == tail.blocks) {
-        for (int unit = tail.blocks; unit < tail.units; ++unit) at[unit] = 0;  // the rest of the last word
-      }
+      *at = static_cast<uint16_t>((bits ^ flip) & valid);
+      for (int unit = 1; unit < rest - block; ++unit) at[unit] = 0;
     }
   }
 }
