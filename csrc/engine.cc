@@ -83,7 +83,7 @@ const Engine::Value& Engine::value(int id) const { return const_cast<Engine*>(th
 
 int Engine::add_value(bool bits, int height, int width, int channels) {
   require(height >= 1 && width >= 1 && channels >= 1, "a value needs a positive size");
-  values_.push_back({bits, height, width, channels});
+  values_.push_back({bits ? Form::kBits : Form::kFloats, height, width, channels});
   return static_cast<int>(values_.size()) - 1;
 }
 
@@ -96,7 +96,7 @@ void Engine::check_tail(const TailSpec& tail, int height, int width, int channel
           "a constant does not have one number a channel");
   const auto fits = [&](int id, bool bits, int h, int w) {
     const Value& v = value(id);
-    return v.bits == bits && v.height == h && v.width == w && v.channels == channels;
+    return v.form == (bits ? Form::kBits : Form::kFloats) && v.height == h && v.width == w && v.channels == channels;
   };
   require(tail.out == kNone || fits(tail.out, false, height, width), "an op's map has another size than its value");
   require(tail.mean == kNone || fits(tail.mean, false, 1, 1), "a mean has another size than its value");
@@ -144,7 +144,7 @@ void Engine::add_conv(int in, const float* weight, std::array<int, 4> shape, Pai
                       const TailSpec& tail) {
   const auto [outputs, kh, kw, per_group] = shape;
   const Value v = value(in);
-  require(!v.bits && groups >= 1 && per_group >= 1 && v.channels == per_group * groups && outputs % groups == 0,
+  require(v.form == Form::kFloats && groups >= 1 && per_group >= 1 && v.channels == per_group * groups && outputs % groups == 0,
           "a convolution does not fit its input");
   const int height = window_size(v.height, padding[0], kh, stride[0]);
   const int width = window_size(v.width, padding[1], kw, stride[1]);
@@ -168,11 +168,59 @@ void Engine::add_conv(int in, const float* weight, std::array<int, 4> shape, Pai
   }
 }
 
+// The value that holds the integers of `id`. Where they are not those of the op that writes it, an op is added.
+int Engine::quantized(int id, float multiplier) {
+  const auto writes = [&](const std::unique_ptr<Op>& op) { return op->out == id; };
+  const auto found = std::find_if(ops_.begin(), ops_.end(), writes);
+  Op* op = found == ops_.end() ? nullptr : found->get();
+  if (op && op->quantized != kNone && op->multiplier == multiplier) return op->quantized;
+  if (!op || op->quantized != kNone) {
+    const Value v = value(id);
+    op = &new_op(id, v.height, v.width, v.channels, {});
+  }
+  Value twin = value(id);
+  twin.form = Form::kQuantized;
+  twin.quantized_unit = kernels_->byte_units ? 4 : 2;
+  values_.push_back(twin);
+  op->multiplier = multiplier;
+  return op->quantized = static_cast<int>(values_.size()) - 1;
+}
+
+int Engine::add_int8_conv(int in, const int8_t* weight, std::array<int, 4> shape, float multiplier, Pair stride,
+                          Pair padding, const TailSpec& tail) {
+  const auto [outputs, kh, kw, channels] = shape;
+  const Value v = value(in);
+  require(v.form == Form::kFloats && channels == v.channels, "a convolution does not fit its input");
+  const int height = window_size(v.height, padding[0], kh, stride[0]);
+  const int width = window_size(v.width, padding[1], kw, stride[1]);
+  const size_t before = ops_.size();
+  const int source = quantized(in, multiplier);
+  Op& op = new_op(source, height, width, outputs, tail);
+  op.kind = Kind::kInt8Conv;
+  op.kernel = {kh, kw};
+  op.stride = stride;
+  op.padding = padding;
+  const size_t lanes = kernels_->conv_blocks * kBlock, taps = static_cast<size_t>(kh) * kw;
+  const size_t units = value(source).units(), per_unit = value(source).quantized_unit, bytes = 4 / per_unit;
+  op.packed_weight = Aligned<uint8_t>(round_up(outputs, lanes) * taps * units * sizeof(uint32_t));
+  op.start = Aligned<uint32_t>(round_up(outputs, lanes));
+  for (int o = 0; o < outputs; ++o) {
+    for (size_t k = 0; k < taps * channels; ++k) {
+      const size_t step = k / channels * units + k % channels / per_unit;
+      const auto w = static_cast<int16_t>(*weight++);
+      uint8_t* const unit = &op.packed_weight[((o / lanes * taps * units + step) * lanes + o % lanes) * 4];
+      std::memcpy(unit + k % channels % per_unit * bytes, &w, bytes);
+      if (kernels_->byte_units) op.start[o] -= static_cast<uint32_t>(128 * w);
+    }
+  }
+  return static_cast<int>(ops_.size() - before);
+}
+
 void Engine::add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding,
                              const TailSpec& tail) {
   const auto [outputs, kh, kw, words] = shape;
   const Value v = value(in);
-  require(v.bits && words == v.words(), "a binary convolution does not fit its input");
+  require(v.form == Form::kBits && words == v.words(), "a binary convolution does not fit its input");
   const int height = window_size(v.height, padding[0], kh, stride[0]);
   const int width = window_size(v.width, padding[1], kw, stride[1]);
   Op& op = new_op(kernels_->expand_bits ? expanded(in) : in, height, width, outputs, tail);
@@ -180,14 +228,14 @@ void Engine::add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> 
   op.kernel = {kh, kw};
   op.stride = stride;
   op.padding = padding;
-  op.binary_weight = laid_out(weight, outputs, static_cast<size_t>(kh) * kw * words, kernels_->binary);
+  op.packed_weight = laid_out(weight, outputs, static_cast<size_t>(kh) * kw * words, kernels_->binary);
 }
 
 // The value that holds the bits of `id` as the kernels read them.
 int Engine::expanded(int id) {
   if (value(id).expanded == kNone) {
     Value twin = value(id);
-    twin.is_expanded = true;
+    twin.form = Form::kExpanded;
     values_.push_back(twin);
     value(id).expanded = static_cast<int>(values_.size()) - 1;
   }
@@ -196,7 +244,7 @@ int Engine::expanded(int id) {
 
 void Engine::add_elementwise(int in, const TailSpec& tail) {
   const Value v = value(in);
-  require(!v.bits, "an elementwise op reads floats");
+  require(v.form == Form::kFloats, "an elementwise op reads floats");
   new_op(in, v.height, v.width, v.channels, tail).kind = Kind::kElementwise;
 }
 
@@ -204,7 +252,7 @@ void Engine::add_threshold(int in, const std::vector<float>& scale, const std::v
                            const std::vector<uint64_t>& flip, int out) {
   const Value v = value(in);
   const size_t channels = static_cast<size_t>(v.channels);
-  require(!v.bits && v.height == 1 && v.width == 1 && scale.size() == channels && offset.size() == channels &&
+  require(v.form == Form::kFloats && v.height == 1 && v.width == 1 && scale.size() == channels && offset.size() == channels &&
               flip.size() == static_cast<size_t>(v.words()),
           "a threshold does not fit its input");
   TailSpec tail;
@@ -218,7 +266,7 @@ void Engine::add_threshold(int in, const std::vector<float>& scale, const std::v
 
 void Engine::add_pool(int in, bool max, Pair kernel, Pair stride, Pair padding, const TailSpec& tail) {
   const Value v = value(in);
-  require(!v.bits, "pooling reads floats");
+  require(v.form == Form::kFloats, "pooling reads floats");
   require(padding[0] < kernel[0] && padding[1] < kernel[1], "pooling is padded by less than its kernel");
   require(max || (padding[0] == 0 && padding[1] == 0), "only max pooling can be padded");
   const int height = window_size(v.height, padding[0], kernel[0], stride[0]);
@@ -233,7 +281,7 @@ void Engine::add_pool(int in, bool max, Pair kernel, Pair stride, Pair padding, 
 
 void Engine::finish(int output) {
   const Value& v = value(output);
-  require(!v.bits && v.height == 1 && v.width == 1, "the output should be a vector of floats");
+  require(v.form == Form::kFloats && v.height == 1 && v.width == 1, "the output should be a vector of floats");
   output_ = output;
   for (int i = 0; i < static_cast<int>(ops_.size()); ++i) {
     const Op& op = *ops_[i];
@@ -246,7 +294,7 @@ void Engine::finish(int output) {
       require(value(id).first == kNone, "two ops write one value");
       value(id).first = value(id).last = i;
     }
-    if (op.kind == Kind::kConv || op.kind == Kind::kBinaryConv) {
+    if (op.kind == Kind::kConv || op.kind == Kind::kInt8Conv || op.kind == Kind::kBinaryConv) {
       Value& in = value(op.in);
       in.border_y = std::max(in.border_y, op.padding[0]);
       in.border_x = std::max(in.border_x, op.padding[1]);
@@ -259,6 +307,9 @@ void Engine::finish(int output) {
     bits.border_x = value(bits.expanded).border_x;
   }
   value(output).last = static_cast<int>(ops_.size());
+  for (const auto& op : ops_) {
+    if (op->out != kNone && value(op->out).last == value(op->out).first) op->out = kNone;  // read as integers only
+  }
   plan_arena();
 }
 
@@ -278,7 +329,7 @@ void Engine::check_output(size_t classes) const {
 // Values that the op writes, those for its own use included.
 std::vector<int> Engine::written(const Op& op) const {
   std::vector<int> ids;
-  for (int id : {op.out, op.mean, op.bits, op.row_sums, op.bits == kNone ? kNone : value(op.bits).expanded}) {
+  for (int id : {op.out, op.mean, op.bits, op.row_sums, op.quantized, op.bits == kNone ? kNone : value(op.bits).expanded}) {
     if (id != kNone) ids.push_back(id);
   }
   return ids;

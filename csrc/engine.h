@@ -48,6 +48,9 @@ class Engine {
   void add_normalize(int height, int width, int channels, const TailSpec& tail);
   void add_conv(int in, const float* weight, std::array<int, 4> shape, Pair stride, Pair padding, int groups,
                 const TailSpec& tail);
+  // Integers of `in`, round(clamp(x * multiplier)), with 8-bit weights. Returns the number of ops it has become.
+  int add_int8_conv(int in, const int8_t* weight, std::array<int, 4> shape, float multiplier, Pair stride, Pair padding,
+                    const TailSpec& tail);
   void add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding,
                        const TailSpec& tail);
   void add_elementwise(int in, const TailSpec& tail);
@@ -93,6 +96,7 @@ class Engine {
   Op& new_op(int in, int height, int width, int channels, const TailSpec& tail);
   void check_tail(const TailSpec& tail, int height, int width, int channels) const;
   int expanded(int id);
+  int quantized(int id, float multiplier);
   std::vector<int> written(const Op& op) const;
   void plan_arena();
   bool may_overwrite(const Op& op, int index, int source) const;

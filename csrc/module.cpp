@@ -97,6 +97,11 @@ NB_MODULE(_core, m) {
       .def("add_conv",
            [](Engine& e, int in, const Array4<float>& weight, Pair stride, Pair padding, int groups,
               const TailSpec& tail) { e.add_conv(in, weight.data(), shape_of(weight), stride, padding, groups, tail); })
+      .def("add_int8_conv",
+           [](Engine& e, int in, const Array4<int8_t>& weight, float multiplier, Pair stride, Pair padding,
+              const TailSpec& tail) {
+             return e.add_int8_conv(in, weight.data(), shape_of(weight), multiplier, stride, padding, tail);
+           })
       .def("add_binary_conv",
            [](Engine& e, int in, const Array4<uint64_t>& weight, Pair stride, Pair padding, const TailSpec& tail) {
              e.add_binary_conv(in, weight.data(), shape_of(weight), stride, padding, tail);

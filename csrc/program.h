@@ -5,10 +5,17 @@
 
 namespace evenbit {
 
-// A value's place: channels last, padded to whole blocks (floats) or words (bits), with a border that is wide enough
-// for every convolution that reads it.
+// How a value lies in memory.
+enum class Form {
+  kFloats,     // padded to whole blocks
+  kBits,       // padded to whole words
+  kExpanded,   // bits as a binary convolution reads them, two bytes for eight
+  kQuantized,  // 8-bit integers as an int8 convolution reads them, padded to whole units
+};
+
+// A value's place: channels last, with a border that is wide enough for every convolution that reads it.
 struct Engine::Value {
-  bool bits;
+  Form form;
   int height;
   int width;
   int channels;
@@ -18,20 +25,22 @@ struct Engine::Value {
   int last = kNone;   // op that reads it last
   size_t offset = 0;  // in the arena
   int expanded = kNone;      // of bits: the value that holds them as the kernels read them, if that differs
-  bool is_expanded = false;  // such a value
+  int quantized_unit = 0;    // channels of a unit
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
+  int units() const { return (channels + quantized_unit - 1) / quantized_unit; }
   int words() const { return (channels + kWordBits - 1) / kWordBits; }
   size_t pixel_bytes() const {
-    if (!bits) return static_cast<size_t>(blocks()) * kBlock * sizeof(float);
-    return static_cast<size_t>(words()) * sizeof(uint64_t) * (is_expanded ? 2 : 1);
+    if (form == Form::kFloats) return static_cast<size_t>(blocks()) * kBlock * sizeof(float);
+    if (form == Form::kQuantized) return static_cast<size_t>(units()) * sizeof(uint32_t);
+    return static_cast<size_t>(words()) * sizeof(uint64_t) * (form == Form::kExpanded ? 2 : 1);
   }
   size_t row_bytes() const { return static_cast<size_t>(width + 2 * border_x) * pixel_bytes(); }
   size_t bytes() const { return static_cast<size_t>(height + 2 * border_y) * row_bytes(); }
   size_t origin() const { return offset + border_y * row_bytes() + border_x * pixel_bytes(); }  // of pixel (0, 0)
 };
 
-enum class Kind { kNormalize, kConv, kBinaryConv, kElementwise, kThreshold, kPool };
+enum class Kind { kNormalize, kConv, kInt8Conv, kBinaryConv, kElementwise, kThreshold, kPool };
 
 // An op with its constants laid out for the kernels.
 struct Engine::Op {
@@ -44,13 +53,16 @@ struct Engine::Op {
   int groups = 1;
   bool max = false;
   Aligned<float> weight;
-  Aligned<uint8_t> binary_weight;
+  Aligned<uint8_t> packed_weight;  // of binary and int8 convolutions
+  Aligned<uint32_t> start;         // of an int8 convolution's sums
 
   Aligned<float> scale, bias, slope, shift, threshold, offset;
   Aligned<uint16_t> flip, valid;
   bool softsign = false;
   int residual = kNone, out = kNone, mean = kNone, bits = kNone, threshold_value = kNone;
   int row_sums = kNone;  // internal value for the mean
+  int quantized = kNone;  // internal value for the int8 convolutions that read the result
+  float multiplier = 0;   // of its numbers
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
 };
@@ -92,7 +104,7 @@ struct Engine::Step {
     int64_t bytes;
   };
 
-  std::variant<Normalize, Conv, BinaryConv, Elementwise, Pool2d, Threshold, Mean, Border, Expand> work;
+  std::variant<Normalize, Conv, Int8Conv, BinaryConv, Elementwise, Pool2d, Threshold, Mean, Border, Expand> work;
   int64_t tasks = 1;
   int op = 0;  // that it belongs to
 };

@@ -38,6 +38,11 @@ Tail Engine::bind_tail(Context& context, const Op& op) const {
     tail.residual.row = tail.residual.pixel = 0;
   }
   tail.out = float_view(context, op.out);
+  if (op.quantized != kNone) {
+    const Value& v = value(op.quantized);
+    tail.quantized = {context.arena.data() + v.origin(), static_cast<int64_t>(v.row_bytes()),
+                      static_cast<int64_t>(v.pixel_bytes()), op.multiplier};
+  }
   if (op.row_sums != kNone) {
     const FloatView sums = float_view(context, op.row_sums);
     tail.row_sums = sums.base;
@@ -85,14 +90,23 @@ void Engine::bind(Context& context, const Op& op) const {
               groups * op.height};
       break;
     }
+    case Kind::kInt8Conv: {
+      const Value& in = value(op.in);
+      const auto row = static_cast<int64_t>(in.row_bytes()), pixel = static_cast<int64_t>(in.pixel_bytes());
+      const uint8_t* first = context.arena.data() + in.origin() - op.padding[0] * row - op.padding[1] * pixel;
+      step = {Int8Conv{first, row, pixel, op.packed_weight.data(), op.start.data(), kh, kw * in.units(), sy, sx,
+                       op.height, op.width, op.blocks(), tail},
+              groups_of(op.blocks(), kernels_->conv_blocks) * op.height};
+      break;
+    }
     case Kind::kBinaryConv: {
       const Value& in = value(op.in);
       const auto row = static_cast<int64_t>(in.row_bytes()), pixel = static_cast<int64_t>(in.pixel_bytes());
       const uint8_t* first = context.arena.data() + in.origin() - op.padding[0] * row - op.padding[1] * pixel;
       const int steps = kw * in.words() * (kWordBits / kernels_->binary.step_bits);
       const auto fan_in = static_cast<float>(int64_t{kh} * kw * in.channels);
-      step = {BinaryConv{first, row, pixel, op.binary_weight.data(), kh, steps, sy, sx, fan_in, op.height, op.width,
-                         op.blocks(), tail},
+      step = {BinaryConv{first, row, pixel, op.packed_weight.data(), kh, steps, sy, sx, op.height, op.width, op.blocks(),
+                         fan_in, tail},
               groups_of(op.blocks(), kernels_->binary.blocks) * op.height};
       break;
     }
@@ -108,7 +122,7 @@ void Engine::bind(Context& context, const Op& op) const {
     context.steps.push_back(
         {Step::Mean{sums, float_view(context, op.mean).base, op.blocks() * kBlock, op.height, op.width}, 1});
   }
-  for (int id : {op.out, op.mean, op.bits}) {
+  for (int id : {op.out, op.mean, op.bits, op.quantized}) {
     if (id != kNone) bind_border(context, value(id), op);
   }
 }
@@ -118,7 +132,8 @@ void Engine::bind_border(Context& context, const Value& v, const Op& op) const {
   uint8_t* const base = context.arena.data() + v.offset;
   if (v.border_y || v.border_x) {
     auto pattern = std::make_unique<Aligned<uint8_t>>(v.pixel_bytes());
-    if (v.bits) std::memcpy(pattern->data(), op.valid.data(), op.valid.size() * sizeof(uint16_t));
+    if (v.form == Form::kBits) std::memcpy(pattern->data(), op.valid.data(), op.valid.size() * sizeof(uint16_t));
+    if (v.form == Form::kQuantized && kernels_->byte_units) std::memset(pattern->data(), 128, pattern->size());
     context.steps.push_back({Step::Border{base, v.row_bytes(), v.pixel_bytes(), v.height, v.width, v.border_y,
                                           v.border_x, pattern->data()},
                              1});
@@ -213,6 +228,8 @@ bool Engine::run_step(const Step& step, Range tasks, const float* floats, const 
           finite = kernels_->normalize(images, tasks);
         } else if constexpr (std::is_same_v<Work, BinaryConv>) {
           kernels_->binary_conv(work, tasks);
+        } else if constexpr (std::is_same_v<Work, Int8Conv>) {
+          kernels_->int8_conv(work, tasks);
         } else if constexpr (std::is_same_v<Work, Conv>) {
           (work.groups > 1 ? kernels_->grouped_conv : kernels_->conv)(work, tasks);
         } else if constexpr (std::is_same_v<Work, Elementwise>) {

@@ -13,9 +13,9 @@ namespace evenbit {
 namespace {
 
 constexpr int kStepBits = 4;
-constexpr int kWeightLanes = kByteLanes;
 constexpr int kByteBlocks = kByteLanes / kBlock;
 constexpr int kMaxSteps = 255 / kStepBits;
+constexpr BinaryLayout kBinaryLayout = {kBinaryBlocks, kStepBits, kByteLanes};
 
 struct alignas(64) Tables {
   uint8_t of[16][16];
@@ -34,50 +34,56 @@ constexpr Tables make_tables() {
 
 constexpr Tables kTables = make_tables();
 
-constexpr int kRestBlocks = kByteBlocks;
+struct BinaryTile {
+  static constexpr int kPixels = kBinaryPixels;
+  static constexpr int kBlocks = kBinaryBlocks;
+  static constexpr int kRestBlocks = kByteBlocks;
 
-template <int kPixels, int kBlocks>
-void binary_tile(const BinaryConv& op, int y, int x, int block) {
-  constexpr int kByteVectors = kBlocks / kByteBlocks;
-  alignas(64) uint32_t counts[kByteVectors][kPixels][kByteLanes] = {};
-  const uint8_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
-  const int64_t step = int64_t{op.stride_x} * op.in_pixel;
-  const int64_t vector_stride = int64_t{op.kh} * op.run * kByteLanes;
-  const uint8_t* weight = static_cast<const uint8_t*>(op.weight) + block / kByteBlocks * vector_stride;
-  prefetch<kPixels, kBlocks>(op.tail, y, x, block);
-  for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
-    for (int first = 0; first < op.run; first += kMaxSteps) {
-      const int end = first + kMaxSteps < op.run ? first + kMaxSteps : op.run;
-      B sums[kByteVectors][kPixels];
-      EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-        EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) sums[v][p] = zero_bytes();
-      }
-      for (int j = first; j < end; ++j, weight += kByteLanes) {
-        B w[kByteVectors];
-        EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) w[v] = load_bytes(weight + v * vector_stride);
-        EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-          const B table = broadcast_table(&kTables.of[0][0] + in[p * step + j]);
-          EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-            sums[v][p] = add_bytes(sums[v][p], look_up(table, w[v]));
+  template <int kP, int kB>
+  static void run(const BinaryConv& op, int y, int x, int block) {
+    constexpr int kByteVectors = kB / kByteBlocks;
+    alignas(64) uint32_t counts[kByteVectors][kP][kByteLanes] = {};
+    const uint8_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
+    const int64_t step = int64_t{op.stride_x} * op.in_pixel;
+    const int64_t vector_stride = int64_t{op.kh} * op.run * kByteLanes;
+    const uint8_t* weight = static_cast<const uint8_t*>(op.weight) + block / kByteBlocks * vector_stride;
+    prefetch<kP, kB>(op.tail, y, x, block);
+    for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
+      for (int first = 0; first < op.run; first += kMaxSteps) {
+        const int end = first + kMaxSteps < op.run ? first + kMaxSteps : op.run;
+        B sums[kByteVectors][kP];
+        EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) sums[v][p] = zero_bytes();
+        }
+        for (int j = first; j < end; ++j, weight += kByteLanes) {
+          B w[kByteVectors];
+          EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) w[v] = load_bytes(weight + v * vector_stride);
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+            const B table = broadcast_table(&kTables.of[0][0] + in[p * step + j]);
+            EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+              sums[v][p] = add_bytes(sums[v][p], look_up(table, w[v]));
+            }
           }
         }
-      }
-      EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-        EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) add_widened(counts[v][p], sums[v][p]);
-      }
-    }
-  }
-  EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) {
-    if (block + b == op.blocks) break;  // a vector of bytes may cover more blocks than there are
-    BlockOf tile[kPixels];
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      EVENBIT_EACH(n) {
-        tile[p].v[n] = dot_from_count(op.fan_in, load_units(&counts[b / kByteBlocks][p][b % kByteBlocks * kBlock + n * kLanes]));
+        EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) add_widened(counts[v][p], sums[v][p]);
+        }
       }
     }
-    finish<kPixels>(op.tail, tile, y, x, block + b);
+    EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+      if (block + b == op.blocks) break;  // a vector of bytes may cover more blocks than there are
+      BlockOf tile[kP];
+      EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+        EVENBIT_EACH(n) {
+          tile[p].v[n] = dot_from_count(op.fan_in, load_units(&counts[b / kByteBlocks][p][b % kByteBlocks * kBlock + n * kLanes]));
+        }
+      }
+      finish<kP>(op.tail, tile, y, x, block + b);
+    }
   }
-}
+};
+
+void binary_conv(const BinaryConv& op, Range tasks) { run_tiles<BinaryTile>(op, tasks); }
 
 void expand_bits(const uint8_t* bits, uint8_t* expanded, int64_t bytes) {
   for (int64_t i = 0; i < bytes; ++i) {

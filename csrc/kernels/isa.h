@@ -1,15 +1,19 @@
 // Gives the ISA file that includes it one version of every kernel. Before it, the file includes its simd header,
 // which defines, with internal linkage so that no code for this ISA can leak into another's files:
 //
-//   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, larger, absolute,
+//   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, absolute,
 //                               prelu(v, slope) = v >= 0 ? v : v * slope, ge_mask(a, b)
-//   U                           vector of as many 32-bit integers: load_units, opaque (keeps the compiler from knowing
-//                               a value), dot_from_count(K, count) = K - 2 * count as floats
+//                               larger(a, b) = a > b ? a : b and smaller alike
+//   U                           vector of as many 32-bit integers: load_units, broadcast_unit, to_floats, opaque (keeps
+//                               the compiler from knowing a value), dot_from_count(K, count) = K - 2 * count as floats
+//   kByteUnits                  whether add_dot(sum, a, w) adds four products of bytes, unsigned times signed, to each
+//                               lane, or two products of signed 16-bit integers
+//   store_rounded(p, v)         the 16 numbers v, rounded half to even, as bytes of q + 128 or as 16-bit integers
 //   kBinaryPixels, kBinaryBlocks, kConvPixels, kConvBlocks   tiles that fill the registers
 //
 // and what its binary convolution is made of,
 //
-//   for binary_popcount.h       broadcast_unit, zero_counts, add_popcount_xor
+//   for binary_popcount.h       zero_counts, add_popcount_xor
 //   for binary_table.h          B, kByteLanes: vector of bytes: load_bytes, zero_bytes, add_bytes, broadcast_table,
 //                               look_up(table, index), add_widened (to one 32-bit count a byte in memory), opaque
 #pragma once
@@ -26,10 +30,14 @@ constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 
 #include "kernels/tail.h"
 //
+#include "kernels/rows.h"
+//
+#include "kernels/units.h"
+//
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
+#include "kernels/int8_conv.h"
 
-#define EVENBIT_KERNELS(isa)                                                                          \
-  const Kernels kernels_##isa = {#isa,        supported,   {kBinaryBlocks, kStepBits, kWeightLanes},  \
-                                 kConvBlocks, binary_conv, conv,                                      \
-                                 grouped_conv, pool, elementwise, normalize, expand_bits, binary_limit}
+#define EVENBIT_KERNELS(isa)                                                                                          \
+  const Kernels kernels_##isa = {#isa, supported, kBinaryLayout, kConvBlocks, kByteUnits, binary_conv, int8_conv,   \
+                                 conv, grouped_conv, pool, elementwise, normalize, expand_bits, binary_limit}

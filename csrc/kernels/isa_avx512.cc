@@ -5,8 +5,6 @@
 #include "kernels/isa.h"
 //
 #include "kernels/binary_popcount.h"
-//
-#include "kernels/binary_conv.h"
 
 namespace evenbit {
 extern const Kernels kernels_avx512;

@@ -36,6 +36,15 @@ struct BitView {
   EVENBIT_INLINE uint16_t* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
 };
 
+// A map of 8-bit integers q = round(clamp(v * multiplier)), written in the form of the kernels that read it: a byte a
+// channel, q + 128, or two bytes, q. Strides are in bytes.
+struct QuantizedView {
+  uint8_t* base = nullptr;
+  int64_t row = 0;
+  int64_t pixel = 0;
+  float multiplier = 0;
+};
+
 // The elementwise end of every kernel: see Tail in evenbit/plan.py for the formula. Parts that are absent are null.
 struct Tail {
   const float* scale = nullptr;  // vectors have one float a channel, padded with zeros to whole blocks
@@ -45,6 +54,7 @@ struct Tail {
   const float* slope = nullptr;
   const float* shift = nullptr;
   FloatView out;
+  QuantizedView quantized;
   float* row_sums = nullptr;  // [height][channels]: for each row, the sum of its pixels from left to right
   int64_t row_sums_stride = 0;
   BitView bits;
@@ -74,10 +84,10 @@ struct BinaryConv {
   int run;  // steps of a kernel row
   int stride_y;
   int stride_x;
-  float fan_in;  // K
-  int height;    // of the output
+  int height;  // of the output
   int width;
   int blocks;  // of the output
+  float fan_in;  // K
   Tail tail;
 };
 
@@ -86,6 +96,26 @@ struct BinaryLayout {
   int blocks;     // of a task
   int step_bits;  // of the input taken in at a time: 32, one uint32_t of weights an output, or 4, one uint8_t
   int lanes;      // outputs whose weights for a step lie together
+};
+
+// out[y, x, o] = sum over (ky, j) of the products in unit in[y * sy + ky, x * sx, j] with unit weight[o, ky, j]
+//
+// where j runs over the units of 32 bits, a few channels each, that a kernel row reads.
+// Tasks: (group of output blocks, output row), groups of `kernels.conv_blocks` blocks.
+struct Int8Conv {
+  const uint8_t* in;  // see QuantizedView
+  int64_t in_row;
+  int64_t in_pixel;
+  const void* weight;     // [outputs / lanes][kh * run][lanes] units, lanes = 16 * conv_blocks
+  const uint32_t* start;  // where the sums start
+  int kh;
+  int run;
+  int stride_y;
+  int stride_x;
+  int height;
+  int width;
+  int blocks;
+  Tail tail;
 };
 
 // out[y, x, o] = sum over (ky, kx, i), in this order and from 0, of in[y * sy + ky, x * sx + kx, i] * weight[o, ky, kx,
@@ -152,7 +182,9 @@ struct Kernels {
   bool (*supported)();
   BinaryLayout binary;
   int conv_blocks;
+  bool byte_units;  // whether int8_conv reads four channels a unit, else two
   void (*binary_conv)(const BinaryConv&, Range);
+  void (*int8_conv)(const Int8Conv&, Range);
   void (*conv)(const Conv&, Range);
   void (*grouped_conv)(const Conv&, Range);  // Tasks: output rows
   void (*pool)(const Pool2d&, Range);

@@ -1,7 +1,7 @@
 // The Tail on a tile of pixels x blocks that is still in registers. Included by an ISA file after its simd header.
 //
 //   v = v * scale + bias;  v = v + residual;  v = prelu(v) or softsign(v);  v = v + shift
-//   store v;  row sum += v;  bit = (v >= threshold) xor flip
+//   store v;  store round(v * multiplier);  row sum += v;  bit = (v >= threshold) xor flip
 namespace evenbit {
 namespace {
 
@@ -76,6 +76,23 @@ inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_
   if (tail.out.base) {
     float* at = tail.out.at(y, x) + c;
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.out.pixel) store_block(at, tile[p]);
+  }
+  if (tail.quantized.base) {
+    const F multiplier = broadcast(tail.quantized.multiplier), low = broadcast(-127.0f), high = broadcast(127.0f);
+    constexpr int64_t kBytes = kBlock * (kByteUnits ? 1 : 2);
+    uint8_t* at = tail.quantized.base + y * tail.quantized.row + x * tail.quantized.pixel + block * kBytes;
+    const int64_t room = tail.quantized.pixel - block * kBytes;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.quantized.pixel) {
+      F scaled[kVectors];
+      EVENBIT_EACH(n) scaled[n] = smaller(larger(mul(tile[p].v[n], multiplier), low), high);
+      if (room >= kBytes) {
+        store_rounded(at, scaled);
+      } else {
+        uint8_t whole[kBytes];
+        store_rounded(whole, scaled);
+        std::memcpy(at, whole, static_cast<size_t>(room));
+      }
+    }
   }
   if (tail.row_sums) {
     float* at = tail.row_sums + y * tail.row_sums_stride + c;

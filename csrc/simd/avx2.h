@@ -28,6 +28,7 @@ inline F add(F a, F b) { return _mm256_add_ps(a, b); }
 inline F mul(F a, F b) { return _mm256_mul_ps(a, b); }
 inline F div(F a, F b) { return _mm256_div_ps(a, b); }
 inline F larger(F a, F b) { return _mm256_max_ps(a, b); }
+inline F smaller(F a, F b) { return _mm256_min_ps(a, b); }
 inline F absolute(F v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
 inline F prelu(F v, F slope) {
   return _mm256_blendv_ps(_mm256_mul_ps(v, slope), v, _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_GE_OQ));
@@ -35,6 +36,14 @@ inline F prelu(F v, F slope) {
 inline uint32_t ge_mask(F a, F b) { return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ))); }
 
 inline U load_units(const uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline U broadcast_unit(uint32_t v) { return _mm256_set1_epi32(static_cast<int>(v)); }
+inline F to_floats(U v) { return _mm256_cvtepi32_ps(v); }
+constexpr bool kByteUnits = false;
+inline U add_dot(U sum, U a, U w) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, w)); }
+inline void store_rounded(uint8_t* p, const F (&v)[2]) {
+  const U q = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(q, 0xD8));
+}
 inline void opaque(U& v) { asm volatile("" : "+x"(v)); }
 inline F dot_from_count(float fan_in, U count) {
   const U k = _mm256_set1_epi32(static_cast<int>(fan_in));

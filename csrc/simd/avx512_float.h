@@ -26,6 +26,7 @@ inline F add(F a, F b) { return _mm512_add_ps(a, b); }
 inline F mul(F a, F b) { return _mm512_mul_ps(a, b); }
 inline F div(F a, F b) { return _mm512_div_ps(a, b); }
 inline F larger(F a, F b) { return _mm512_max_ps(a, b); }
+inline F smaller(F a, F b) { return _mm512_min_ps(a, b); }
 inline F absolute(F v) { return _mm512_abs_ps(v); }
 inline F prelu(F v, F slope) {
   return _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_NGE_UQ), v, slope);
@@ -33,6 +34,8 @@ inline F prelu(F v, F slope) {
 inline uint32_t ge_mask(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 
 inline U load_units(const uint32_t* p) { return _mm512_loadu_si512(p); }
+inline U broadcast_unit(uint32_t v) { return _mm512_set1_epi32(static_cast<int>(v)); }
+inline F to_floats(U v) { return _mm512_cvtepi32_ps(v); }
 inline void opaque(U& v) { asm volatile("" : "+v"(v)); }
 // The only fused multiply-add: all three are integers below 2^25, so nothing is rounded.
 inline F dot_from_count(float fan_in, U count) {

@@ -14,6 +14,12 @@ constexpr int kBinaryBlocks = 8;
 
 bool supported() { return has_avx512bw(); }
 
+constexpr bool kByteUnits = false;
+inline U add_dot(U sum, U a, U w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, w)); }
+inline void store_rounded(uint8_t* p, const F (&v)[1]) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v[0])));
+}
+
 inline B load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline B zero_bytes() { return _mm512_setzero_si512(); }
 inline B add_bytes(B a, B b) { return _mm512_add_epi8(a, b); }

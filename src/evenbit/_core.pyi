@@ -32,6 +32,15 @@ class Engine:
     def add_conv(
         self, source: int, weight: npt.NDArray[Any], stride: _Pair, padding: _Pair, groups: int, tail: Tail
     ) -> None: ...
+    def add_int8_conv(
+        self,
+        source: int,
+        weight: npt.NDArray[Any],
+        multiplier: float,
+        stride: _Pair,
+        padding: _Pair,
+        tail: Tail,
+    ) -> int: ...
     def add_binary_conv(
         self, source: int, weight: npt.NDArray[Any], stride: _Pair, padding: _Pair, tail: Tail
     ) -> None: ...

@@ -33,14 +33,14 @@ from evenbit.plan import OPS, Array, Bits, Op, Plan, Tail
 
 KEY = "evenbit"
 VERSION = 1
-DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.uint64): "U64"}
+DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.uint64): "U64", np.dtype(np.int8): "I8"}
 
 
 def save(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Writes a Plan, after checking it; the file appears whole or not at all.
 
     Raises:
-        PlanError: If the Plan is not valid or holds a tensor that is neither float32 nor uint64.
+        PlanError: If the Plan is not valid or holds a tensor that is neither float32, uint64 nor int8.
     """
     plan.shapes()
     write_atomically(Path(path), to_bytes(plan))
@@ -69,7 +69,7 @@ def to_bytes(plan: Plan) -> bytes:
     tensors = {name: np.ascontiguousarray(array) for name, array in plan.tensors.items()}
     for name, array in tensors.items():
         if array.dtype not in DTYPES:
-            raise PlanError(f"tensor '{name}' is {array.dtype}; a file holds float32 and uint64")
+            raise PlanError(f"tensor '{name}' is {array.dtype}; a file holds float32, uint64 and int8")
     head = {
         "input": [plan.channels, plan.height, plan.width],
         "classes": list(plan.classes),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.bits import pack_bits
-from evenbit.plan import AvgPool, BinaryConv, Bits, Conv, Elementwise, MaxPool, Normalize, Op, Plan, Tail, Threshold
+from evenbit.plan import AvgPool, BinaryConv, Bits, Conv, Elementwise, Int8Conv, MaxPool, Normalize, Op, Plan, Tail, Threshold
 
 Pair = tuple[int, int]
 TAIL_PARTS = ("scale", "bias", "residual", "prelu", "softsign", "shift")
@@ -31,6 +31,9 @@ class Constants:
         """Normal numbers, some of them zero."""
         values = self.rng.standard_normal(shape).astype(np.float32)
         return self.store(np.where(self.rng.random(shape) < 0.1, np.float32(0), values))
+
+    def int8(self, *shape: int) -> str:
+        return self.store(self.rng.integers(-127, 128, shape, np.int8))
 
     def bits(self, *shape: int) -> str:
         return self.store(pack_bits(self.rng.random(shape) < 0.5))
@@ -76,6 +79,15 @@ class PlanMaker(Constants):
         weight = self.floats(outputs, *kernel, channels // groups)
         size = (*_window((height, width), kernel, stride, padding), outputs)
         return self._add(Conv, x, size, parts, weight=weight, stride=stride, padding=padding, groups=groups)
+
+    def int8_conv(
+        self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, multiplier: float, *parts: str
+    ) -> str:
+        height, width, channels = self.sizes[x]
+        weight = self.int8(outputs, *kernel, channels)
+        size = (*_window((height, width), kernel, stride, padding), outputs)
+        fields = {"weight": weight, "multiplier": multiplier, "stride": stride, "padding": padding}
+        return self._add(Int8Conv, x, size, parts, **fields)
 
     def binary_conv(self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
         height, width, channels = self.sizes[x]
@@ -161,6 +173,8 @@ def everything(seed: int, channels: int) -> Plan:
     z = make.binary_conv(make.signs(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
     shortcut = make.conv(make.pool(x, False, (1, 1), (2, 2), (0, 0)), channels + 1, (1, 1), (1, 1), (0, 0), 1)
     assert make.sizes[z] == make.sizes[shortcut]
+    shortcut = make.int8_conv(x, channels + 1, (2, 2), (2, 2), (1, 1), 30.0, "scale")
+    z = make.elementwise(z, "residual") if make.sizes[z] == make.sizes[shortcut] else z
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
     dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
     dense = make.binary_conv(make.signs(dense, "prelu"), 17, (1, 1), (1, 1), (0, 0), "scale")

@@ -64,7 +64,7 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
     stride=pairs,
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
     parts=st.sets(st.sampled_from(TAIL_PARTS)),
-    binary=st.booleans(),
+    kind=st.sampled_from(["float", "int8", "binary"]),
 )
 def test_convolutions_of_any_shape(
     seed: int,
@@ -75,13 +75,15 @@ def test_convolutions_of_any_shape(
     stride: tuple[int, int],
     padding: tuple[int, int],
     parts: set[str],
-    binary: bool,
+    kind: str,
 ) -> None:
     kernel = (min(kernel[0], size[0] + 2 * padding[0]), min(kernel[1], size[1] + 2 * padding[1]))
     make = PlanMaker(seed, 2, *size)
     x = make.conv(make.normalize(), inputs, (1, 1), (1, 1), (0, 0), 1)
-    if binary:
+    if kind == "binary":
         y = make.binary_conv(make.signs(x), outputs, kernel, stride, padding, *sorted(parts))
+    elif kind == "int8":
+        y = make.int8_conv(x, outputs, kernel, stride, padding, 50.0, *sorted(parts))
     else:
         y = make.conv(x, outputs, kernel, stride, padding, 1, *sorted(parts))
     plan = make.plan(make.mean(y))
@@ -90,6 +92,38 @@ def test_convolutions_of_any_shape(
     for isa in isas():
         assert Engine(plan, threads=1, isa=isa)(batch).tobytes() == expected
     assert Engine(plan, threads=3)(batch[:1]).tobytes() == expected[: len(expected) // 2]
+
+
+def test_one_map_is_read_with_several_multipliers_and_as_floats() -> None:
+    make = PlanMaker(6, 3, 7, 7)
+    x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias")
+    total = make.int8_conv(x, 20, (3, 3), (1, 1), (1, 1), 9.0, "scale", "residual")
+    for source, multiplier, kernel in ((x, 9.0, 1), (x, 70.0, 5), (total, 0.5, 3), (make.mean(total), 90.0, 1)):
+        y = make.int8_conv(source, 20, (kernel, kernel), (1, 1), (kernel // 2, kernel // 2), multiplier, "scale")
+        total = make.elementwise(total, "residual", "bias") if make.sizes[y] == make.sizes[total] else y
+    plan = make.plan(total)
+    assert_exact(plan, images(plan, 3))
+
+
+def test_int8_halves_round_to_even_and_extremes_are_clamped() -> None:
+    make = PlanMaker(7, 1, 4, 5)
+    x = make.normalize()
+    y = make.int8_conv(x, 33, (1, 1), (1, 1), (0, 0), 2.0, "scale")
+    constants = make.tensors[make.ops[0].tail.scale or ""]
+    constants[:] = 255 / 4  # so that levels of 255 become multiples of a quarter, halves of the multiplier's unit
+    z = make.int8_conv(make.elementwise(y, "shift"), 17, (2, 2), (1, 1), (1, 1), 1e30)
+    plan = make.plan(make.mean(make.elementwise(z, "bias")))
+    assert_exact(plan, np.arange(40, dtype=np.uint8).reshape(2, 1, 4, 5) * 6)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_int8_takes_what_is_not_finite_as_the_contract_says(value: float) -> None:
+    make = PlanMaker(8, 2, 5, 5)
+    x = make.conv(make.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "bias")
+    make.tensors[make.ops[-1].tail.bias or ""][3] = value
+    plan = make.plan(make.int8_conv(x, 18, (3, 3), (1, 1), (1, 1), 30.0, "scale"))
+    assert np.isfinite(reference.run(plan, images(plan, 1))).all()
+    assert_exact(plan, images(plan, 2))
 
 
 @pytest.mark.parametrize(("channels", "groups", "outputs"), [(6, 3, 9), (64, 4, 4), (8, 8, 8), (34, 2, 34)])

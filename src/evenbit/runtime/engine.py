@@ -15,6 +15,7 @@ from evenbit.plan import (
     BinaryConv,
     Conv,
     Elementwise,
+    Int8Conv,
     MaxPool,
     Normalize,
     Op,
@@ -168,6 +169,10 @@ class _Loader:
                 self.core.add_normalize(*result[1:], tail)
             case Conv():
                 self.core.add_conv(source, self.tensor(op.weight), op.stride, op.padding, op.groups, tail)
+            case Int8Conv():
+                return self.core.add_int8_conv(
+                    source, self.tensor(op.weight), op.multiplier, op.stride, op.padding, tail
+                )
             case BinaryConv():
                 self.core.add_binary_conv(source, self.tensor(op.weight), op.stride, op.padding, tail)
             case Elementwise():

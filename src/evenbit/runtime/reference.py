@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from evenbit.bits import pack_bits, unpack_bits, words
 from evenbit.errors import InputError
-from evenbit.plan import AvgPool, BinaryConv, Conv, Elementwise, MaxPool, Normalize, Op, Plan, Threshold
+from evenbit.plan import AvgPool, BinaryConv, Conv, Elementwise, Int8Conv, MaxPool, Normalize, Op, Plan, Threshold
 
 Map = npt.NDArray[np.float32]
 BitMap = npt.NDArray[np.uint64]
@@ -70,6 +70,8 @@ def _accumulate(plan: Plan, op: Op, x: npt.NDArray[Any], channels: int) -> npt.N
             return x
         case Conv():
             return _conv(x, plan.tensors[op.weight], op)
+        case Int8Conv():
+            return _int8_conv(x, plan.tensors[op.weight], op)
         case BinaryConv():
             return _binary_conv(x, plan.tensors[op.weight], channels, op)
         case Threshold():
@@ -164,6 +166,16 @@ def _conv(x: Map, weight: Map, op: Conv) -> npt.NDArray[Any]:
                 v = v + tap[..., group * per_input + i, None] * outputs[:, ky, kx, i]
         parts.append(v)
     return np.concatenate(parts, axis=-1)
+
+
+def _int8_conv(x: Map, weight: npt.NDArray[np.int8], op: Int8Conv) -> npt.NDArray[Any]:
+    p = x * np.float32(op.multiplier)
+    p = np.where(p > -127, p, np.float32(-127))
+    q = np.rint(np.where(p < 127, p, np.float32(127))).astype(np.int32)
+    total = np.zeros((), np.int32)
+    for ky, kx, tap in _taps(np.pad(q, _border(op.padding)), weight.shape[1:3], op.stride):
+        total = total + tap @ weight[:, ky, kx].T.astype(np.int32)
+    return total.astype(np.float32)
 
 
 def _binary_conv(x: BitMap, weight: BitMap, channels: int, op: BinaryConv) -> npt.NDArray[Any]:
