@@ -86,7 +86,7 @@ struct Engine::Step {
     int height;
     int width;
   };
-  // The border of a value: `pattern` on every pixel of it.
+  // The border of a value: every pixel of it as in the row `pattern`.
   struct Border {
     uint8_t* base;
     size_t row_bytes;
@@ -114,7 +114,7 @@ struct Engine::Context {
   explicit Context(size_t bytes) : arena(bytes) {}
   Aligned<uint8_t> arena;
   std::vector<Step> steps;
-  std::vector<std::unique_ptr<Aligned<uint8_t>>> patterns;  // border pixels
+  std::vector<std::unique_ptr<Aligned<uint8_t>>> patterns;  // rows of borders
   std::vector<int> first_of_step;  // The chunks that the pool's threads take: at most one a thread for each step.
   std::vector<int> step_of_chunk;
 };

@@ -131,8 +131,10 @@ void Engine::bind(Context& context, const Op& op) const {
 void Engine::bind_border(Context& context, const Value& v, const Op& op) const {
   uint8_t* const base = context.arena.data() + v.offset;
   if (v.border_y || v.border_x) {
-    auto pattern = std::make_unique<Aligned<uint8_t>>(v.pixel_bytes());
-    if (v.form == Form::kBits) std::memcpy(pattern->data(), op.valid.data(), op.valid.size() * sizeof(uint16_t));
+    auto pattern = std::make_unique<Aligned<uint8_t>>(v.row_bytes());
+    for (size_t at = 0; v.form == Form::kBits && at < v.row_bytes(); at += v.pixel_bytes()) {
+      std::memcpy(pattern->data() + at, op.valid.data(), v.pixel_bytes());
+    }
     if (v.form == Form::kQuantized && kernels_->byte_units) std::memset(pattern->data(), 128, pattern->size());
     context.steps.push_back({Step::Border{base, v.row_bytes(), v.pixel_bytes(), v.height, v.width, v.border_y,
                                           v.border_x, pattern->data()},
@@ -203,13 +205,14 @@ void average_rows(const Mean& op) {
 
 template <typename Border>
 void fill_border(const Border& op) {
-  const int rows = op.height + 2 * op.border_y;
-  const int columns = op.width + 2 * op.border_x;
-  for (int y = 0; y < rows; ++y) {
-    const bool inside = y >= op.border_y && y < op.border_y + op.height;
-    for (int x = 0; x < columns; ++x) {
-      if (inside && x == op.border_x) x += op.width;
-      if (x < columns) std::memcpy(op.base + y * op.row_bytes + x * op.pixel_bytes, op.pattern, op.pixel_bytes);
+  const size_t side = op.border_x * op.pixel_bytes;
+  for (int y = 0; y < op.height + 2 * op.border_y; ++y) {
+    uint8_t* const row = op.base + y * op.row_bytes;
+    if (y < op.border_y || y >= op.border_y + op.height) {
+      std::memcpy(row, op.pattern, op.row_bytes);
+    } else {
+      std::memcpy(row, op.pattern, side);
+      std::memcpy(row + op.row_bytes - side, op.pattern, side);
     }
   }
 }

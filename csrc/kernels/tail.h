@@ -30,7 +30,7 @@ inline BlockOf zero_block() {
 
 // Brings in what `finish` will read: the map is too large for the first-level cache, and a tile takes long enough.
 template <int kPixels, int kBlocks>
-inline void prefetch(const Tail& tail, int64_t y, int64_t x, int block) {
+EVENBIT_INLINE void prefetch(const Tail& tail, int64_t y, int64_t x, int block) {
   if (!tail.residual.base) return;
   EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
     const float* const at = tail.residual.at(y, x + p) + int64_t{block} * kBlock;
@@ -40,7 +40,7 @@ inline void prefetch(const Tail& tail, int64_t y, int64_t x, int block) {
 
 // Finishes `kPixels` neighbouring pixels of row y, from column x on, in the given block.
 template <int kPixels>
-inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_t x, int block) {
+EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_t x, int block) {
   const int64_t c = int64_t{block} * kBlock;
   if (tail.scale) {
     const BlockOf scale = load_block(tail.scale + c);

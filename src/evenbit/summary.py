@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evenbit.plan import BinaryConv, Conv, Op, Plan, reads
+from evenbit.plan import BinaryConv, Conv, Int8Conv, Op, Plan, reads
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _fan_in(plan: Plan, op: Op, channels: int) -> int:
     if isinstance(op, BinaryConv):
         _, height, width, _ = plan.tensors[op.weight].shape
         return int(height * width * channels)
-    if isinstance(op, Conv):
+    if isinstance(op, Conv | Int8Conv):
         _, height, width, per_group = plan.tensors[op.weight].shape
         return int(height * width * per_group)
     return 0
