@@ -83,7 +83,12 @@ const Engine::Value& Engine::value(int id) const { return const_cast<Engine*>(th
 
 int Engine::add_value(bool bits, int height, int width, int channels) {
   require(height >= 1 && width >= 1 && channels >= 1, "a value needs a positive size");
-  values_.push_back({bits ? Form::kBits : Form::kFloats, height, width, channels});
+  Value v;
+  v.form = bits ? Form::kBits : Form::kFloats;
+  v.height = height;
+  v.width = width;
+  v.channels = channels;
+  values_.push_back(v);
   return static_cast<int>(values_.size()) - 1;
 }
 
@@ -217,29 +222,57 @@ int Engine::add_int8_conv(int in, const int8_t* weight, std::array<int, 4> shape
 }
 
 void Engine::add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding,
-                             const TailSpec& tail) {
+                             int groups, const TailSpec& tail) {
   const auto [outputs, kh, kw, words] = shape;
   const Value v = value(in);
-  require(v.form == Form::kBits && words == v.words(), "a binary convolution does not fit its input");
+  require(v.form == Form::kBits && groups >= 1 && v.channels % groups == 0 && outputs % groups == 0 &&
+              words == (v.channels / groups + kWordBits - 1) / kWordBits,
+          "a binary convolution does not fit its input");
   const int height = window_size(v.height, padding[0], kh, stride[0]);
   const int width = window_size(v.width, padding[1], kw, stride[1]);
-  Op& op = new_op(kernels_->expand_bits ? expanded(in) : in, height, width, outputs, tail);
+  int source = in;
+  if (groups > 1) {
+    source = twin(in, Form::kGrouped, groups);
+  } else if (kernels_->expand_bits) {
+    source = twin(in, Form::kExpanded, 1);
+  }
+  Op& op = new_op(source, height, width, outputs, tail);
   op.kind = Kind::kBinaryConv;
   op.kernel = {kh, kw};
   op.stride = stride;
   op.padding = padding;
-  op.packed_weight = laid_out(weight, outputs, static_cast<size_t>(kh) * kw * words, kernels_->binary);
+  op.groups = groups;
+  const size_t taps = static_cast<size_t>(kh) * kw;
+  if (groups == 1) {
+    op.packed_weight = laid_out(weight, outputs, taps * words, kernels_->binary);
+    return;
+  }
+  const size_t units = value(source).group_units();
+  op.packed_weight = Aligned<uint8_t>(op.blocks() * taps * units * kBlock * sizeof(uint32_t));
+  auto* const to = reinterpret_cast<uint32_t*>(op.packed_weight.data());
+  for (size_t o = 0; o < static_cast<size_t>(outputs); ++o) {
+    for (size_t tap = 0; tap < taps; ++tap) {
+      for (size_t u = 0; u < units; ++u) {
+        const uint64_t word = weight[(o * taps + tap) * words + u / 2];
+        to[((o / kBlock * taps + tap) * units + u) * kBlock + o % kBlock] = static_cast<uint32_t>(word >> u % 2 * 32);
+      }
+    }
+  }
 }
 
-// The value that holds the bits of `id` as the kernels read them.
-int Engine::expanded(int id) {
-  if (value(id).expanded == kNone) {
-    Value twin = value(id);
-    twin.form = Form::kExpanded;
-    values_.push_back(twin);
-    value(id).expanded = static_cast<int>(values_.size()) - 1;
+// The value that holds bits in another form.
+int Engine::twin(int bits, Form form, int groups) {
+  for (int id : value(bits).twins) {
+    if (value(id).form == form && value(id).groups == groups) return id;
   }
-  return value(id).expanded;
+  Value twin = value(bits);
+  twin.form = form;
+  twin.groups = groups;
+  twin.twins.clear();
+  values_.push_back(twin);
+  const int id = static_cast<int>(values_.size()) - 1;
+  value(bits).twins.push_back(id);
+  return id;
 }
 
 void Engine::add_elementwise(int in, const TailSpec& tail) {
@@ -302,9 +335,14 @@ void Engine::finish(int output) {
   }
   require(v.first != kNone, "no op writes the output");
   for (Value& bits : values_) {
-    if (bits.expanded == kNone) continue;
-    bits.border_y = value(bits.expanded).border_y;
-    bits.border_x = value(bits.expanded).border_x;
+    for (int id : bits.twins) {
+      bits.border_y = std::max(bits.border_y, value(id).border_y);
+      bits.border_x = std::max(bits.border_x, value(id).border_x);
+    }
+    for (int id : bits.twins) {
+      value(id).border_y = bits.border_y;
+      value(id).border_x = bits.border_x;
+    }
   }
   value(output).last = static_cast<int>(ops_.size());
   for (const auto& op : ops_) {
@@ -329,9 +367,10 @@ void Engine::check_output(size_t classes) const {
 // Values that the op writes, those for its own use included.
 std::vector<int> Engine::written(const Op& op) const {
   std::vector<int> ids;
-  for (int id : {op.out, op.mean, op.bits, op.row_sums, op.quantized, op.bits == kNone ? kNone : value(op.bits).expanded}) {
+  for (int id : {op.out, op.mean, op.bits, op.row_sums, op.quantized}) {
     if (id != kNone) ids.push_back(id);
   }
+  if (op.bits != kNone) ids.insert(ids.end(), value(op.bits).twins.begin(), value(op.bits).twins.end());
   return ids;
 }
 

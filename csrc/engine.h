@@ -20,6 +20,7 @@
 namespace evenbit {
 
 constexpr int kNone = -1;
+enum class Form;
 using Pair = std::array<int, 2>;  // vertical, horizontal
 
 // A Tail as it is given: constants, and values by number. Absent parts are empty or kNone.
@@ -51,7 +52,7 @@ class Engine {
   // Integers of `in`, round(clamp(x * multiplier)), with 8-bit weights. Returns the number of ops it has become.
   int add_int8_conv(int in, const int8_t* weight, std::array<int, 4> shape, float multiplier, Pair stride, Pair padding,
                     const TailSpec& tail);
-  void add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding,
+  void add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding, int groups,
                        const TailSpec& tail);
   void add_elementwise(int in, const TailSpec& tail);
   void add_threshold(int in, const std::vector<float>& scale, const std::vector<float>& offset,
@@ -95,7 +96,7 @@ class Engine {
   const Value& value(int id) const;
   Op& new_op(int in, int height, int width, int channels, const TailSpec& tail);
   void check_tail(const TailSpec& tail, int height, int width, int channels) const;
-  int expanded(int id);
+  int twin(int bits, Form form, int groups);
   int quantized(int id, float multiplier);
   std::vector<int> written(const Op& op) const;
   void plan_arena();

@@ -103,8 +103,9 @@ NB_MODULE(_core, m) {
              return e.add_int8_conv(in, weight.data(), shape_of(weight), multiplier, stride, padding, tail);
            })
       .def("add_binary_conv",
-           [](Engine& e, int in, const Array4<uint64_t>& weight, Pair stride, Pair padding, const TailSpec& tail) {
-             e.add_binary_conv(in, weight.data(), shape_of(weight), stride, padding, tail);
+           [](Engine& e, int in, const Array4<uint64_t>& weight, Pair stride, Pair padding, int groups,
+              const TailSpec& tail) {
+             e.add_binary_conv(in, weight.data(), shape_of(weight), stride, padding, groups, tail);
            })
       .def("add_elementwise", &Engine::add_elementwise)
       .def("add_threshold",

@@ -10,6 +10,7 @@ enum class Form {
   kFloats,     // padded to whole blocks
   kBits,       // padded to whole words
   kExpanded,   // bits as a binary convolution reads them, two bytes for eight
+  kGrouped,    // bits as a binary convolution with groups reads them
   kQuantized,  // 8-bit integers as an int8 convolution reads them, padded to whole units
 };
 
@@ -24,14 +25,18 @@ struct Engine::Value {
   int first = kNone;  // op that writes it
   int last = kNone;   // op that reads it last
   size_t offset = 0;  // in the arena
-  int expanded = kNone;      // of bits: the value that holds them as the kernels read them, if that differs
-  int quantized_unit = 0;    // channels of a unit
+  std::vector<int> twins;   // of bits: values that hold them as convolutions read them, where that differs
+  int groups = 1;           // of such a twin
+  int quantized_unit = 0;   // channels of a unit of kQuantized
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
+  size_t group_units() const { return (channels / groups + 31) / 32; }
+  size_t group_stride() const { return round_up(groups, kBlock); }
   int units() const { return (channels + quantized_unit - 1) / quantized_unit; }
   int words() const { return (channels + kWordBits - 1) / kWordBits; }
   size_t pixel_bytes() const {
     if (form == Form::kFloats) return static_cast<size_t>(blocks()) * kBlock * sizeof(float);
+    if (form == Form::kGrouped) return group_units() * group_stride() * sizeof(uint32_t);
     if (form == Form::kQuantized) return static_cast<size_t>(units()) * sizeof(uint32_t);
     return static_cast<size_t>(words()) * sizeof(uint64_t) * (form == Form::kExpanded ? 2 : 1);
   }
@@ -103,8 +108,17 @@ struct Engine::Step {
     uint8_t* expanded;
     int64_t bytes;
   };
+  // Bits, border included, with each group's channels in units of their own; see GroupedBinaryConv.
+  struct Regroup {
+    const uint64_t* bits;
+    uint32_t* units;
+    int64_t pixels;
+    int words;
+    int groups;
+    int per_group;  // channels
+  };
 
-  std::variant<Normalize, Conv, Int8Conv, BinaryConv, Elementwise, Pool2d, Threshold, Mean, Border, Expand> work;
+  std::variant<Normalize, Conv, Int8Conv, BinaryConv, GroupedBinaryConv, Elementwise, Pool2d, Threshold, Mean, Border, Expand, Regroup> work;
   int64_t tasks = 1;
   int op = 0;  // that it belongs to
 };

@@ -103,6 +103,17 @@ void Engine::bind(Context& context, const Op& op) const {
       const Value& in = value(op.in);
       const auto row = static_cast<int64_t>(in.row_bytes()), pixel = static_cast<int64_t>(in.pixel_bytes());
       const uint8_t* first = context.arena.data() + in.origin() - op.padding[0] * row - op.padding[1] * pixel;
+      if (op.groups > 1) {
+        constexpr int kUnit = sizeof(uint32_t);
+        const int per_input = in.channels / op.groups;
+        step = {GroupedBinaryConv{reinterpret_cast<const uint32_t*>(first), row / kUnit, pixel / kUnit,
+                                  static_cast<int64_t>(in.group_stride()),
+                                  reinterpret_cast<const uint32_t*>(op.packed_weight.data()), kh, kw,
+                                  static_cast<int>(in.group_units()), op.channels / op.groups, sy, sx, op.height,
+                                  op.width, op.blocks(), static_cast<float>(int64_t{kh} * kw * per_input), tail},
+                int64_t{op.blocks()} * op.height};
+        break;
+      }
       const int steps = kw * in.words() * (kWordBits / kernels_->binary.step_bits);
       const auto fan_in = static_cast<float>(int64_t{kh} * kw * in.channels);
       step = {BinaryConv{first, row, pixel, op.packed_weight.data(), kh, steps, sy, sx, op.height, op.width, op.blocks(),
@@ -141,9 +152,17 @@ void Engine::bind_border(Context& context, const Value& v, const Op& op) const {
                              1});
     context.patterns.push_back(std::move(pattern));
   }
-  if (v.expanded != kNone) {
-    uint8_t* const expanded = context.arena.data() + value(v.expanded).offset;
-    context.steps.push_back({Step::Expand{base, expanded, static_cast<int64_t>(v.bytes())}, 1});
+  for (int id : v.twins) {
+    const Value& twin = value(id);
+    uint8_t* const to = context.arena.data() + twin.offset;
+    if (twin.form == Form::kExpanded) {
+      context.steps.push_back({Step::Expand{base, to, static_cast<int64_t>(v.bytes())}, 1});
+    } else {
+      const auto pixels = static_cast<int64_t>(v.bytes() / v.pixel_bytes());
+      context.steps.push_back({Step::Regroup{reinterpret_cast<const uint64_t*>(base), reinterpret_cast<uint32_t*>(to),
+                                             pixels, v.words(), twin.groups, v.channels / twin.groups},
+                               1});
+    }
   }
 }
 
@@ -217,6 +236,32 @@ void fill_border(const Border& op) {
   }
 }
 
+template <typename Regroup>
+void regroup(const Regroup& op) {
+  const int unit_count = (op.per_group + 31) / 32;
+  const auto stride = static_cast<int64_t>(round_up(op.groups, kBlock));
+  const uint64_t* words = op.bits;
+  uint32_t* units = op.units;
+  for (int64_t pixel = 0; pixel < op.pixels; ++pixel, words += op.words) {
+    for (int u = 0; u < unit_count; ++u, units += stride) {
+      const int size = std::min(32, op.per_group - 32 * u);
+      const uint64_t mask = (uint64_t{1} << size) - 1;
+      for (int group = 0; group < op.groups; ++group) {
+        const int bit = group * op.per_group + 32 * u, shift = bit % kWordBits;
+        uint64_t unit;
+        std::memcpy(&unit, words + bit / kWordBits, sizeof unit);
+        unit >>= shift;
+        if (shift + size > kWordBits) {
+          uint64_t next;
+          std::memcpy(&next, words + bit / kWordBits + 1, sizeof next);
+          unit |= next << (kWordBits - shift);
+        }
+        units[group] = static_cast<uint32_t>(unit & mask);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 bool Engine::run_step(const Step& step, Range tasks, const float* floats, const uint8_t* bytes) const {
@@ -245,6 +290,10 @@ bool Engine::run_step(const Step& step, Range tasks, const float* floats, const 
           average_rows(work);
         } else if constexpr (std::is_same_v<Work, Step::Expand>) {
           kernels_->expand_bits(work.bits, work.expanded, work.bytes);
+        } else if constexpr (std::is_same_v<Work, Step::Regroup>) {
+          regroup(work);
+        } else if constexpr (std::is_same_v<Work, GroupedBinaryConv>) {
+          kernels_->grouped_binary_conv(work, tasks);
         } else {
           fill_border(work);
         }

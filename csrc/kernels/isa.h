@@ -5,16 +5,16 @@
 //                               prelu(v, slope) = v >= 0 ? v : v * slope, ge_mask(a, b)
 //                               larger(a, b) = a > b ? a : b and smaller alike
 //   U                           vector of as many 32-bit integers: load_units, broadcast_unit, to_floats, opaque (keeps
-//                               the compiler from knowing a value), dot_from_count(K, count) = K - 2 * count as floats
+//                               the compiler from knowing a value), zero_counts, add_popcount_xor(sum, a, b),
+//                               dot_from_count(K, count) = K - 2 * count as floats
 //   kByteUnits                  whether add_dot(sum, a, w) adds four products of bytes, unsigned times signed, to each
 //                               lane, or two products of signed 16-bit integers
 //   store_rounded(p, v)         the 16 numbers v, rounded half to even, as bytes of q + 128 or as 16-bit integers
 //   kBinaryPixels, kBinaryBlocks, kConvPixels, kConvBlocks   tiles that fill the registers
 //
-// and what its binary convolution is made of,
+// An ISA whose file includes binary_table.h also has
 //
-//   for binary_popcount.h       zero_counts, add_popcount_xor
-//   for binary_table.h          B, kByteLanes: vector of bytes: load_bytes, zero_bytes, add_bytes, broadcast_table,
+//   B, kByteLanes               vector of bytes: load_bytes, zero_bytes, add_bytes, broadcast_table,
 //                               look_up(table, index), add_widened (to one 32-bit count a byte in memory), opaque
 #pragma once
 
@@ -36,8 +36,9 @@ constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 //
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
+#include "kernels/grouped_binary_conv.h"
 #include "kernels/int8_conv.h"
 
 #define EVENBIT_KERNELS(isa)                                                                                          \
-  const Kernels kernels_##isa = {#isa, supported, kBinaryLayout, kConvBlocks, kByteUnits, binary_conv, int8_conv,   \
-                                 conv, grouped_conv, pool, elementwise, normalize, expand_bits, binary_limit}
+  const Kernels kernels_##isa = {#isa, supported, kBinaryLayout, kConvBlocks, kByteUnits, binary_conv, grouped_binary_conv, \
+                                 int8_conv, conv, grouped_conv, pool, elementwise, normalize, expand_bits, binary_limit}

@@ -98,6 +98,28 @@ struct BinaryLayout {
   int lanes;      // outputs whose weights for a step lie together
 };
 
+// The same with groups: output o reads the units of group o / per_group.
+//
+// Tasks: (output block, output row).
+struct GroupedBinaryConv {
+  const uint32_t* in;  // for each pixel [units][groups, padded to whole blocks]
+  int64_t in_row;      // units from a row to the next
+  int64_t in_pixel;
+  int64_t unit_stride;     // units from a group's unit to its next
+  const uint32_t* weight;  // [output blocks][kh][kw][units][16]
+  int kh;
+  int kw;
+  int units;      // of 32 bits that hold the channels of a group
+  int per_group;  // outputs
+  int stride_y;
+  int stride_x;
+  int height;
+  int width;
+  int blocks;
+  float fan_in;
+  Tail tail;
+};
+
 // out[y, x, o] = sum over (ky, j) of the products in unit in[y * sy + ky, x * sx, j] with unit weight[o, ky, j]
 //
 // where j runs over the units of 32 bits, a few channels each, that a kernel row reads.
@@ -184,6 +206,7 @@ struct Kernels {
   int conv_blocks;
   bool byte_units;  // whether int8_conv reads four channels a unit, else two
   void (*binary_conv)(const BinaryConv&, Range);
+  void (*grouped_binary_conv)(const GroupedBinaryConv&, Range);
   void (*int8_conv)(const Int8Conv&, Range);
   void (*conv)(const Conv&, Range);
   void (*grouped_conv)(const Conv&, Range);  // Tasks: output rows

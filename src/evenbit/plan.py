@@ -169,18 +169,20 @@ class Int8Conv(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryConv(Op):
-    """Binary convolution, padded with +1: `v = K - 2 * popcount(x xor w)` with `K = kh * kw * C`, exact.
+    """Binary convolution, padded with +1: `v = K - 2 * popcount(x xor w)` with `K = kh * kw * C / groups`, exact.
 
     Attributes:
-        weight: Name of a uint64 tensor `[O, kh, kw, words(C)]`.
+        weight: Name of a uint64 tensor `[O, kh, kw, words(C / groups)]`.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right.
+        groups: Number of channel groups; output `o` reads group `o // (O / groups)`.
     """
 
     kind: ClassVar[str] = "binary_conv"
     weight: str
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -372,11 +374,8 @@ class _Checker:
         """Shape of the accumulator."""
         channels = source.channels
         if isinstance(op, Conv):
-            if op.groups < 1 or channels % op.groups:
-                raise PlanError(f"{channels} channels do not divide into {op.groups} groups")
-            weight = self._tensor(op.weight, np.float32, (-1, -1, -1, channels // op.groups))
-            if weight.shape[0] % op.groups:
-                raise PlanError(f"{weight.shape[0]} outputs do not divide into {op.groups} groups")
+            weight = self._tensor(op.weight, np.float32, (-1, -1, -1, _per_group(op, channels)))
+            _check_outputs(op, weight)
             return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
         if isinstance(op, Int8Conv):
             weight = self._tensor(op.weight, np.int8, (-1, -1, -1, channels))
@@ -388,10 +387,12 @@ class _Checker:
                 raise PlanError(f"multiplier {op.multiplier} is not a positive float32")
             return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
         if isinstance(op, BinaryConv):
-            weight = self._tensor(op.weight, np.uint64, (-1, -1, -1, words(channels)))
-            if weight.shape[1] * weight.shape[2] * channels > MAX_FAN_IN:
+            per_group = _per_group(op, channels)
+            weight = self._tensor(op.weight, np.uint64, (-1, -1, -1, words(per_group)))
+            _check_outputs(op, weight)
+            if weight.shape[1] * weight.shape[2] * per_group > MAX_FAN_IN:
                 raise PlanError(f"more than {MAX_FAN_IN} inputs an output")
-            check_spare_bits(op.weight, weight, channels)
+            check_spare_bits(op.weight, weight, per_group)
             return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
         if isinstance(op, MaxPool):
             if op.padding[0] >= op.kernel[0] or op.padding[1] >= op.kernel[1]:
@@ -431,6 +432,18 @@ class _Checker:
                     raise PlanError(f"threshold '{tail.bits.threshold}' should be {vector}")
             else:
                 self._tensor(tail.bits.threshold, np.float32, per_channel)
+
+
+def _per_group(op: Conv | BinaryConv, channels: int) -> int:
+    """Input channels of a group."""
+    if op.groups < 1 or channels % op.groups:
+        raise PlanError(f"{channels} channels do not divide into {op.groups} groups")
+    return channels // op.groups
+
+
+def _check_outputs(op: Conv | BinaryConv, weight: Array) -> None:
+    if weight.shape[0] % op.groups:
+        raise PlanError(f"{weight.shape[0]} outputs do not divide into {op.groups} groups")
 
 
 def _window(

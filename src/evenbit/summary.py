@@ -54,7 +54,7 @@ def _fan_in(plan: Plan, op: Op, channels: int) -> int:
     """Multiply-adds of one output."""
     if isinstance(op, BinaryConv):
         _, height, width, _ = plan.tensors[op.weight].shape
-        return int(height * width * channels)
+        return int(height * width * channels // op.groups)
     if isinstance(op, Conv | Int8Conv):
         _, height, width, per_group = plan.tensors[op.weight].shape
         return int(height * width * per_group)

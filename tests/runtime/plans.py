@@ -89,11 +89,13 @@ class PlanMaker(Constants):
         fields = {"weight": weight, "multiplier": multiplier, "stride": stride, "padding": padding}
         return self._add(Int8Conv, x, size, parts, **fields)
 
-    def binary_conv(self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
+    def binary_conv(
+        self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, *parts: str, groups: int = 1
+    ) -> str:
         height, width, channels = self.sizes[x]
-        weight = self.bits(outputs, *kernel, channels)
+        weight = self.bits(outputs, *kernel, channels // groups)
         size = (*_window((height, width), kernel, stride, padding), outputs)
-        return self._add(BinaryConv, x, size, parts, weight=weight, stride=stride, padding=padding)
+        return self._add(BinaryConv, x, size, parts, weight=weight, stride=stride, padding=padding, groups=groups)
 
     def pool(self, x: str, largest: bool, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
         height, width, channels = self.sizes[x]

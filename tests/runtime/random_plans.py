@@ -127,8 +127,10 @@ class RandomPlan(Constants):
         result = self.window(shape, kernel, stride, padding, outputs)
         writes = self.pick(*WRITES)
         if kind == "binary":
-            weight = self.bits(outputs, *kernel, shape.channels)
-            self.add(BinaryConv, source, result, writes, weight=weight, stride=stride, padding=padding)
+            groups = self.pick(1, 1, *(n for n in range(2, shape.channels + 1) if shape.channels % n == outputs % n == 0))
+            weight = self.bits(outputs, *kernel, shape.channels // groups)
+            fields = {"weight": weight, "stride": stride, "padding": padding, "groups": groups}
+            self.add(BinaryConv, source, result, writes, **fields)
         elif kind == "int8":
             weight = self.int8(outputs, *kernel, shape.channels)
             fields = {"weight": weight, "multiplier": float(self.pick(0.25, 1.0, 31.0))}

@@ -135,6 +135,39 @@ def test_grouped_convolutions(channels: int, groups: int, outputs: int) -> None:
     assert_exact(plan, images(plan, 2))
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    groups=st.integers(2, 70),
+    inputs=st.integers(1, 70),
+    outputs=st.integers(1, 20),
+    stride=pairs,
+    kernel=pairs,
+)
+def test_binary_convolutions_with_groups(
+    seed: int, groups: int, inputs: int, outputs: int, stride: tuple[int, int], kernel: tuple[int, int]
+) -> None:
+    """Any numbers of channels and outputs a group, read beside an ungrouped convolution."""
+    make = PlanMaker(seed, 2, 6, 7)
+    bits = make.signs(make.conv(make.normalize(), groups * inputs, (1, 1), (1, 1), (0, 0), 1))
+    y = make.binary_conv(bits, groups * outputs, kernel, stride, (1, 1), "scale", groups=groups)
+    z = make.binary_conv(bits, groups * outputs, kernel, stride, (1, 1), "bias", "residual")
+    plan = make.plan(make.mean(make.elementwise(z, "residual") if seed % 2 else y))
+    batch = images(plan, 1, seed)
+    expected = reference.run(plan, batch).tobytes()
+    for isa in isas():
+        assert Engine(plan, threads=1 + seed % 2, isa=isa)(batch).tobytes() == expected, isa
+
+
+@pytest.mark.parametrize(("groups", "inputs", "outputs"), [(64, 1, 1), (3, 1, 2), (4, 16, 16), (2, 33, 5), (2, 65, 32)])
+def test_depthwise_and_grouped_binary_convolutions(groups: int, inputs: int, outputs: int) -> None:
+    make = PlanMaker(groups, 2, 6, 5)
+    bits = make.signs(make.conv(make.normalize(), groups * inputs, (1, 1), (1, 1), (0, 0), 1))
+    y = make.binary_conv(bits, groups * outputs, (3, 3), (2, 1), (1, 1), "scale", "prelu", groups=groups)
+    plan = make.plan(y)
+    assert_exact(plan, images(plan, 2))
+
+
 def test_a_map_read_with_different_paddings() -> None:
     make = PlanMaker(5, 3, 8, 8)
     x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias")

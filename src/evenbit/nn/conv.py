@@ -32,6 +32,7 @@ class BinaryConv2d(nn.Module):
         binarizer: How the latent weights become signs and scales.
         stride: Step in both directions.
         padding: Rows and columns added on each side.
+        groups: Number of channel groups; C and O are multiples of it.
 
     Shape:
         `[N, C, H, W]` of ±1 to `[N, O, H', W']`.
@@ -46,27 +47,30 @@ class BinaryConv2d(nn.Module):
         *,
         stride: int = 1,
         padding: int = 0,
+        groups: int = 1,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size))
         self.binarizer = binarizer
         self.stride = (stride, stride)
         self.padding = (padding, padding)
+        self.groups = groups
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         signs, scale = self.binarizer(self.weight)
         if torch.compiler.is_exporting():
-            y = torch.ops.evenbit.binary_conv2d(x, signs, self.stride, self.padding)
+            y = torch.ops.evenbit.binary_conv2d(x, signs, self.stride, self.padding, self.groups)
             return y * scale[:, None, None]  # type: ignore[no-any-return]
         # Scaling the weights instead of the map is the same sum and costs less.
-        return pad_and_convolve(x, signs * scale[:, None, None, None], self.stride, self.padding)
+        return pad_and_convolve(x, signs * scale[:, None, None, None], self.stride, self.padding, self.groups)
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""
         outputs, inputs, kernel, _ = self.weight.shape
-        return f"{inputs}, {outputs}, kernel_size={kernel}, stride={self.stride[0]}, padding={self.padding[0]}"
+        size = f"{inputs * self.groups}, {outputs}, kernel_size={kernel}"
+        return f"{size}, stride={self.stride[0]}, padding={self.padding[0]}, groups={self.groups}"
 
 
 class BinaryLinear(nn.Module):
@@ -91,7 +95,7 @@ class BinaryLinear(nn.Module):
         """See the class."""
         signs, scale = self.binarizer(self.weight)
         if torch.compiler.is_exporting():
-            y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0))
+            y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0), 1)
             return y.flatten(1) * scale  # type: ignore[no-any-return]
         return F.linear(x, signs * scale[:, None])
 

@@ -25,28 +25,31 @@ def _(x: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("evenbit::binary_conv2d", mutates_args=())
-def binary_conv2d(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+def binary_conv2d(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> Tensor:
     """Convolution of signs with signs, padded with +1.
 
     Args:
         x: Signs `[N, C, H, W]`.
-        weight: Signs `[O, C, kh, kw]`.
+        weight: Signs `[O, C / groups, kh, kw]`.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right.
+        groups: Number of channel groups.
 
     Returns:
         `[N, O, H', W']`, whole numbers.
     """
-    return pad_and_convolve(x, weight, stride, padding)
+    return pad_and_convolve(x, weight, stride, padding, groups)
 
 
 @binary_conv2d.register_fake
-def _(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
-    return pad_and_convolve(x, weight, stride, padding)
+def _(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> Tensor:
+    return pad_and_convolve(x, weight, stride, padding, groups)
 
 
-def pad_and_convolve(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+def pad_and_convolve(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int = 1
+) -> Tensor:
     """`F.conv2d` after padding with +1 instead of 0: a border of zeros would be a third value beside +1 and -1."""
     if any(padding):
         x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]), value=1.0)
-    return F.conv2d(x, weight, stride=tuple(stride))
+    return F.conv2d(x, weight, stride=tuple(stride), groups=groups)

@@ -174,7 +174,7 @@ class _Loader:
                     source, self.tensor(op.weight), op.multiplier, op.stride, op.padding, tail
                 )
             case BinaryConv():
-                self.core.add_binary_conv(source, self.tensor(op.weight), op.stride, op.padding, tail)
+                self.core.add_binary_conv(source, self.tensor(op.weight), op.stride, op.padding, op.groups, tail)
             case Elementwise():
                 self.core.add_elementwise(source, tail)
             case MaxPool():

@@ -184,10 +184,18 @@ def _binary_conv(x: BitMap, weight: BitMap, channels: int, op: BinaryConv) -> np
     inside = np.zeros(padded.shape[1:3], np.bool_)
     inside[op.padding[0] : padded.shape[1] - op.padding[0], op.padding[1] : padded.shape[2] - op.padding[1]] = True
     padded[:, ~inside] = plus_one
-    taps = _taps(padded, weight.shape[1:3], op.stride)
-    differing = np.zeros((*taps[0][2].shape[:3], weight.shape[0]), np.int64)
-    for ky, kx, tap in taps:
-        for word in range(words(channels)):
-            differing += np.bitwise_count(tap[..., word, None] ^ weight[:, ky, kx, word])
-    fan_in = weight.shape[1] * weight.shape[2] * channels
-    return np.asarray(fan_in - 2 * differing, np.float32)
+    per_input, per_output = channels // op.groups, weight.shape[0] // op.groups
+    parts = []
+    for group in range(op.groups):
+        bits = padded
+        if op.groups > 1:
+            inputs = slice(group * per_input, (group + 1) * per_input)
+            bits = pack_bits(unpack_bits(padded, channels)[..., inputs])
+        outputs = weight[group * per_output : (group + 1) * per_output]
+        taps = _taps(bits, weight.shape[1:3], op.stride)
+        differing = np.zeros((*taps[0][2].shape[:3], per_output), np.int64)
+        for ky, kx, tap in taps:
+            for word in range(words(per_input)):
+                differing += np.bitwise_count(tap[..., word, None] ^ outputs[:, ky, kx, word])
+        parts.append(weight.shape[1] * weight.shape[2] * per_input - 2 * differing)
+    return np.asarray(np.concatenate(parts, axis=-1), np.float32)
