@@ -185,7 +185,7 @@ int Engine::quantized(int id, float multiplier) {
   }
   Value twin = value(id);
   twin.form = Form::kQuantized;
-  twin.quantized_unit = kernels_->byte_units ? 4 : 2;
+  twin.channel_bytes = kernels_->byte_units ? 1 : 2;
   values_.push_back(twin);
   op->multiplier = multiplier;
   return op->quantized = static_cast<int>(values_.size()) - 1;
@@ -205,17 +205,20 @@ int Engine::add_int8_conv(int in, const int8_t* weight, std::array<int, 4> shape
   op.kernel = {kh, kw};
   op.stride = stride;
   op.padding = padding;
-  const size_t lanes = kernels_->conv_blocks * kBlock, taps = static_cast<size_t>(kh) * kw;
-  const size_t units = value(source).units(), per_unit = value(source).quantized_unit, bytes = 4 / per_unit;
-  op.packed_weight = Aligned<uint8_t>(round_up(outputs, lanes) * taps * units * sizeof(uint32_t));
+  // The inputs of a kernel row lie one after the other; its last unit may hold inputs beyond it, of weight 0.
+  const size_t lanes = kernels_->conv_blocks * kBlock, row = static_cast<size_t>(kw) * channels;
+  const size_t bytes = value(source).channel_bytes, per_unit = sizeof(uint32_t) / bytes;
+  op.row_units = static_cast<int>((row + per_unit - 1) / per_unit);
+  op.packed_weight = Aligned<uint8_t>(round_up(outputs, lanes) * kh * op.row_units * sizeof(uint32_t));
   op.start = Aligned<uint32_t>(round_up(outputs, lanes));
-  for (int o = 0; o < outputs; ++o) {
-    for (size_t k = 0; k < taps * channels; ++k) {
-      const size_t step = k / channels * units + k % channels / per_unit;
-      const auto w = static_cast<int16_t>(*weight++);
-      uint8_t* const unit = &op.packed_weight[((o / lanes * taps * units + step) * lanes + o % lanes) * 4];
-      std::memcpy(unit + k % channels % per_unit * bytes, &w, bytes);
-      if (kernels_->byte_units) op.start[o] -= static_cast<uint32_t>(128 * w);
+  for (size_t o = 0; o < static_cast<size_t>(outputs); ++o) {
+    for (size_t ky = 0; ky < static_cast<size_t>(kh); ++ky) {
+      for (size_t k = 0; k < row; ++k) {
+        const size_t unit = ((o / lanes * kh + ky) * op.row_units + k / per_unit) * lanes + o % lanes;
+        const auto w = static_cast<int16_t>(*weight++);
+        std::memcpy(&op.packed_weight[unit * sizeof(uint32_t) + k % per_unit * bytes], &w, bytes);
+        if (kernels_->byte_units) op.start[o] -= static_cast<uint32_t>(128 * w);
+      }
     }
   }
   return static_cast<int>(ops_.size() - before);

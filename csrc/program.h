@@ -11,7 +11,7 @@ enum class Form {
   kBits,       // padded to whole words
   kExpanded,   // bits as a binary convolution reads them, two bytes for eight
   kGrouped,    // bits as a binary convolution with groups reads them
-  kQuantized,  // 8-bit integers as an int8 convolution reads them, padded to whole units
+  kQuantized,  // 8-bit integers as an int8 convolution reads them, one or two bytes a channel
 };
 
 // A value's place: channels last, with a border that is wide enough for every convolution that reads it.
@@ -27,21 +27,23 @@ struct Engine::Value {
   size_t offset = 0;  // in the arena
   std::vector<int> twins;   // of bits: values that hold them as convolutions read them, where that differs
   int groups = 1;           // of such a twin
-  int quantized_unit = 0;   // channels of a unit of kQuantized
+  int channel_bytes = 0;    // of kQuantized
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
   size_t group_units() const { return (channels / groups + 31) / 32; }
   size_t group_stride() const { return round_up(groups, kBlock); }
-  int units() const { return (channels + quantized_unit - 1) / quantized_unit; }
   int words() const { return (channels + kWordBits - 1) / kWordBits; }
   size_t pixel_bytes() const {
     if (form == Form::kFloats) return static_cast<size_t>(blocks()) * kBlock * sizeof(float);
     if (form == Form::kGrouped) return group_units() * group_stride() * sizeof(uint32_t);
-    if (form == Form::kQuantized) return static_cast<size_t>(units()) * sizeof(uint32_t);
+    if (form == Form::kQuantized) return static_cast<size_t>(channels) * channel_bytes;
     return static_cast<size_t>(words()) * sizeof(uint64_t) * (form == Form::kExpanded ? 2 : 1);
   }
   size_t row_bytes() const { return static_cast<size_t>(width + 2 * border_x) * pixel_bytes(); }
-  size_t bytes() const { return static_cast<size_t>(height + 2 * border_y) * row_bytes(); }
+  // The last unit of a quantized map may reach past its end.
+  size_t bytes() const {
+    return (height + 2 * border_y) * row_bytes() + (form == Form::kQuantized ? sizeof(uint32_t) : 0);
+  }
   size_t origin() const { return offset + border_y * row_bytes() + border_x * pixel_bytes(); }  // of pixel (0, 0)
 };
 
@@ -60,6 +62,7 @@ struct Engine::Op {
   Aligned<float> weight;
   Aligned<uint8_t> packed_weight;  // of binary and int8 convolutions
   Aligned<uint32_t> start;         // of an int8 convolution's sums
+  int row_units = 0;               // that it reads for a kernel row
 
   Aligned<float> scale, bias, slope, shift, threshold, offset;
   Aligned<uint16_t> flip, valid;

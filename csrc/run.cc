@@ -94,7 +94,7 @@ void Engine::bind(Context& context, const Op& op) const {
       const Value& in = value(op.in);
       const auto row = static_cast<int64_t>(in.row_bytes()), pixel = static_cast<int64_t>(in.pixel_bytes());
       const uint8_t* first = context.arena.data() + in.origin() - op.padding[0] * row - op.padding[1] * pixel;
-      step = {Int8Conv{first, row, pixel, op.packed_weight.data(), op.start.data(), kh, kw * in.units(), sy, sx,
+      step = {Int8Conv{first, row, pixel, op.packed_weight.data(), op.start.data(), kh, op.row_units, sy, sx,
                        op.height, op.width, op.blocks(), tail},
               groups_of(op.blocks(), kernels_->conv_blocks) * op.height};
       break;

@@ -31,6 +31,9 @@ inline F absolute(F v) { return _mm512_abs_ps(v); }
 inline F prelu(F v, F slope) {
   return _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_NGE_UQ), v, slope);
 }
+inline bool all_finite(F v) {
+  return _mm512_cmp_ps_mask(_mm512_sub_ps(v, v), _mm512_setzero_ps(), _CMP_EQ_OQ) == 0xFFFF;
+}
 inline uint32_t ge_mask(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 
 inline U load_units(const uint32_t* p) { return _mm512_loadu_si512(p); }
