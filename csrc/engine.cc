@@ -48,15 +48,15 @@ std::vector<uint64_t> ones(int channels) {
 }
 
 // Binary weights [outputs][words] as the kernels read them: [outputs / lanes][steps][lanes].
-Aligned<uint8_t> laid_out(const uint64_t* weight, size_t outputs, size_t words, const BinaryLayout& layout) {
-  const size_t steps = words * kWordBits / layout.step_bits, lanes = layout.lanes;
-  const size_t bytes = layout.step_bits == 32 ? sizeof(uint32_t) : sizeof(uint8_t);
+Aligned<uint8_t> laid_out(const uint64_t* weight, size_t outputs, size_t words, size_t step_bits, size_t lanes) {
+  const size_t steps = words * kWordBits / step_bits;
+  const size_t bytes = step_bits == 32 ? sizeof(uint32_t) : sizeof(uint8_t);
   Aligned<uint8_t> result(round_up(outputs, lanes) * steps * bytes);
   for (size_t o = 0; o < outputs; ++o) {
     for (size_t k = 0; k < steps; ++k) {
-      const size_t bit = k * layout.step_bits;
+      const size_t bit = k * step_bits;
       const uint64_t word = weight[o * words + bit / kWordBits] >> bit % kWordBits;
-      const auto step = static_cast<uint32_t>(word & ((uint64_t{1} << layout.step_bits) - 1));
+      const auto step = static_cast<uint32_t>(word & ((uint64_t{1} << step_bits) - 1));
       std::memcpy(&result[((o / lanes * steps + k) * lanes + o % lanes) * bytes], &step, bytes);
     }
   }
@@ -70,7 +70,12 @@ int window_size(int size, int padding, int kernel, int stride) {
 
 }  // namespace
 
-Engine::Engine(const std::string& isa, int threads) : kernels_(find_kernels(isa)), pool_(std::max(1, threads)) {}
+Engine::Engine(const std::string& isa, int threads, const std::string& tile)
+    : kernels_(find_kernels(isa)), pool_(std::max(1, threads)) {
+  if (tile.empty()) return;
+  forced_tile_ = find_binary(*kernels_, tile);
+  if (!forced_tile_) throw std::invalid_argument("the instruction set '" + isa + "' has no tile '" + tile + "'");
+}
 
 Engine::~Engine() = default;
 
@@ -149,7 +154,8 @@ void Engine::add_conv(int in, const float* weight, std::array<int, 4> shape, Pai
                       const TailSpec& tail) {
   const auto [outputs, kh, kw, per_group] = shape;
   const Value v = value(in);
-  require(v.form == Form::kFloats && groups >= 1 && per_group >= 1 && v.channels == per_group * groups && outputs % groups == 0,
+  require(v.form == Form::kFloats && groups >= 1 && per_group >= 1 && v.channels == per_group * groups &&
+              outputs % groups == 0,
           "a convolution does not fit its input");
   const int height = window_size(v.height, padding[0], kh, stride[0]);
   const int width = window_size(v.width, padding[1], kw, stride[1]);
@@ -247,7 +253,8 @@ void Engine::add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> 
   op.groups = groups;
   const size_t taps = static_cast<size_t>(kh) * kw;
   if (groups == 1) {
-    op.packed_weight = laid_out(weight, outputs, taps * words, kernels_->binary);
+    op.binary = forced_tile_ ? forced_tile_ : choose_binary(*kernels_, op.blocks(), width);
+    op.packed_weight = laid_out(weight, outputs, taps * words, kernels_->step_bits, op.binary->lanes);
     return;
   }
   const size_t units = value(source).group_units();
@@ -288,8 +295,8 @@ void Engine::add_threshold(int in, const std::vector<float>& scale, const std::v
                            const std::vector<uint64_t>& flip, int out) {
   const Value v = value(in);
   const size_t channels = static_cast<size_t>(v.channels);
-  require(v.form == Form::kFloats && v.height == 1 && v.width == 1 && scale.size() == channels && offset.size() == channels &&
-              flip.size() == static_cast<size_t>(v.words()),
+  require(v.form == Form::kFloats && v.height == 1 && v.width == 1 && scale.size() == channels &&
+              offset.size() == channels && flip.size() == static_cast<size_t>(v.words()),
           "a threshold does not fit its input");
   TailSpec tail;
   tail.out = out;

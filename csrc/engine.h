@@ -37,8 +37,9 @@ struct TailSpec {
 
 class Engine {
  public:
-  // Kernels of the instruction set of that name; throws std::invalid_argument if this machine cannot run it.
-  Engine(const std::string& isa, int threads);
+  // Kernels of the instruction set of that name, and for binary convolutions the tile of that name if it is not empty;
+  // throws std::invalid_argument if this machine cannot run it or there is none.
+  Engine(const std::string& isa, int threads, const std::string& tile);
   ~Engine();
 
   // Declares a value and returns its number.
@@ -116,6 +117,7 @@ class Engine {
   void read_logits(const Context& context, float* logits) const;
 
   const Kernels* kernels_ = nullptr;
+  const BinaryKernel* forced_tile_ = nullptr;
   std::vector<Value> values_;
   std::vector<std::unique_ptr<Op>> ops_;
   int output_ = kNone;

@@ -70,10 +70,20 @@ std::vector<std::string> isas() {
   return names;
 }
 
+std::vector<std::string> tiles(const std::string& isa) {
+  std::vector<std::string> names;
+  for (const evenbit::Kernels* const* k = evenbit::all_kernels(); *k; ++k) {
+    if ((*k)->name != isa) continue;
+    for (const auto* kernel = (*k)->binary; kernel->name; ++kernel) names.emplace_back(kernel->name);
+  }
+  return names;
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
   m.def("isas", &isas);
+  m.def("tiles", &tiles);
 
   nb::class_<TailSpec>(m, "Tail")
       .def(nb::init<>())
@@ -91,7 +101,7 @@ NB_MODULE(_core, m) {
       .def_rw("threshold_value", &TailSpec::threshold_value);
 
   nb::class_<Engine>(m, "Engine")
-      .def(nb::init<const std::string&, int>())
+      .def(nb::init<const std::string&, int, const std::string&>())
       .def("add_value", &Engine::add_value)
       .def("add_normalize", &Engine::add_normalize)
       .def("add_conv",

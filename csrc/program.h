@@ -22,12 +22,12 @@ struct Engine::Value {
   int channels;
   int border_y = 0;
   int border_x = 0;
-  int first = kNone;  // op that writes it
-  int last = kNone;   // op that reads it last
-  size_t offset = 0;  // in the arena
-  std::vector<int> twins;   // of bits: values that hold them as convolutions read them, where that differs
-  int groups = 1;           // of such a twin
-  int channel_bytes = 0;    // of kQuantized
+  int first = kNone;       // op that writes it
+  int last = kNone;        // op that reads it last
+  size_t offset = 0;       // in the arena
+  std::vector<int> twins;  // of bits: values that hold them as convolutions read them, where that differs
+  int groups = 1;          // of such a twin
+  int channel_bytes = 0;   // of kQuantized
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
   size_t group_units() const { return (channels / groups + 31) / 32; }
@@ -60,15 +60,16 @@ struct Engine::Op {
   int groups = 1;
   bool max = false;
   Aligned<float> weight;
-  Aligned<uint8_t> packed_weight;  // of binary and int8 convolutions
-  Aligned<uint32_t> start;         // of an int8 convolution's sums
-  int row_units = 0;               // that it reads for a kernel row
+  const BinaryKernel* binary = nullptr;  // of a binary convolution without groups
+  Aligned<uint8_t> packed_weight;        // of binary and int8 convolutions
+  Aligned<uint32_t> start;               // of an int8 convolution's sums
+  int row_units = 0;                     // that it reads for a kernel row
 
   Aligned<float> scale, bias, slope, shift, threshold, offset;
   Aligned<uint16_t> flip, valid;
   bool softsign = false;
   int residual = kNone, out = kNone, mean = kNone, bits = kNone, threshold_value = kNone;
-  int row_sums = kNone;  // internal value for the mean
+  int row_sums = kNone;   // internal value for the mean
   int quantized = kNone;  // internal value for the int8 convolutions that read the result
   float multiplier = 0;   // of its numbers
 
@@ -121,9 +122,12 @@ struct Engine::Step {
     int per_group;  // channels
   };
 
-  std::variant<Normalize, Conv, Int8Conv, BinaryConv, GroupedBinaryConv, Elementwise, Pool2d, Threshold, Mean, Border, Expand, Regroup> work;
+  std::variant<Normalize, Conv, Int8Conv, BinaryConv, GroupedBinaryConv, Elementwise, Pool2d, Threshold, Mean, Border,
+               Expand, Regroup>
+      work;
   int64_t tasks = 1;
-  int op = 0;  // that it belongs to
+  int op = 0;                            // that it belongs to
+  const BinaryKernel* binary = nullptr;  // of a BinaryConv
 };
 
 // What one image needs while it is computed.

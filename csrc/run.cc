@@ -94,8 +94,8 @@ void Engine::bind(Context& context, const Op& op) const {
       const Value& in = value(op.in);
       const auto row = static_cast<int64_t>(in.row_bytes()), pixel = static_cast<int64_t>(in.pixel_bytes());
       const uint8_t* first = context.arena.data() + in.origin() - op.padding[0] * row - op.padding[1] * pixel;
-      step = {Int8Conv{first, row, pixel, op.packed_weight.data(), op.start.data(), kh, op.row_units, sy, sx,
-                       op.height, op.width, op.blocks(), tail},
+      step = {Int8Conv{first, row, pixel, op.packed_weight.data(), op.start.data(), kh, op.row_units, sy, sx, op.height,
+                       op.width, op.blocks(), tail},
               groups_of(op.blocks(), kernels_->conv_blocks) * op.height};
       break;
     }
@@ -114,11 +114,12 @@ void Engine::bind(Context& context, const Op& op) const {
                 int64_t{op.blocks()} * op.height};
         break;
       }
-      const int steps = kw * in.words() * (kWordBits / kernels_->binary.step_bits);
+      const int steps = kw * in.words() * (kWordBits / kernels_->step_bits);
       const auto fan_in = static_cast<float>(int64_t{kh} * kw * in.channels);
-      step = {BinaryConv{first, row, pixel, op.packed_weight.data(), kh, steps, sy, sx, op.height, op.width, op.blocks(),
-                         fan_in, tail},
-              groups_of(op.blocks(), kernels_->binary.blocks) * op.height};
+      step = {BinaryConv{first, row, pixel, op.packed_weight.data(), kh, steps, sy, sx, op.height, op.width,
+                         op.blocks(), fan_in, tail},
+              groups_of(op.blocks(), op.binary->blocks) * op.height};
+      step.binary = op.binary;
       break;
     }
     case Kind::kThreshold:
@@ -147,9 +148,9 @@ void Engine::bind_border(Context& context, const Value& v, const Op& op) const {
       std::memcpy(pattern->data() + at, op.valid.data(), v.pixel_bytes());
     }
     if (v.form == Form::kQuantized && kernels_->byte_units) std::memset(pattern->data(), 128, pattern->size());
-    context.steps.push_back({Step::Border{base, v.row_bytes(), v.pixel_bytes(), v.height, v.width, v.border_y,
-                                          v.border_x, pattern->data()},
-                             1});
+    context.steps.push_back(
+        {Step::Border{base, v.row_bytes(), v.pixel_bytes(), v.height, v.width, v.border_y, v.border_x, pattern->data()},
+         1});
     context.patterns.push_back(std::move(pattern));
   }
   for (int id : v.twins) {
@@ -275,7 +276,7 @@ bool Engine::run_step(const Step& step, Range tasks, const float* floats, const 
           images.bytes = bytes;
           finite = kernels_->normalize(images, tasks);
         } else if constexpr (std::is_same_v<Work, BinaryConv>) {
-          kernels_->binary_conv(work, tasks);
+          step.binary->run(work, tasks);
         } else if constexpr (std::is_same_v<Work, Int8Conv>) {
           kernels_->int8_conv(work, tasks);
         } else if constexpr (std::is_same_v<Work, Conv>) {

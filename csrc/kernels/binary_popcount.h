@@ -14,12 +14,11 @@ struct Differences {
   static F finish(const BinaryConv& op, U sum) { return dot_from_count(op.fan_in, sum); }
 };
 
-using BinaryTile = UnitTile<Differences, kBinaryPixels, kBinaryBlocks>;
+template <int kPixels, int kBlocks>
+using BinaryTile = UnitTile<Differences, kPixels, kBlocks>;
 
-constexpr BinaryLayout kBinaryLayout = {kBinaryBlocks, 32, BinaryTile::kLanesTogether};
+constexpr int kStepBits = 32;  // of the input that one step of the inner loop takes in
 constexpr void (*expand_bits)(const uint8_t*, uint8_t*, int64_t) = nullptr;  // bits are read as they are
-
-void binary_conv(const BinaryConv& op, Range tasks) { run_tiles<BinaryTile>(op, tasks); }
 
 // The inner step of a tile on registers alone, `rounds` times; returns the number of 1-bit multiply-adds.
 int64_t binary_limit(int64_t rounds) {
@@ -44,7 +43,7 @@ int64_t binary_limit(int64_t rounds) {
   EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
     EVENBIT_UNROLL for (int n = 0; n < kCounts; ++n) opaque(counts[p][n]);
   }
-  return rounds * kPixels * kCounts * kLanes * kBinaryLayout.step_bits;
+  return rounds * kPixels * kCounts * kLanes * kStepBits;
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // Binary convolution by tables, for instruction sets that look up bytes faster than they count bits.
 //
 // For four inputs of a pixel, the number of differing signs is a function of the four weights: a table of 16 bytes, one
-// for each value of the inputs. A step broadcasts the table of the inputs and looks up the weights of all outputs in it,
-// one output a byte, so there is nothing but a lookup and an addition:
+// for each value of the inputs. A step broadcasts the table of the inputs and looks up the weights of all outputs in
+// it, one output a byte, so there is nothing but a lookup and an addition:
 //
 //   counts[o] += table[a][w[o]],   table[a][w] = popcount(a xor w)
 //
@@ -15,7 +15,6 @@ namespace {
 constexpr int kStepBits = 4;
 constexpr int kByteBlocks = kByteLanes / kBlock;
 constexpr int kMaxSteps = 255 / kStepBits;
-constexpr BinaryLayout kBinaryLayout = {kBinaryBlocks, kStepBits, kByteLanes};
 
 struct alignas(64) Tables {
   uint8_t of[16][16];
@@ -34,10 +33,12 @@ constexpr Tables make_tables() {
 
 constexpr Tables kTables = make_tables();
 
+template <int kTilePixels, int kTileBlocks>
 struct BinaryTile {
-  static constexpr int kPixels = kBinaryPixels;
-  static constexpr int kBlocks = kBinaryBlocks;
+  static constexpr int kPixels = kTilePixels;
+  static constexpr int kBlocks = kTileBlocks;
   static constexpr int kRestBlocks = kByteBlocks;
+  static constexpr int kLanesTogether = kByteLanes;
 
   template <int kP, int kB>
   static void run(const BinaryConv& op, int y, int x, int block) {
@@ -75,15 +76,14 @@ struct BinaryTile {
       BlockOf tile[kP];
       EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
         EVENBIT_EACH(n) {
-          tile[p].v[n] = dot_from_count(op.fan_in, load_units(&counts[b / kByteBlocks][p][b % kByteBlocks * kBlock + n * kLanes]));
+          tile[p].v[n] =
+              dot_from_count(op.fan_in, load_units(&counts[b / kByteBlocks][p][b % kByteBlocks * kBlock + n * kLanes]));
         }
       }
       finish<kP>(op.tail, tile, y, x, block + b);
     }
   }
 };
-
-void binary_conv(const BinaryConv& op, Range tasks) { run_tiles<BinaryTile>(op, tasks); }
 
 void expand_bits(const uint8_t* bits, uint8_t* expanded, int64_t bytes) {
   for (int64_t i = 0; i < bytes; ++i) {

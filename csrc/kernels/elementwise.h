@@ -118,8 +118,8 @@ bool normalize_tile(const Normalize& op, int64_t y, int64_t x, int block) {
 }
 
 bool writes_integers_only(const Tail& tail) {
-  return tail.quantized.base && !tail.residual.base && !tail.softsign && !tail.slope && !tail.shift &&
-         !tail.out.base && !tail.row_sums && !tail.bits.base;
+  return tail.quantized.base && !tail.residual.base && !tail.softsign && !tail.slope && !tail.shift && !tail.out.base &&
+         !tail.row_sums && !tail.bits.base;
 }
 
 // Up to one block of neighbouring pixels whose Tail is scale, bias and integers: a lane is a pixel, not a channel.

@@ -1,8 +1,8 @@
 // Convolution of 8-bit integers with 8-bit weights, summed exactly in 32 bits.
 //
 // The input is what a Tail has stored rounded. With kByteUnits a unit is four channels, stored as q + 128 so that an
-// instruction for unsigned times signed fits; the sums then start at -128 times the sum of the weights. Otherwise a unit
-// is two channels of 16 bits.
+// instruction for unsigned times signed fits; the sums then start at -128 times the sum of the weights. Otherwise a
+// unit is two channels of 16 bits.
 namespace evenbit {
 namespace {
 

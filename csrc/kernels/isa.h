@@ -10,7 +10,9 @@
 //   kByteUnits                  whether add_dot(sum, a, w) adds four products of bytes, unsigned times signed, to each
 //                               lane, or two products of signed 16-bit integers
 //   store_rounded(p, v)         the 16 numbers v, rounded half to even, as bytes of q + 128 or as 16-bit integers
-//   kBinaryPixels, kBinaryBlocks, kConvPixels, kConvBlocks   tiles that fill the registers
+//   kConvPixels, kConvBlocks    the tile of float and int8 convolutions, which fills the registers
+//   kBinaryPixels, kBinaryBlocks, EVENBIT_BINARY_TILES(TILE)   the tile whose inner step is the limit of binary
+//                               convolutions, and TILE(pixels, blocks) for each that is worth choosing from
 //
 // An ISA whose file includes binary_table.h also has
 //
@@ -39,6 +41,12 @@ constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 #include "kernels/grouped_binary_conv.h"
 #include "kernels/int8_conv.h"
 
-#define EVENBIT_KERNELS(isa)                                                                                          \
-  const Kernels kernels_##isa = {#isa, supported, kBinaryLayout, kConvBlocks, kByteUnits, binary_conv, grouped_binary_conv, \
-                                 int8_conv, conv, grouped_conv, pool, elementwise, normalize, expand_bits, binary_limit}
+// After the header of the binary convolution.
+#define EVENBIT_BINARY_KERNEL(pixels, blocks)                               \
+  {#pixels "x" #blocks, blocks, BinaryTile<pixels, blocks>::kLanesTogether, \
+   run_tiles<BinaryTile<pixels, blocks>, BinaryConv>},
+#define EVENBIT_KERNELS(isa)                                                                               \
+  const BinaryKernel kBinaryKernels[] = {EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}};                   \
+  const Kernels kernels_##isa = {#isa,       supported,           kStepBits, kBinaryKernels, kConvBlocks,  \
+                                 kByteUnits, grouped_binary_conv, int8_conv, conv,           grouped_conv, \
+                                 pool,       elementwise,         normalize, expand_bits,    binary_limit}

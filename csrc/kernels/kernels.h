@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 // Always inlined, so that what ISA files share with others never exists as a function compiled for one of them.
 #define EVENBIT_INLINE inline __attribute__((always_inline))
@@ -74,28 +75,29 @@ struct Range {
 // out[y, x, o] = K - 2 * sum over (ky, j) of popcount(in[y * sy + ky, x * sx, j] xor weight[o, ky, j])
 //
 // where j runs over the steps that a kernel row reads, which lie one after the other.
-// Tasks: (group of output blocks, output row), groups of `kernels.binary.blocks` blocks.
+// Tasks: (group of output blocks, output row), groups of the kernel's blocks.
 struct BinaryConv {
   const uint8_t* in;   // the bits, or what `expand_bits` has made of them
   int64_t in_row;      // bytes from a row to the next
   int64_t in_pixel;    // bytes from a pixel to the next
-  const void* weight;  // [outputs / lanes][kh * run][lanes], see BinaryLayout
+  const void* weight;  // [outputs / lanes][kh * run][lanes], see BinaryKernel
   int kh;
   int run;  // steps of a kernel row
   int stride_y;
   int stride_x;
   int height;  // of the output
   int width;
-  int blocks;  // of the output
+  int blocks;    // of the output
   float fan_in;  // K
   Tail tail;
 };
 
-// How a binary convolution wants its weights, and how much a task computes.
-struct BinaryLayout {
-  int blocks;     // of a task
-  int step_bits;  // of the input taken in at a time: 32, one uint32_t of weights an output, or 4, one uint8_t
-  int lanes;      // outputs whose weights for a step lie together
+// One of several kernels for it, which differ in the tile that they keep in registers.
+struct BinaryKernel {
+  const char* name;  // PIXELSxBLOCKS
+  int blocks;        // of a task
+  int lanes;         // outputs whose weights for a step lie together
+  void (*run)(const BinaryConv&, Range);
 };
 
 // The same with groups: output o reads the units of group o / per_group.
@@ -202,10 +204,10 @@ struct Normalize {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  BinaryLayout binary;
+  int step_bits;  // of a binary convolution's input: 32, one uint32_t of weights an output, or 4, one uint8_t
+  const BinaryKernel* binary;  // ended by one without a name
   int conv_blocks;
   bool byte_units;  // whether int8_conv reads four channels a unit, else two
-  void (*binary_conv)(const BinaryConv&, Range);
   void (*grouped_binary_conv)(const GroupedBinaryConv&, Range);
   void (*int8_conv)(const Int8Conv&, Range);
   void (*conv)(const Conv&, Range);
@@ -213,12 +215,17 @@ struct Kernels {
   void (*pool)(const Pool2d&, Range);
   void (*elementwise)(const Elementwise&, Range);
   bool (*normalize)(const Normalize&, Range);  // whether all pixels are finite
-  // Bits as binary_conv reads them, 2 * `bytes` bytes: two for each byte; null if it reads them as they are.
+  // Bits as binary convolutions read them, 2 * `bytes` bytes: two for each byte; null if they read them as they are.
   void (*expand_bits)(const uint8_t* bits, uint8_t* expanded, int64_t bytes);
-  // The limit of binary_conv: its inner step on registers alone, a tile's worth of sums `rounds` times. Returns the
-  // number of 1-bit multiply-adds.
+  // The limit of binary convolutions: the inner step on registers alone, a tile's worth of sums `rounds` times. Returns
+  // the number of 1-bit multiply-adds.
   int64_t (*binary_limit)(int64_t rounds);
 };
+
+// The kernel for a binary convolution of that many blocks of outputs and that width, by the table in choices.inc; or
+// the one of that name, null if there is none.
+const BinaryKernel* choose_binary(const Kernels& kernels, int blocks, int width);
+const BinaryKernel* find_binary(const Kernels& kernels, const std::string& name);
 
 // Best first, ended by null.
 const Kernels* const* all_kernels();

@@ -1,4 +1,5 @@
-// A convolution, tile by tile: kPixels neighbouring output pixels x kBlocks blocks of outputs, which fill the registers.
+// A convolution, tile by tile: kPixels neighbouring output pixels x kBlocks blocks of outputs, which fill the
+// registers.
 //
 // A Tile has kPixels, kBlocks and kRestBlocks (of the tiles for blocks that are left over), and a static function
 // run<pixels, blocks>(op, y, x, block).

@@ -59,9 +59,7 @@ EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y
   }
   if (tail.slope) {
     const BlockOf slope = load_block(tail.slope + c);
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      EVENBIT_EACH(n) tile[p].v[n] = prelu(tile[p].v[n], slope.v[n]);
-    }
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) { EVENBIT_EACH(n) tile[p].v[n] = prelu(tile[p].v[n], slope.v[n]); }
   }
   if (tail.softsign) {
     const F one = broadcast(1.0f);

@@ -1,8 +1,8 @@
 // Convolutions whose inner step multiplies a unit of 32 bits of the input with a unit of each output's weights.
 //
-// A step loads the units of all outputs in the tile once (one output a lane), broadcasts each pixel's unit, and adds the
-// products lane by lane. The weights of a group of blocks stay in the first-level cache while the map passes by.
-// A Product says what a unit is: start(op, channel), add(sum, a, w) and finish(op, sum), the accumulator as floats.
+// A step loads the units of all outputs in the tile once (one output a lane), broadcasts each pixel's unit, and adds
+// the products lane by lane. The weights of a group of blocks stay in the first-level cache while the map passes by. A
+// Product says what a unit is: start(op, channel), add(sum, a, w) and finish(op, sum), the accumulator as floats.
 namespace evenbit {
 namespace {
 
@@ -54,9 +54,7 @@ struct UnitTile {
     }
     EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
       BlockOf tile[kP];
-      EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
-        EVENBIT_EACH(n) tile[p].v[n] = Product::finish(op, sums[b][p][n]);
-      }
+      EVENBIT_UNROLL for (int p = 0; p < kP; ++p) { EVENBIT_EACH(n) tile[p].v[n] = Product::finish(op, sums[b][p][n]); }
       finish<kP>(op.tail, tile, y, x, block + b);
     }
   }

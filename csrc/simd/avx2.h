@@ -16,6 +16,7 @@ constexpr int kByteLanes = 32;
 // 16 registers: 8 for the sums of a tile.
 constexpr int kBinaryPixels = 4;
 constexpr int kBinaryBlocks = 4;
+#define EVENBIT_BINARY_TILES(TILE) TILE(4, 4) TILE(2, 8)
 constexpr int kConvPixels = 4;
 constexpr int kConvBlocks = 1;
 
@@ -49,8 +50,8 @@ inline void store_rounded(uint8_t* p, const F (&v)[2]) {
 }
 inline void opaque(U& v) { asm volatile("" : "+x"(v)); }
 inline U zero_counts() { return _mm256_setzero_si256(); }
-// Counts of bits by a table of 16 nibbles (Mula, Kurz and Lemire, Faster population counts using AVX2 instructions, 2018),
-// the bytes of a lane summed by multiplying with ones.
+// Counts of bits by a table of 16 nibbles (Mula, Kurz and Lemire, Faster population counts using AVX2 instructions,
+// 2018), the bytes of a lane summed by multiplying with ones.
 inline U add_popcount_xor(U sum, U a, U b) {
   const U table = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
   const U nibble = _mm256_set1_epi8(15), x = _mm256_xor_si256(a, b);

@@ -10,10 +10,10 @@ namespace {
 // 32 registers: 16 for the counts of a tile, the rest for weights, inputs and what is in flight.
 constexpr int kBinaryPixels = 4;
 constexpr int kBinaryBlocks = 4;
+#define EVENBIT_BINARY_TILES(TILE) TILE(8, 2) TILE(4, 4)
 
 bool supported() {
-  return has_avx512bw() && __builtin_cpu_supports("avx512vpopcntdq") &&
-         __builtin_cpu_supports("avx512vnni");
+  return has_avx512bw() && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni");
 }
 
 inline U zero_counts() { return _mm512_setzero_si512(); }

@@ -11,12 +11,13 @@ constexpr int kByteLanes = 64;
 // 32 registers: 16 for the sums of a tile.
 constexpr int kBinaryPixels = 4;
 constexpr int kBinaryBlocks = 8;
+#define EVENBIT_BINARY_TILES(TILE) TILE(4, 16) TILE(6, 8) TILE(8, 4)
 
 bool supported() { return has_avx512bw(); }
 
 inline U zero_counts() { return _mm512_setzero_si512(); }
-// Counts of bits by a table of 16 nibbles (Mula, Kurz and Lemire, Faster population counts using AVX2 instructions, 2018),
-// the bytes of a lane summed by multiplying with ones.
+// Counts of bits by a table of 16 nibbles (Mula, Kurz and Lemire, Faster population counts using AVX2 instructions,
+// 2018), the bytes of a lane summed by multiplying with ones.
 inline U add_popcount_xor(U sum, U a, U b) {
   const U table = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
   const U nibble = _mm512_set1_epi8(15), x = _mm512_xor_si512(a, b);

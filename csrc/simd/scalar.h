@@ -13,6 +13,7 @@ using U = uint32_t;
 constexpr int kLanes = 1;
 constexpr int kBinaryPixels = 1;
 constexpr int kBinaryBlocks = 1;
+#define EVENBIT_BINARY_TILES(TILE) TILE(1, 1)
 constexpr int kConvPixels = 1;
 constexpr int kConvBlocks = 1;
 

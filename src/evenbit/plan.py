@@ -145,7 +145,7 @@ class Conv(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Conv(Op):
-    """Convolution of integers of 8 bits, zero-padded, whose sum is exact:
+    """Convolution of integers of 8 bits, zero-padded, whose sum is exact.
 
         p = x * multiplier                             in float32
         q = rint(min(max(p, -127), 127))               halves to even; a NaN becomes -127

@@ -14,6 +14,7 @@ docs/file-format.md is the page about it. Nothing is unpickled, and a file is ch
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -164,12 +165,17 @@ def _op_from_json(item: dict[str, Any]) -> Op:
 
 def _from_json(cls: type[Any], item: dict[str, Any]) -> Any:
     """Builds a dataclass of this module's Plan types, refusing unknown keys and wrong types."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class can be hashed
     known = {field.name for field in dataclasses.fields(cls)}
     for key in item:
         if key not in known:
             raise PlanError(f"has an unknown field '{key}' in '{cls.__name__}'")
     return cls(**{key: _typed(value, hints[key], key) for key, value in item.items()})
+
+
+@functools.cache  # a file has many ops of one kind
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _typed(value: Any, hint: Any, key: str) -> Any:

@@ -30,7 +30,9 @@ def test_stem_downsample_and_head_become_int8(plan: Plan, quantized: Plan) -> No
     assert names == ["stem.0", "stage2.0.shortcut.1", "stage3.0.shortcut.1", "head"]
     left = [op for op in quantized.ops if isinstance(op, Conv)]
     assert left
-    assert all("excite" in op.name or "squeeze" in op.name or "activation" in op.name or "conv" in op.name for op in left)
+    assert all(
+        "excite" in op.name or "squeeze" in op.name or "activation" in op.name or "conv" in op.name for op in left
+    )
     assert len(plan_file.to_bytes(quantized)) < len(plan_file.to_bytes(plan))
 
 
@@ -55,7 +57,9 @@ def test_weights_are_rounded_for_each_output_and_inputs_to_the_largest(plan: Pla
 
 
 def test_all_zero_weights_and_inputs_are_kept(plan: Plan) -> None:
-    tensors = {name: np.zeros_like(a) if a.ndim == 4 and a.dtype == np.float32 else a for name, a in plan.tensors.items()}
+    tensors = {
+        name: np.zeros_like(a) if a.ndim == 4 and a.dtype == np.float32 else a for name, a in plan.tensors.items()
+    }
     zero = Plan(3, 16, 16, plan.classes, plan.ops, plan.output, tensors)
     found = Engine(quantize_float_layers(zero, np.zeros_like(IMAGES)))(IMAGES)
     assert np.array_equal(found, Engine(zero)(IMAGES))

@@ -9,7 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.bits import pack_bits
-from evenbit.plan import AvgPool, BinaryConv, Bits, Conv, Elementwise, Int8Conv, MaxPool, Normalize, Op, Plan, Tail, Threshold
+from evenbit.plan import (
+    AvgPool,
+    BinaryConv,
+    Bits,
+    Conv,
+    Elementwise,
+    Int8Conv,
+    MaxPool,
+    Normalize,
+    Op,
+    Plan,
+    Tail,
+    Threshold,
+)
 
 Pair = tuple[int, int]
 TAIL_PARTS = ("scale", "bias", "residual", "prelu", "softsign", "shift")

@@ -11,7 +11,7 @@ from plans import TAIL_PARTS, PlanMaker, everything
 
 from evenbit.plan import Plan
 from evenbit.runtime import reference
-from evenbit.runtime.engine import Engine, isas
+from evenbit.runtime.engine import Engine, isas, tiles
 
 THREADS = (1, 2, 3)
 CHANNELS = (1, 3, 15, 16, 17, 31, 33, 48, 63, 64, 65, 130)
@@ -133,6 +133,51 @@ def test_grouped_convolutions(channels: int, groups: int, outputs: int) -> None:
     y = make.conv(x, outputs, (3, 3), (2, 1), (1, 1), groups, "scale", "prelu")
     plan = make.plan(make.mean(y))
     assert_exact(plan, images(plan, 2))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    inputs=st.sampled_from([1, 31, 32, 33, 64, 65, 200]),
+    outputs=st.integers(1, 300),
+    width=st.integers(1, 19),
+    kernel=pairs,
+    stride=pairs,
+)
+def test_every_tile(
+    seed: int, inputs: int, outputs: int, width: int, kernel: tuple[int, int], stride: tuple[int, int]
+) -> None:
+    """Whatever the table of choices says, and with all that can be left over of rows and blocks."""
+    make = PlanMaker(seed, 1, 3, width)
+    bits = make.signs(make.conv(make.normalize(), inputs, (1, 1), (1, 1), (0, 0), 1))
+    plan = make.plan(make.binary_conv(bits, outputs, kernel, stride, (1, 1), "scale", "prelu"))
+    batch = images(plan, 1, seed)
+    expected = reference.run(plan, batch).tobytes()
+    for isa in isas():
+        for tile in tiles(isa):
+            assert Engine(plan, threads=2, isa=isa, tile=tile)(batch).tobytes() == expected, (isa, tile)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    channels=st.integers(1, 20),
+    width=st.integers(1, 40),
+    kernel=pairs,
+    stride=pairs,
+    as_bytes=st.booleans(),
+)
+def test_images_that_become_integers_at_once(
+    seed: int, channels: int, width: int, kernel: tuple[int, int], stride: tuple[int, int], as_bytes: bool
+) -> None:
+    make = PlanMaker(seed, channels, 4, width)
+    x = make.normalize()
+    plan = make.plan(make.int8_conv(x, 9, kernel, stride, (1, 1), 40.0, "scale", "bias"))
+    batch = images(plan, 2, seed)
+    pixels = (255 * batch).astype(np.uint8) if as_bytes else batch
+    expected = reference.run(plan, pixels).tobytes()
+    for isa in isas():
+        assert Engine(plan, threads=1 + seed % 2, isa=isa)(pixels).tobytes() == expected, isa
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

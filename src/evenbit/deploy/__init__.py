@@ -9,16 +9,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from evenbit.data.dataset import Split
 from evenbit.deploy.capture import capture
 from evenbit.deploy.passes import PASSES
 from evenbit.deploy.quantize import quantize_float_layers
-from evenbit.data.dataset import Split
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
 from evenbit.plan import Plan
 
 CALIBRATION_IMAGES = 500
+
 
 def pack(
     module: nn.Module,
@@ -82,7 +83,7 @@ def calibration_split(folder: str | os.PathLike[str], data_root: str | None = No
     from evenbit.data import load_dataset
     from evenbit.train import load_run
 
-    recipe = load_run(folder).recipe
+    recipe = load_run(Path(folder)).recipe
     train = load_dataset(recipe.data, root=data_root, size=recipe.image_size).train
     return Split(train.images[:CALIBRATION_IMAGES], train.labels[:CALIBRATION_IMAGES])
 

@@ -79,5 +79,13 @@ def _quantized(rewriter: Rewriter, op: Conv, multiplier: float) -> Int8Conv:
     rounded = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
     before = 1 if op.tail.scale is None else rewriter.array(op.tail.scale)
     tail = replace_tail(op, scale=rewriter.tensor(scale / multiplier * before)).tail
-    fields = {"stride": op.stride, "padding": op.padding, "multiplier": multiplier}
-    return Int8Conv(op.name, op.input, op.out, tail, weight=rewriter.tensor(rounded), **fields)
+    return Int8Conv(
+        op.name,
+        op.input,
+        op.out,
+        tail,
+        weight=rewriter.tensor(rounded),
+        multiplier=multiplier,
+        stride=op.stride,
+        padding=op.padding,
+    )

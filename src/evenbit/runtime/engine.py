@@ -35,6 +35,11 @@ def isas() -> tuple[str, ...]:
     return tuple(_core.isas())
 
 
+def tiles(isa: str) -> tuple[str, ...]:
+    """Names of the tiles that the binary convolutions of an instruction set can keep in registers."""
+    return tuple(_core.tiles(isa))
+
+
 class OpTime(NamedTuple):
     """Seconds that an op takes on one thread.
 
@@ -58,6 +63,7 @@ class Engine:
         plan: The network.
         threads: Threads of the engine, the caller's included; None for as many as the process may use CPUs.
         isa: One of `isas()`; None for what the variable `EVENBIT_ISA` says, or else the best.
+        tile: One of `tiles(isa)` for all binary convolutions, to test and to measure; None for the measured choice.
 
     Attributes:
         plan: The network.
@@ -66,17 +72,21 @@ class Engine:
 
     Raises:
         PlanError: If the Plan is not valid or needs more than 2 GiB for one image.
-        EvenbitError: If the instruction set is unknown here or `threads` is out of range.
+        EvenbitError: If the instruction set or tile is unknown here or `threads` is out of range.
     """
 
-    def __init__(self, plan: Plan, *, threads: int | None = None, isa: str | None = None) -> None:
+    def __init__(
+        self, plan: Plan, *, threads: int | None = None, isa: str | None = None, tile: str | None = None
+    ) -> None:
         self.plan = plan
         self.isa = _choose_isa(isa)
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
             raise EvenbitError(f"threads should be from 1 to {MAX_THREADS}, but is {self.threads}")
+        if tile is not None and tile not in tiles(self.isa):
+            raise EvenbitError(f"unknown tile '{tile}'; {self.isa} has {', '.join(tiles(self.isa))}")
         try:
-            loader = _Loader(plan, self.isa, self.threads)
+            loader = _Loader(plan, self.isa, self.threads, tile or "")
         except ValueError as error:  # what the C++ side refuses and `Plan.shapes` does not
             raise PlanError(str(error)) from None
         self._core, self._origins = loader.core, loader.origins
@@ -145,9 +155,9 @@ class _Loader:
     `values` maps its names to numbers there, `origins` the ops there to the numbers of those that they come from.
     """
 
-    def __init__(self, plan: Plan, isa: str, threads: int) -> None:
+    def __init__(self, plan: Plan, isa: str, threads: int, tile: str) -> None:
         self.plan = plan
-        self.core = _core.Engine(isa, threads)
+        self.core = _core.Engine(isa, threads, tile)
         shapes = plan.shapes()
         self.values = {
             name: self.core.add_value(shape.kind == "bits", shape.height, shape.width, shape.channels)
