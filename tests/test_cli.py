@@ -133,6 +133,18 @@ def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
     assert "of limit" in run("bench", work / "net.evb", "--per-layer").stdout
 
 
+def test_pack_in_8_bits_says_what_it_costs(work: Path) -> None:
+    floats = answer("pack", "run", "-o", "again.evb", cwd=work)
+    packed = answer("pack", "run", "-o", "int8.evb", "--float-layers", "int8", cwd=work)
+    assert set(packed) - set(floats) == {"float_accuracy", "int8_accuracy"}
+    assert abs(packed["float_accuracy"] - packed["int8_accuracy"]) <= 2
+    assert packed["bytes"] < floats["bytes"]
+    rows = [answer("eval", name, cwd=work)["accuracy"] for name in ("again.evb", "int8.evb")]
+    assert abs(rows[0] - rows[1]) <= 2
+    assert "int8_conv" in run("info", "int8.evb", cwd=work).stdout
+    assert 'Invalid value "int4"' in fails("pack", "run", "-o", "x.evb", "--float-layers", "int4", cwd=work)
+
+
 def test_untrained_resnet18_is_small_and_light(tmp_path: Path) -> None:
     """At most 2.2 MB; one image is classified without torch in at most 90 MB of memory."""
     path = tmp_path / "resnet18.evb"

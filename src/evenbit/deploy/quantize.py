@@ -46,6 +46,7 @@ def quantize_float_layers(plan: Plan, images: npt.NDArray[Any]) -> Plan:
             multiplier = float(np.float32(LEVELS / largest)) if largest > 0 else 1.0
             rewriter.replace(op, _quantized(rewriter, op, multiplier))
     plan = number_names(share_tensors(remove_dead(rewriter.plan())))
+    plan = dataclasses.replace(plan, info={**plan.info, "float_layers": "int8"})
     plan.shapes()
     return plan
 
