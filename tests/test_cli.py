@@ -123,6 +123,15 @@ def test_bench_has_peers(work: Path) -> None:
     assert "evenbit" in run("bench", work / "net.evb", "--rounds", 2).stdout
 
 
+def test_larq_needs_an_environment_of_its_own(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVENBIT_LARQ_PYTHON", raising=False)
+    assert "set EVENBIT_LARQ_PYTHON to a Python that has" in fails("bench", work / "net.evb", "--against", "larq")
+    monkeypatch.setenv("EVENBIT_LARQ_PYTHON", str(work / "python"))
+    assert "cannot run" in fails("bench", work / "net.evb", "--against", "larq")
+    monkeypatch.setenv("EVENBIT_LARQ_PYTHON", "true")  # ends at once
+    assert "true cannot build the Larq twin" in fails("bench", work / "net.evb", "--against", "larq")
+
+
 def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
     result = answer("bench", work / "net.evb", "--per-layer")
     convs = [layer for layer in result["layers"] if layer["op"] == "binary_conv"]

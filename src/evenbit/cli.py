@@ -253,7 +253,7 @@ def bench(
 
     Args:
         path: An .evb file.
-        against: Peers, separated by commas; onnxruntime, onnxruntime-int8, openvino-int8.
+        against: Peers, separated by commas; onnxruntime, onnxruntime-int8, openvino-int8, larq.
         threads: Threads of every runtime.
         batch: Images a call.
         rounds: How many times each runtime is timed.

@@ -21,8 +21,8 @@ def profile_layers(engine: Engine) -> dict[str, Any]:
     Returns:
         `info` of the network; `isa`; `limit_gmacs`: the limit of a binary convolution, its inner step on registers
         alone, in 1e9 1-bit multiply-adds a second. `layers`: for each op `op`, `name`, `output` (shape), `us`
-        (microseconds, its Tail included) and, for convolutions, `macs` and `gmacs`; for binary ones also `sums_us` and `tail_us` (the time
-        without the Tail and of the Tail alone), and `share` and `sums_share` of the limit.
+        (microseconds, its Tail included) and, for convolutions, `macs` and `gmacs`; for binary ones also `sums_us` and
+        `tail_us` (the time without the Tail and of the Tail alone), and `share` and `sums_share` of the limit.
     """
     plan = engine.plan
     image = np.random.default_rng(0).random((1, plan.channels, plan.height, plan.width), dtype=np.float32)
