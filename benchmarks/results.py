@@ -72,7 +72,8 @@ def render() -> None:
     benches = [row for row in rows if "ours" in row]
     (ROOT / "docs/results.md").write_text(_results_page(runs), encoding="utf-8")
     layers = [row for row in rows if "layers" in row]
-    (ROOT / "docs/performance.md").write_text(_performance_page(benches, layers), encoding="utf-8")
+    scaling = [row for row in rows if "ms_of_batch" in row]
+    (ROOT / "docs/performance.md").write_text(_performance_page(benches, layers, scaling), encoding="utf-8")
 
 
 def _results_page(runs: list[dict[str, Any]]) -> str:
@@ -120,7 +121,9 @@ def _results_page(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _performance_page(benches: list[dict[str, Any]], profiles: list[dict[str, Any]]) -> str:
+def _performance_page(
+    benches: list[dict[str, Any]], profiles: list[dict[str, Any]], scaling: list[dict[str, Any]]
+) -> str:
     one = [row for row in benches if (row["batch"], row["threads"]) == (1, 1)]
     plot_peers([(f"{_network(row)}, {row['isa']}", row) for row in one], ROOT / "docs/performance-peers.svg")
     plot_shares(profiles, ROOT / "docs/performance-shares.svg")
@@ -146,6 +149,8 @@ def _performance_page(benches: list[dict[str, Any]], profiles: list[dict[str, An
             label = name if "int8" in name or name == "larq" else f"{name} float32"
             cells = [*head, _time(row["ours"]), label, _time(peer), f"{peer['ratio']:.1f}"]
             lines.append(f"| {' | '.join(map(str, cells))} |")
+    for row in scaling:
+        lines += _growth(row)
     lines += [
         "",
         "## The limit",
@@ -187,6 +192,34 @@ def _performance_page(benches: list[dict[str, Any]], profiles: list[dict[str, An
             lines.append(f"| {' | '.join(map(str, cells))} |")
     lines += ["", "To repeat the rows for one image and one thread:", "", "```sh no-run", "make bench", "```"]
     return "\n".join(lines) + "\n"
+
+
+def _growth(row: dict[str, Any]) -> list[str]:
+    first, threads = row["first_answer_s"], row["ms_of_8_by_threads"]
+    batches = " | ".join(f"{ms / int(batch):.3f}" for batch, ms in row["ms_of_batch"].items())
+    sizes = " | ".join(f"{ms:.2f}" for ms in row["ms_of_size"].values())
+    return [
+        "",
+        "## Growth and memory",
+        "",
+        "Binary ResNet-18 with 8-bit stem, downsample and head (`python benchmarks/scaling.py`), least times of many",
+        f"interleaved runs, {row['isa']}.",
+        "",
+        f"| images a call, 1 thread | {' | '.join(row['ms_of_batch'])} |",
+        "|---" + "|--:" * len(row["ms_of_batch"]) + "|",
+        f"| ms an image | {batches} |",
+        "",
+        f"| height and width, 1 image | {' | '.join(row['ms_of_size'])} |",
+        "|---" + "|--:" * len(row["ms_of_size"]) + "|",
+        f"| ms | {sizes} |",
+        "",
+        f"Two threads take {threads['2']:.2f} ms for 8 images, one takes {threads['1']:.2f} ms:"
+        f" {threads['1'] / threads['2']:.2f} times as fast. Loading the file",
+        f"takes {row['load_ms']:.1f} ms, the values of an image {row['arena_bytes'] / 1e6:.2f} MB, the process"
+        f" {row['resident_bytes'] / 1e6:.1f} MB more than Python with numpy.",
+        f"`evenbit predict` answers {first['predict']:.2f} s after its start (importing numpy alone takes"
+        f" {first['numpy']:.2f} s).",
+    ]
 
 
 def _percent(value: float) -> str:
