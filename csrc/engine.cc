@@ -47,6 +47,22 @@ std::vector<uint64_t> ones(int channels) {
   return words;
 }
 
+// Binary weights [outputs][words] as the kernels read them: [outputs / lanes][steps][lanes].
+Aligned<uint8_t> laid_out(const uint64_t* weight, size_t outputs, size_t words, size_t step_bits, size_t lanes) {
+  const size_t steps = words * kWordBits / step_bits;
+  const size_t bytes = step_bits == 32 ? sizeof(uint32_t) : sizeof(uint8_t);
+  Aligned<uint8_t> result(round_up(outputs, lanes) * steps * bytes);
+  for (size_t o = 0; o < outputs; ++o) {
+    for (size_t k = 0; k < steps; ++k) {
+      const size_t bit = k * step_bits;
+      const uint64_t word = weight[o * words + bit / kWordBits] >> bit % kWordBits;
+      const auto step = static_cast<uint32_t>(word & ((uint64_t{1} << step_bits) - 1));
+      std::memcpy(&result[((o / lanes * steps + k) * lanes + o % lanes) * bytes], &step, bytes);
+    }
+  }
+  return result;
+}
+
 int window_size(int size, int padding, int kernel, int stride) {
   require(kernel >= 1 && stride >= 1 && padding >= 0 && size + 2 * padding >= kernel, "a window does not fit its map");
   return (size + 2 * padding - kernel) / stride + 1;
@@ -54,7 +70,12 @@ int window_size(int size, int padding, int kernel, int stride) {
 
 }  // namespace
 
-Engine::Engine(const std::string& isa, int threads) : kernels_(find_kernels(isa)), pool_(std::max(1, threads)) {}
+Engine::Engine(const std::string& isa, int threads, const std::string& tile)
+    : kernels_(find_kernels(isa)), pool_(std::max(1, threads)) {
+  if (tile.empty()) return;
+  forced_tile_ = find_binary(*kernels_, tile);
+  if (!forced_tile_) throw std::invalid_argument("the instruction set '" + isa + "' has no tile '" + tile + "'");
+}
 
 Engine::~Engine() = default;
 
@@ -67,7 +88,12 @@ const Engine::Value& Engine::value(int id) const { return const_cast<Engine*>(th
 
 int Engine::add_value(bool bits, int height, int width, int channels) {
   require(height >= 1 && width >= 1 && channels >= 1, "a value needs a positive size");
-  values_.push_back({bits, height, width, channels});
+  Value v;
+  v.form = bits ? Form::kBits : Form::kFloats;
+  v.height = height;
+  v.width = width;
+  v.channels = channels;
+  values_.push_back(v);
   return static_cast<int>(values_.size()) - 1;
 }
 
@@ -80,7 +106,7 @@ void Engine::check_tail(const TailSpec& tail, int height, int width, int channel
           "a constant does not have one number a channel");
   const auto fits = [&](int id, bool bits, int h, int w) {
     const Value& v = value(id);
-    return v.bits == bits && v.height == h && v.width == w && v.channels == channels;
+    return v.form == (bits ? Form::kBits : Form::kFloats) && v.height == h && v.width == w && v.channels == channels;
   };
   require(tail.out == kNone || fits(tail.out, false, height, width), "an op's map has another size than its value");
   require(tail.mean == kNone || fits(tail.mean, false, 1, 1), "a mean has another size than its value");
@@ -128,7 +154,8 @@ void Engine::add_conv(int in, const float* weight, std::array<int, 4> shape, Pai
                       const TailSpec& tail) {
   const auto [outputs, kh, kw, per_group] = shape;
   const Value v = value(in);
-  require(!v.bits && groups >= 1 && per_group >= 1 && v.channels == per_group * groups && outputs % groups == 0,
+  require(v.form == Form::kFloats && groups >= 1 && per_group >= 1 && v.channels == per_group * groups &&
+              outputs % groups == 0,
           "a convolution does not fit its input");
   const int height = window_size(v.height, padding[0], kh, stride[0]);
   const int width = window_size(v.width, padding[1], kw, stride[1]);
@@ -152,30 +179,115 @@ void Engine::add_conv(int in, const float* weight, std::array<int, 4> shape, Pai
   }
 }
 
-void Engine::add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding,
-                             const TailSpec& tail) {
-  const auto [outputs, kh, kw, words] = shape;
+// The value that holds the integers of `id`. Where they are not those of the op that writes it, an op is added.
+int Engine::quantized(int id, float multiplier) {
+  const auto writes = [&](const std::unique_ptr<Op>& op) { return op->out == id; };
+  const auto found = std::find_if(ops_.begin(), ops_.end(), writes);
+  Op* op = found == ops_.end() ? nullptr : found->get();
+  if (op && op->quantized != kNone && op->multiplier == multiplier) return op->quantized;
+  if (!op || op->quantized != kNone) {
+    const Value v = value(id);
+    op = &new_op(id, v.height, v.width, v.channels, {});
+  }
+  Value twin = value(id);
+  twin.form = Form::kQuantized;
+  twin.channel_bytes = kernels_->byte_units ? 1 : 2;
+  values_.push_back(twin);
+  op->multiplier = multiplier;
+  return op->quantized = static_cast<int>(values_.size()) - 1;
+}
+
+int Engine::add_int8_conv(int in, const int8_t* weight, std::array<int, 4> shape, float multiplier, Pair stride,
+                          Pair padding, const TailSpec& tail) {
+  const auto [outputs, kh, kw, channels] = shape;
   const Value v = value(in);
-  require(v.bits && words == v.words(), "a binary convolution does not fit its input");
+  require(v.form == Form::kFloats && channels == v.channels, "a convolution does not fit its input");
   const int height = window_size(v.height, padding[0], kh, stride[0]);
   const int width = window_size(v.width, padding[1], kw, stride[1]);
-  Op& op = new_op(in, height, width, outputs, tail);
+  const size_t before = ops_.size();
+  const int source = quantized(in, multiplier);
+  Op& op = new_op(source, height, width, outputs, tail);
+  op.kind = Kind::kInt8Conv;
+  op.kernel = {kh, kw};
+  op.stride = stride;
+  op.padding = padding;
+  // The inputs of a kernel row lie one after the other; its last unit may hold inputs beyond it, of weight 0.
+  const size_t lanes = kernels_->conv_blocks * kBlock, row = static_cast<size_t>(kw) * channels;
+  const size_t bytes = value(source).channel_bytes, per_unit = sizeof(uint32_t) / bytes;
+  op.row_units = static_cast<int>((row + per_unit - 1) / per_unit);
+  op.packed_weight = Aligned<uint8_t>(round_up(outputs, lanes) * kh * op.row_units * sizeof(uint32_t));
+  op.start = Aligned<uint32_t>(round_up(outputs, lanes));
+  for (size_t o = 0; o < static_cast<size_t>(outputs); ++o) {
+    for (size_t ky = 0; ky < static_cast<size_t>(kh); ++ky) {
+      for (size_t k = 0; k < row; ++k) {
+        const size_t unit = ((o / lanes * kh + ky) * op.row_units + k / per_unit) * lanes + o % lanes;
+        const auto w = static_cast<int16_t>(*weight++);
+        std::memcpy(&op.packed_weight[unit * sizeof(uint32_t) + k % per_unit * bytes], &w, bytes);
+        if (kernels_->byte_units) op.start[o] -= static_cast<uint32_t>(128 * w);
+      }
+    }
+  }
+  return static_cast<int>(ops_.size() - before);
+}
+
+void Engine::add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding,
+                             int groups, const TailSpec& tail) {
+  const auto [outputs, kh, kw, words] = shape;
+  const Value v = value(in);
+  require(v.form == Form::kBits && groups >= 1 && v.channels % groups == 0 && outputs % groups == 0 &&
+              words == (v.channels / groups + kWordBits - 1) / kWordBits,
+          "a binary convolution does not fit its input");
+  const int height = window_size(v.height, padding[0], kh, stride[0]);
+  const int width = window_size(v.width, padding[1], kw, stride[1]);
+  int source = in;
+  if (groups > 1) {
+    source = twin(in, Form::kGrouped, groups);
+  } else if (kernels_->expand_bits) {
+    source = twin(in, Form::kExpanded, 1);
+  }
+  Op& op = new_op(source, height, width, outputs, tail);
   op.kind = Kind::kBinaryConv;
   op.kernel = {kh, kw};
   op.stride = stride;
   op.padding = padding;
-  const size_t fan_in = static_cast<size_t>(kh) * kw * words;
-  op.binary_weight = Aligned<uint64_t>(op.blocks() * fan_in * kBlock);
-  for (int o = 0; o < outputs; ++o) {
-    for (size_t k = 0; k < fan_in; ++k) {
-      op.binary_weight[(o / kBlock * fan_in + k) * kBlock + o % kBlock] = weight[o * fan_in + k];
+  op.groups = groups;
+  const size_t taps = static_cast<size_t>(kh) * kw;
+  if (groups == 1) {
+    op.binary = forced_tile_ ? forced_tile_ : choose_binary(*kernels_, op.blocks(), width);
+    op.packed_weight = laid_out(weight, outputs, taps * words, kernels_->step_bits, op.binary->lanes);
+    return;
+  }
+  const size_t units = value(source).group_units();
+  op.packed_weight = Aligned<uint8_t>(op.blocks() * taps * units * kBlock * sizeof(uint32_t));
+  auto* const to = reinterpret_cast<uint32_t*>(op.packed_weight.data());
+  for (size_t o = 0; o < static_cast<size_t>(outputs); ++o) {
+    for (size_t tap = 0; tap < taps; ++tap) {
+      for (size_t u = 0; u < units; ++u) {
+        const uint64_t word = weight[(o * taps + tap) * words + u / 2];
+        to[((o / kBlock * taps + tap) * units + u) * kBlock + o % kBlock] = static_cast<uint32_t>(word >> u % 2 * 32);
+      }
     }
   }
 }
 
+// The value that holds bits in another form.
+int Engine::twin(int bits, Form form, int groups) {
+  for (int id : value(bits).twins) {
+    if (value(id).form == form && value(id).groups == groups) return id;
+  }
+  Value twin = value(bits);
+  twin.form = form;
+  twin.groups = groups;
+  twin.twins.clear();
+  values_.push_back(twin);
+  const int id = static_cast<int>(values_.size()) - 1;
+  value(bits).twins.push_back(id);
+  return id;
+}
+
 void Engine::add_elementwise(int in, const TailSpec& tail) {
   const Value v = value(in);
-  require(!v.bits, "an elementwise op reads floats");
+  require(v.form == Form::kFloats, "an elementwise op reads floats");
   new_op(in, v.height, v.width, v.channels, tail).kind = Kind::kElementwise;
 }
 
@@ -183,8 +295,8 @@ void Engine::add_threshold(int in, const std::vector<float>& scale, const std::v
                            const std::vector<uint64_t>& flip, int out) {
   const Value v = value(in);
   const size_t channels = static_cast<size_t>(v.channels);
-  require(!v.bits && v.height == 1 && v.width == 1 && scale.size() == channels && offset.size() == channels &&
-              flip.size() == static_cast<size_t>(v.words()),
+  require(v.form == Form::kFloats && v.height == 1 && v.width == 1 && scale.size() == channels &&
+              offset.size() == channels && flip.size() == static_cast<size_t>(v.words()),
           "a threshold does not fit its input");
   TailSpec tail;
   tail.out = out;
@@ -197,7 +309,7 @@ void Engine::add_threshold(int in, const std::vector<float>& scale, const std::v
 
 void Engine::add_pool(int in, bool max, Pair kernel, Pair stride, Pair padding, const TailSpec& tail) {
   const Value v = value(in);
-  require(!v.bits, "pooling reads floats");
+  require(v.form == Form::kFloats, "pooling reads floats");
   require(padding[0] < kernel[0] && padding[1] < kernel[1], "pooling is padded by less than its kernel");
   require(max || (padding[0] == 0 && padding[1] == 0), "only max pooling can be padded");
   const int height = window_size(v.height, padding[0], kernel[0], stride[0]);
@@ -212,7 +324,7 @@ void Engine::add_pool(int in, bool max, Pair kernel, Pair stride, Pair padding, 
 
 void Engine::finish(int output) {
   const Value& v = value(output);
-  require(!v.bits && v.height == 1 && v.width == 1, "the output should be a vector of floats");
+  require(v.form == Form::kFloats && v.height == 1 && v.width == 1, "the output should be a vector of floats");
   output_ = output;
   for (int i = 0; i < static_cast<int>(ops_.size()); ++i) {
     const Op& op = *ops_[i];
@@ -221,19 +333,31 @@ void Engine::finish(int output) {
       require(value(id).first != kNone && value(id).first < i, "an op reads a value that is written later");
       value(id).last = i;
     }
-    for (int id : {op.out, op.mean, op.bits, op.row_sums}) {
-      if (id == kNone) continue;
+    for (int id : written(op)) {
       require(value(id).first == kNone, "two ops write one value");
       value(id).first = value(id).last = i;
     }
-    if (op.kind == Kind::kConv || op.kind == Kind::kBinaryConv) {
+    if (op.kind == Kind::kConv || op.kind == Kind::kInt8Conv || op.kind == Kind::kBinaryConv) {
       Value& in = value(op.in);
       in.border_y = std::max(in.border_y, op.padding[0]);
       in.border_x = std::max(in.border_x, op.padding[1]);
     }
   }
   require(v.first != kNone, "no op writes the output");
+  for (Value& bits : values_) {
+    for (int id : bits.twins) {
+      bits.border_y = std::max(bits.border_y, value(id).border_y);
+      bits.border_x = std::max(bits.border_x, value(id).border_x);
+    }
+    for (int id : bits.twins) {
+      value(id).border_y = bits.border_y;
+      value(id).border_x = bits.border_x;
+    }
+  }
   value(output).last = static_cast<int>(ops_.size());
+  for (const auto& op : ops_) {
+    if (op->out != kNone && value(op->out).last == value(op->out).first) op->out = kNone;  // read as integers only
+  }
   plan_arena();
 }
 
@@ -250,6 +374,16 @@ void Engine::check_output(size_t classes) const {
           "logits have another size than the network's");
 }
 
+// Values that the op writes, those for its own use included.
+std::vector<int> Engine::written(const Op& op) const {
+  std::vector<int> ids;
+  for (int id : {op.out, op.mean, op.bits, op.row_sums, op.quantized}) {
+    if (id != kNone) ids.push_back(id);
+  }
+  if (op.bits != kNone) ids.insert(ids.end(), value(op.bits).twins.begin(), value(op.bits).twins.end());
+  return ids;
+}
+
 // Whether the op may write its map over `source`: read by it pixel by pixel, by no later op, and laid out alike.
 bool Engine::may_overwrite(const Op& op, int index, int source) const {
   if (source == kNone || op.out == kNone) return false;
@@ -264,8 +398,7 @@ void Engine::plan_arena() {
   std::vector<int> placed;
   for (int i = 0; i < static_cast<int>(ops_.size()); ++i) {
     const Op& op = *ops_[i];
-    for (int id : {op.out, op.mean, op.bits, op.row_sums}) {
-      if (id == kNone) continue;
+    for (int id : written(op)) {
       Value& v = value(id);
       const bool over_residual = id == op.out && may_overwrite(op, i, op.residual);
       if (over_residual || (id == op.out && op.kind == Kind::kElementwise && may_overwrite(op, i, op.in))) {

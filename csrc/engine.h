@@ -20,6 +20,7 @@
 namespace evenbit {
 
 constexpr int kNone = -1;
+enum class Form;
 using Pair = std::array<int, 2>;  // vertical, horizontal
 
 // A Tail as it is given: constants, and values by number. Absent parts are empty or kNone.
@@ -36,8 +37,9 @@ struct TailSpec {
 
 class Engine {
  public:
-  // Kernels of the instruction set of that name; throws std::invalid_argument if this machine cannot run it.
-  Engine(const std::string& isa, int threads);
+  // Kernels of the instruction set of that name, and for binary convolutions the tile of that name if it is not empty;
+  // throws std::invalid_argument if this machine cannot run it or there is none.
+  Engine(const std::string& isa, int threads, const std::string& tile);
   ~Engine();
 
   // Declares a value and returns its number.
@@ -48,7 +50,10 @@ class Engine {
   void add_normalize(int height, int width, int channels, const TailSpec& tail);
   void add_conv(int in, const float* weight, std::array<int, 4> shape, Pair stride, Pair padding, int groups,
                 const TailSpec& tail);
-  void add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding,
+  // Integers of `in`, round(clamp(x * multiplier)), with 8-bit weights. Returns the number of ops it has become.
+  int add_int8_conv(int in, const int8_t* weight, std::array<int, 4> shape, float multiplier, Pair stride, Pair padding,
+                    const TailSpec& tail);
+  void add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding, int groups,
                        const TailSpec& tail);
   void add_elementwise(int in, const TailSpec& tail);
   void add_threshold(int in, const std::vector<float>& scale, const std::vector<float>& offset,
@@ -70,8 +75,14 @@ class Engine {
   // one of them gets the engine's pool, the others run alone.
   bool run(const float* floats, const uint8_t* bytes, int64_t count, float* logits);
 
-  // Seconds that each op takes on one thread, in order: the median of `rounds` > 0 runs of one image.
-  std::vector<double> profile(const float* image, int rounds);
+  // Seconds that an op takes on one thread. A binary convolution is also run without its Tail, which leaves the sums,
+  // and without its sums, which leaves the Tail; for other ops these two are 0.
+  struct OpTime {
+    double seconds, sums, tail;
+  };
+
+  // The times of each op, in order: medians of `rounds` > 0 runs of one image.
+  std::vector<OpTime> profile(const float* image, int rounds);
 
   // 1-bit multiply-adds a second of one thread, if nothing but the inner step of a binary convolution is done.
   double measure_binary_limit() const;
@@ -86,6 +97,9 @@ class Engine {
   const Value& value(int id) const;
   Op& new_op(int in, int height, int width, int channels, const TailSpec& tail);
   void check_tail(const TailSpec& tail, int height, int width, int channels) const;
+  int twin(int bits, Form form, int groups);
+  int quantized(int id, float multiplier);
+  std::vector<int> written(const Op& op) const;
   void plan_arena();
   bool may_overwrite(const Op& op, int index, int source) const;
 
@@ -93,6 +107,7 @@ class Engine {
   std::unique_ptr<Context> take_context();
   void give_back(std::unique_ptr<Context> context);
   void bind(Context& context, const Op& op) const;
+  void bind_border(Context& context, const Value& v, const Op& op) const;
   Tail bind_tail(Context& context, const Op& op) const;
   FloatView float_view(Context& context, int id) const;
   bool run_step(const Step& step, Range tasks, const float* floats, const uint8_t* bytes) const;
@@ -102,6 +117,7 @@ class Engine {
   void read_logits(const Context& context, float* logits) const;
 
   const Kernels* kernels_ = nullptr;
+  const BinaryKernel* forced_tile_ = nullptr;
   std::vector<Value> values_;
   std::vector<std::unique_ptr<Op>> ops_;
   int output_ = kNone;

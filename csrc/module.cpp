@@ -70,10 +70,20 @@ std::vector<std::string> isas() {
   return names;
 }
 
+std::vector<std::string> tiles(const std::string& isa) {
+  std::vector<std::string> names;
+  for (const evenbit::Kernels* const* k = evenbit::all_kernels(); *k; ++k) {
+    if ((*k)->name != isa) continue;
+    for (const auto* kernel = (*k)->binary; kernel->name; ++kernel) names.emplace_back(kernel->name);
+  }
+  return names;
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
   m.def("isas", &isas);
+  m.def("tiles", &tiles);
 
   nb::class_<TailSpec>(m, "Tail")
       .def(nb::init<>())
@@ -91,15 +101,21 @@ NB_MODULE(_core, m) {
       .def_rw("threshold_value", &TailSpec::threshold_value);
 
   nb::class_<Engine>(m, "Engine")
-      .def(nb::init<const std::string&, int>())
+      .def(nb::init<const std::string&, int, const std::string&>())
       .def("add_value", &Engine::add_value)
       .def("add_normalize", &Engine::add_normalize)
       .def("add_conv",
            [](Engine& e, int in, const Array4<float>& weight, Pair stride, Pair padding, int groups,
               const TailSpec& tail) { e.add_conv(in, weight.data(), shape_of(weight), stride, padding, groups, tail); })
+      .def("add_int8_conv",
+           [](Engine& e, int in, const Array4<int8_t>& weight, float multiplier, Pair stride, Pair padding,
+              const TailSpec& tail) {
+             return e.add_int8_conv(in, weight.data(), shape_of(weight), multiplier, stride, padding, tail);
+           })
       .def("add_binary_conv",
-           [](Engine& e, int in, const Array4<uint64_t>& weight, Pair stride, Pair padding, const TailSpec& tail) {
-             e.add_binary_conv(in, weight.data(), shape_of(weight), stride, padding, tail);
+           [](Engine& e, int in, const Array4<uint64_t>& weight, Pair stride, Pair padding, int groups,
+              const TailSpec& tail) {
+             e.add_binary_conv(in, weight.data(), shape_of(weight), stride, padding, groups, tail);
            })
       .def("add_elementwise", &Engine::add_elementwise)
       .def("add_threshold",
@@ -113,7 +129,11 @@ NB_MODULE(_core, m) {
              if (count != 1 || rounds < 1) throw std::invalid_argument("one image is profiled, at least once");
              e.check_input(channels, height, width);
              const nb::gil_scoped_release release;
-             return e.profile(image.data(), rounds);
+             std::vector<std::array<double, 3>> times;
+             for (const auto& [seconds, sums, tail] : e.profile(image.data(), rounds)) {
+               times.push_back({seconds, sums, tail});
+             }
+             return times;
            })
       .def("measure_binary_limit", &Engine::measure_binary_limit, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_ro("threads", &Engine::threads)

@@ -38,6 +38,11 @@ Tail Engine::bind_tail(Context& context, const Op& op) const {
     tail.residual.row = tail.residual.pixel = 0;
   }
   tail.out = float_view(context, op.out);
+  if (op.quantized != kNone) {
+    const Value& v = value(op.quantized);
+    tail.quantized = {context.arena.data() + v.origin(), static_cast<int64_t>(v.row_bytes()),
+                      static_cast<int64_t>(v.pixel_bytes()), op.multiplier};
+  }
   if (op.row_sums != kNone) {
     const FloatView sums = float_view(context, op.row_sums);
     tail.row_sums = sums.base;
@@ -85,14 +90,36 @@ void Engine::bind(Context& context, const Op& op) const {
               groups * op.height};
       break;
     }
+    case Kind::kInt8Conv: {
+      const Value& in = value(op.in);
+      const auto row = static_cast<int64_t>(in.row_bytes()), pixel = static_cast<int64_t>(in.pixel_bytes());
+      const uint8_t* first = context.arena.data() + in.origin() - op.padding[0] * row - op.padding[1] * pixel;
+      step = {Int8Conv{first, row, pixel, op.packed_weight.data(), op.start.data(), kh, op.row_units, sy, sx, op.height,
+                       op.width, op.blocks(), tail},
+              groups_of(op.blocks(), kernels_->conv_blocks) * op.height};
+      break;
+    }
     case Kind::kBinaryConv: {
       const Value& in = value(op.in);
-      const int64_t row = static_cast<int64_t>(in.row_bytes() / sizeof(uint64_t));
-      const auto* origin = reinterpret_cast<const uint64_t*>(context.arena.data() + in.origin());
-      const uint64_t* first = origin - op.padding[0] * row - int64_t{op.padding[1]} * in.words();
-      step = {BinaryConv{first, row, in.words(), op.binary_weight.data(), kh, kw * in.words(), sy, sx,
-                         int64_t{kh} * kw * in.channels, op.height, op.width, op.blocks(), tail},
-              groups_of(op.blocks(), kernels_->bconv_blocks) * op.height};
+      const auto row = static_cast<int64_t>(in.row_bytes()), pixel = static_cast<int64_t>(in.pixel_bytes());
+      const uint8_t* first = context.arena.data() + in.origin() - op.padding[0] * row - op.padding[1] * pixel;
+      if (op.groups > 1) {
+        constexpr int kUnit = sizeof(uint32_t);
+        const int per_input = in.channels / op.groups;
+        step = {GroupedBinaryConv{reinterpret_cast<const uint32_t*>(first), row / kUnit, pixel / kUnit,
+                                  static_cast<int64_t>(in.group_stride()),
+                                  reinterpret_cast<const uint32_t*>(op.packed_weight.data()), kh, kw,
+                                  static_cast<int>(in.group_units()), op.channels / op.groups, sy, sx, op.height,
+                                  op.width, op.blocks(), static_cast<float>(int64_t{kh} * kw * per_input), tail},
+                int64_t{op.blocks()} * op.height};
+        break;
+      }
+      const int steps = kw * in.words() * (kWordBits / kernels_->step_bits);
+      const auto fan_in = static_cast<float>(int64_t{kh} * kw * in.channels);
+      step = {BinaryConv{first, row, pixel, op.packed_weight.data(), kh, steps, sy, sx, op.height, op.width,
+                         op.blocks(), fan_in, tail},
+              groups_of(op.blocks(), op.binary->blocks) * op.height};
+      step.binary = op.binary;
       break;
     }
     case Kind::kThreshold:
@@ -107,15 +134,36 @@ void Engine::bind(Context& context, const Op& op) const {
     context.steps.push_back(
         {Step::Mean{sums, float_view(context, op.mean).base, op.blocks() * kBlock, op.height, op.width}, 1});
   }
-  for (int id : {op.out, op.mean, op.bits}) {
-    if (id == kNone || (value(id).border_y == 0 && value(id).border_x == 0)) continue;
-    const Value& v = value(id);
-    auto pattern = std::make_unique<Aligned<uint8_t>>(v.pixel_bytes());
-    if (v.bits) std::memcpy(pattern->data(), op.valid.data(), op.valid.size() * sizeof(uint16_t));
-    context.steps.push_back({Step::Border{context.arena.data() + v.offset, v.row_bytes(), v.pixel_bytes(), v.height,
-                                          v.width, v.border_y, v.border_x, pattern->data()},
-                             1});
+  for (int id : {op.out, op.mean, op.bits, op.quantized}) {
+    if (id != kNone) bind_border(context, value(id), op);
+  }
+}
+
+// What follows when a value is written: its border, and its bits as the kernels read them.
+void Engine::bind_border(Context& context, const Value& v, const Op& op) const {
+  uint8_t* const base = context.arena.data() + v.offset;
+  if (v.border_y || v.border_x) {
+    auto pattern = std::make_unique<Aligned<uint8_t>>(v.row_bytes());
+    for (size_t at = 0; v.form == Form::kBits && at < v.row_bytes(); at += v.pixel_bytes()) {
+      std::memcpy(pattern->data() + at, op.valid.data(), v.pixel_bytes());
+    }
+    if (v.form == Form::kQuantized && kernels_->byte_units) std::memset(pattern->data(), 128, pattern->size());
+    context.steps.push_back(
+        {Step::Border{base, v.row_bytes(), v.pixel_bytes(), v.height, v.width, v.border_y, v.border_x, pattern->data()},
+         1});
     context.patterns.push_back(std::move(pattern));
+  }
+  for (int id : v.twins) {
+    const Value& twin = value(id);
+    uint8_t* const to = context.arena.data() + twin.offset;
+    if (twin.form == Form::kExpanded) {
+      context.steps.push_back({Step::Expand{base, to, static_cast<int64_t>(v.bytes())}, 1});
+    } else {
+      const auto pixels = static_cast<int64_t>(v.bytes() / v.pixel_bytes());
+      context.steps.push_back({Step::Regroup{reinterpret_cast<const uint64_t*>(base), reinterpret_cast<uint32_t*>(to),
+                                             pixels, v.words(), twin.groups, v.channels / twin.groups},
+                               1});
+    }
   }
 }
 
@@ -177,13 +225,40 @@ void average_rows(const Mean& op) {
 
 template <typename Border>
 void fill_border(const Border& op) {
-  const int rows = op.height + 2 * op.border_y;
-  const int columns = op.width + 2 * op.border_x;
-  for (int y = 0; y < rows; ++y) {
-    const bool inside = y >= op.border_y && y < op.border_y + op.height;
-    for (int x = 0; x < columns; ++x) {
-      if (inside && x == op.border_x) x += op.width;
-      if (x < columns) std::memcpy(op.base + y * op.row_bytes + x * op.pixel_bytes, op.pattern, op.pixel_bytes);
+  const size_t side = op.border_x * op.pixel_bytes;
+  for (int y = 0; y < op.height + 2 * op.border_y; ++y) {
+    uint8_t* const row = op.base + y * op.row_bytes;
+    if (y < op.border_y || y >= op.border_y + op.height) {
+      std::memcpy(row, op.pattern, op.row_bytes);
+    } else {
+      std::memcpy(row, op.pattern, side);
+      std::memcpy(row + op.row_bytes - side, op.pattern, side);
+    }
+  }
+}
+
+template <typename Regroup>
+void regroup(const Regroup& op) {
+  const int unit_count = (op.per_group + 31) / 32;
+  const auto stride = static_cast<int64_t>(round_up(op.groups, kBlock));
+  const uint64_t* words = op.bits;
+  uint32_t* units = op.units;
+  for (int64_t pixel = 0; pixel < op.pixels; ++pixel, words += op.words) {
+    for (int u = 0; u < unit_count; ++u, units += stride) {
+      const int size = std::min(32, op.per_group - 32 * u);
+      const uint64_t mask = (uint64_t{1} << size) - 1;
+      for (int group = 0; group < op.groups; ++group) {
+        const int bit = group * op.per_group + 32 * u, shift = bit % kWordBits;
+        uint64_t unit;
+        std::memcpy(&unit, words + bit / kWordBits, sizeof unit);
+        unit >>= shift;
+        if (shift + size > kWordBits) {
+          uint64_t next;
+          std::memcpy(&next, words + bit / kWordBits + 1, sizeof next);
+          unit |= next << (kWordBits - shift);
+        }
+        units[group] = static_cast<uint32_t>(unit & mask);
+      }
     }
   }
 }
@@ -201,7 +276,9 @@ bool Engine::run_step(const Step& step, Range tasks, const float* floats, const 
           images.bytes = bytes;
           finite = kernels_->normalize(images, tasks);
         } else if constexpr (std::is_same_v<Work, BinaryConv>) {
-          kernels_->binary_conv(work, tasks);
+          step.binary->run(work, tasks);
+        } else if constexpr (std::is_same_v<Work, Int8Conv>) {
+          kernels_->int8_conv(work, tasks);
         } else if constexpr (std::is_same_v<Work, Conv>) {
           (work.groups > 1 ? kernels_->grouped_conv : kernels_->conv)(work, tasks);
         } else if constexpr (std::is_same_v<Work, Elementwise>) {
@@ -212,6 +289,12 @@ bool Engine::run_step(const Step& step, Range tasks, const float* floats, const 
           solve_thresholds(work);
         } else if constexpr (std::is_same_v<Work, Step::Mean>) {
           average_rows(work);
+        } else if constexpr (std::is_same_v<Work, Step::Expand>) {
+          kernels_->expand_bits(work.bits, work.expanded, work.bytes);
+        } else if constexpr (std::is_same_v<Work, Step::Regroup>) {
+          regroup(work);
+        } else if constexpr (std::is_same_v<Work, GroupedBinaryConv>) {
+          kernels_->grouped_binary_conv(work, tasks);
         } else {
           fill_border(work);
         }
@@ -282,24 +365,39 @@ bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float
   return finite.load();
 }
 
-std::vector<double> Engine::profile(const float* image, int rounds) {
+std::vector<Engine::OpTime> Engine::profile(const float* image, int rounds) {
   using Clock = std::chrono::steady_clock;
+  const auto seconds = [&](const Step& step) {
+    const auto start = Clock::now();
+    run_step(step, {0, step.tasks}, image, nullptr);
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
   auto context = take_context();
-  std::vector<std::vector<double>> times(ops_.size(), std::vector<double>(rounds));
+  const std::vector<double> zeros(rounds);
+  std::vector<std::array<std::vector<double>, 3>> times(ops_.size(), {zeros, zeros, zeros});
   for (int round = 0; round < rounds; ++round) {
     for (const Step& step : context->steps) {
-      const auto start = Clock::now();
-      run_step(step, {0, step.tasks}, image, nullptr);
-      times[step.op][round] += std::chrono::duration<double>(Clock::now() - start).count();
+      auto& [all, sums, tail] = times[step.op];
+      all[round] += seconds(step);
+      if (const auto* work = std::get_if<BinaryConv>(&step.work)) {
+        Step part = step;
+        auto& changed = std::get<BinaryConv>(part.work);
+        changed.tail = {};
+        sums[round] = seconds(part);
+        changed.tail = work->tail;
+        changed.kh = 0;
+        tail[round] = seconds(part);
+      }
     }
   }
   give_back(std::move(context));
-  std::vector<double> medians;
-  for (std::vector<double>& of_op : times) {
-    const auto middle = of_op.begin() + rounds / 2;
-    std::nth_element(of_op.begin(), middle, of_op.end());
-    medians.push_back(*middle);
-  }
+  const auto median = [&](std::vector<double>& values) {
+    const auto middle = values.begin() + rounds / 2;
+    std::nth_element(values.begin(), middle, values.end());
+    return *middle;
+  };
+  std::vector<OpTime> medians;
+  for (auto& [all, sums, tail] : times) medians.push_back({median(all), median(sums), median(tail)});
   return medians;
 }
 

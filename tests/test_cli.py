@@ -123,6 +123,15 @@ def test_bench_has_peers(work: Path) -> None:
     assert "evenbit" in run("bench", work / "net.evb", "--rounds", 2).stdout
 
 
+def test_larq_needs_an_environment_of_its_own(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EVENBIT_LARQ_PYTHON", raising=False)
+    assert "set EVENBIT_LARQ_PYTHON to a Python that has" in fails("bench", work / "net.evb", "--against", "larq")
+    monkeypatch.setenv("EVENBIT_LARQ_PYTHON", str(work / "python"))
+    assert "cannot run" in fails("bench", work / "net.evb", "--against", "larq")
+    monkeypatch.setenv("EVENBIT_LARQ_PYTHON", "true")  # ends at once
+    assert "true cannot build the Larq twin" in fails("bench", work / "net.evb", "--against", "larq")
+
+
 def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
     result = answer("bench", work / "net.evb", "--per-layer")
     convs = [layer for layer in result["layers"] if layer["op"] == "binary_conv"]
@@ -131,6 +140,18 @@ def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
         assert layer["share"] == pytest.approx(layer["gmacs"] / result["limit_gmacs"])
         assert 0 < layer["share"] < 1.2
     assert "of limit" in run("bench", work / "net.evb", "--per-layer").stdout
+
+
+def test_pack_in_8_bits_says_what_it_costs(work: Path) -> None:
+    floats = answer("pack", "run", "-o", "again.evb", cwd=work)
+    packed = answer("pack", "run", "-o", "int8.evb", "--float-layers", "int8", cwd=work)
+    assert set(packed) - set(floats) == {"float_accuracy", "int8_accuracy"}
+    assert abs(packed["float_accuracy"] - packed["int8_accuracy"]) <= 2
+    assert packed["bytes"] < floats["bytes"]
+    rows = [answer("eval", name, cwd=work)["accuracy"] for name in ("again.evb", "int8.evb")]
+    assert abs(rows[0] - rows[1]) <= 2
+    assert "int8_conv" in run("info", "int8.evb", cwd=work).stdout
+    assert 'Invalid value "int4"' in fails("pack", "run", "-o", "x.evb", "--float-layers", "int4", cwd=work)
 
 
 def test_untrained_resnet18_is_small_and_light(tmp_path: Path) -> None:

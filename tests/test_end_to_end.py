@@ -103,6 +103,26 @@ class Awkward(nn.Module):
         return self.dense2(self.sign4(self.norm3(self.dense1(x))))  # type: ignore[no-any-return]
 
 
+class Depthwise(nn.Module):
+    """Binary convolutions with groups: one channel each, and five channels each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        method = resolve_method("fd", {"excitation_groups": 0})
+        binarizer = WeightBinarizer(standardize=True, scale="mean", estimator="clip")
+        self.stem = nn.Conv2d(3, 20, 3, padding=1)
+        self.sign1 = BinaryActivation(20, method)
+        self.depthwise = BinaryConv2d(20, 40, 3, binarizer, stride=2, padding=1, groups=20)
+        self.act = RPReLU(40)
+        self.sign2 = BinaryActivation(40, method)
+        self.grouped = BinaryConv2d(40, 24, 3, binarizer, padding=1, groups=8)
+        self.head = nn.Linear(24, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.depthwise(self.sign1(self.stem(x))))
+        return self.head(self.grouped(self.sign2(x)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet8-float": model("resnet8", "float"),
     "resnet8-bnn": model("resnet8", "bnn"),
@@ -118,6 +138,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "vgg_small-fd": model("vgg_small", "fd"),
     "vgg_small-bnn": model("vgg_small", "bnn"),
     "awkward": lambda: Awkward(0),
+    "depthwise": Depthwise,
 }
 
 

@@ -5,51 +5,40 @@
 namespace evenbit {
 namespace {
 
-template <int kPixels, int kBlocks>
-void conv_tile(const Conv& op, int y, int x, int block) {
-  BlockOf sums[kBlocks][kPixels];
-  EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) {
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) sums[b][p] = zero_block();
-  }
-  const int64_t step = op.stride_x * op.in.pixel;
-  const int64_t block_stride = int64_t{op.kh} * op.kw * op.channels * kBlock;
-  const float* weight = op.weight + block * block_stride;
-  for (int ky = 0; ky < op.kh; ++ky) {
-    for (int kx = 0; kx < op.kw; ++kx) {
-      const float* in = op.in.at(int64_t{y} * op.stride_y + ky, int64_t{x} * op.stride_x + kx);
-      for (int i = 0; i < op.channels; ++i, weight += kBlock) {
-        BlockOf w[kBlocks];
-        EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) w[b] = load_block(weight + b * block_stride);
-        EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-          const F a = broadcast(in[p * step + i]);
-          EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) {
-            EVENBIT_EACH(n) sums[b][p].v[n] = add(sums[b][p].v[n], mul(a, w[b].v[n]));
+struct ConvTile {
+  static constexpr int kPixels = kConvPixels;
+  static constexpr int kBlocks = kConvBlocks;
+  static constexpr int kRestBlocks = 1;
+
+  template <int kP, int kB>
+  static void run(const Conv& op, int y, int x, int block) {
+    BlockOf sums[kB][kP];
+    EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+      EVENBIT_UNROLL for (int p = 0; p < kP; ++p) sums[b][p] = zero_block();
+    }
+    const int64_t step = op.stride_x * op.in.pixel;
+    const int64_t block_stride = int64_t{op.kh} * op.kw * op.channels * kBlock;
+    const float* weight = op.weight + block * block_stride;
+    for (int ky = 0; ky < op.kh; ++ky) {
+      for (int kx = 0; kx < op.kw; ++kx) {
+        const float* in = op.in.at(int64_t{y} * op.stride_y + ky, int64_t{x} * op.stride_x + kx);
+        for (int i = 0; i < op.channels; ++i, weight += kBlock) {
+          BlockOf w[kB];
+          EVENBIT_UNROLL for (int b = 0; b < kB; ++b) w[b] = load_block(weight + b * block_stride);
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+            const F a = broadcast(in[p * step + i]);
+            EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+              EVENBIT_EACH(n) sums[b][p].v[n] = add(sums[b][p].v[n], mul(a, w[b].v[n]));
+            }
           }
         }
       }
     }
+    EVENBIT_UNROLL for (int b = 0; b < kB; ++b) finish<kP>(op.tail, sums[b], y, x, block + b);
   }
-  EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) finish<kPixels>(op.tail, sums[b], y, x, block + b);
-}
+};
 
-template <int kBlocks>
-void conv_row(const Conv& op, int y, int block) {
-  int x = 0;
-  for (; x + kConvPixels <= op.width; x += kConvPixels) conv_tile<kConvPixels, kBlocks>(op, y, x, block);
-  for (; x < op.width; ++x) conv_tile<1, kBlocks>(op, y, x, block);
-}
-
-void conv(const Conv& op, Range tasks) {
-  for (int64_t task = tasks.begin; task < tasks.end; ++task) {
-    const int block = static_cast<int>(task / op.height) * kConvBlocks;
-    const int y = static_cast<int>(task % op.height);
-    if (block + kConvBlocks <= op.blocks) {
-      conv_row<kConvBlocks>(op, y, block);
-    } else {
-      for (int b = block; b < op.blocks; ++b) conv_row<1>(op, y, b);
-    }
-  }
-}
+void conv(const Conv& op, Range tasks) { run_tiles<ConvTile>(op, tasks); }
 
 // With groups, neighbouring outputs read different inputs, so each output is summed on its own.
 void grouped_conv(const Conv& op, Range tasks) {

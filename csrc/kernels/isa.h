@@ -1,12 +1,23 @@
 // Gives the ISA file that includes it one version of every kernel. Before it, the file includes its simd header,
 // which defines, with internal linkage so that no code for this ISA can leak into another's files:
 //
-//   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, larger, absolute,
-//                               select_ge_zero(v, other) = v >= 0 ? v : other, ge_mask(a, b)
-//   U, kWordLanes               vector of 64-bit words: load_words, broadcast_word, zero_words, add_popcount_xor
-//   dot_from_popcount           K - 2 * popcount as floats
-//   opaque(U&)                  keeps the compiler from knowing a value
-//   kBinaryPixels, kBinaryBlocks, kConvPixels, kConvBlocks   tiles that fill the registers
+//   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, absolute,
+//                               prelu(v, slope) = v >= 0 ? v : v * slope, ge_mask(a, b)
+//                               larger(a, b) = a > b ? a : b and smaller alike, all_finite(v)
+//   U                           vector of as many 32-bit integers: load_units, broadcast_unit, to_floats, opaque (keeps
+//                               the compiler from knowing a value), zero_counts, add_popcount_xor(sum, a, b),
+//                               dot_from_count(K, count) = K - 2 * count as floats
+//   kByteUnits                  whether add_dot(sum, a, w) adds four products of bytes, unsigned times signed, to each
+//                               lane, or two products of signed 16-bit integers
+//   store_rounded(p, v)         the 16 numbers v, rounded half to even, as bytes of q + 128 or as 16-bit integers
+//   kConvPixels, kConvBlocks    the tile of float and int8 convolutions, which fills the registers
+//   kBinaryPixels, kBinaryBlocks, EVENBIT_BINARY_TILES(TILE)   the tile whose inner step is the limit of binary
+//                               convolutions, and TILE(pixels, blocks) for each that is worth choosing from
+//
+// An ISA whose file includes binary_table.h also has
+//
+//   B, kByteLanes               vector of bytes: load_bytes, zero_bytes, add_bytes, broadcast_table,
+//                               look_up(table, index), add_widened (to one 32-bit count a byte in memory), opaque
 #pragma once
 
 #include <cstring>
@@ -15,17 +26,27 @@
 
 namespace evenbit {
 namespace {
-constexpr int kVectors = kBlock / kLanes;          // float vectors of a block
-constexpr int kWordVectors = kBlock / kWordLanes;  // word vectors of a block
+constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 }  // namespace
 }  // namespace evenbit
 
 #include "kernels/tail.h"
 //
-#include "kernels/binary_conv.h"
+#include "kernels/rows.h"
+//
+#include "kernels/units.h"
+//
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
+#include "kernels/grouped_binary_conv.h"
+#include "kernels/int8_conv.h"
 
-#define EVENBIT_KERNELS(isa)                                                                             \
-  const Kernels kernels_##isa = {#isa,         supported, kBinaryBlocks, kConvBlocks, binary_conv, conv, \
-                                 grouped_conv, pool,      elementwise,   normalize,   binary_limit}
+// After the header of the binary convolution.
+#define EVENBIT_BINARY_KERNEL(pixels, blocks)                               \
+  {#pixels "x" #blocks, blocks, BinaryTile<pixels, blocks>::kLanesTogether, \
+   run_tiles<BinaryTile<pixels, blocks>, BinaryConv>},
+#define EVENBIT_KERNELS(isa)                                                                               \
+  const BinaryKernel kBinaryKernels[] = {EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}};                   \
+  const Kernels kernels_##isa = {#isa,       supported,           kStepBits, kBinaryKernels, kConvBlocks,  \
+                                 kByteUnits, grouped_binary_conv, int8_conv, conv,           grouped_conv, \
+                                 pool,       elementwise,         normalize, expand_bits,    binary_limit}

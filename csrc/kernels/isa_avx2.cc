@@ -3,6 +3,8 @@
 #include "simd/avx2.h"
 //
 #include "kernels/isa.h"
+//
+#include "kernels/binary_table.h"
 
 namespace evenbit {
 extern const Kernels kernels_avx2;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 // Always inlined, so that what ISA files share with others never exists as a function compiled for one of them.
 #define EVENBIT_INLINE inline __attribute__((always_inline))
@@ -36,6 +37,15 @@ struct BitView {
   EVENBIT_INLINE uint16_t* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
 };
 
+// A map of 8-bit integers q = round(clamp(v * multiplier)), written in the form of the kernels that read it: a byte a
+// channel, q + 128, or two bytes, q. Strides are in bytes.
+struct QuantizedView {
+  uint8_t* base = nullptr;
+  int64_t row = 0;
+  int64_t pixel = 0;
+  float multiplier = 0;
+};
+
 // The elementwise end of every kernel: see Tail in evenbit/plan.py for the formula. Parts that are absent are null.
 struct Tail {
   const float* scale = nullptr;  // vectors have one float a channel, padded with zeros to whole blocks
@@ -45,6 +55,7 @@ struct Tail {
   const float* slope = nullptr;
   const float* shift = nullptr;
   FloatView out;
+  QuantizedView quantized;
   float* row_sums = nullptr;  // [height][channels]: for each row, the sum of its pixels from left to right
   int64_t row_sums_stride = 0;
   BitView bits;
@@ -63,21 +74,71 @@ struct Range {
 
 // out[y, x, o] = K - 2 * sum over (ky, j) of popcount(in[y * sy + ky, x * sx, j] xor weight[o, ky, j])
 //
-// where j runs over the kw * words words that a kernel row reads, which lie one after the other.
-// Tasks: (group of output blocks, output row), groups of `kernels.bconv_blocks` blocks.
+// where j runs over the steps that a kernel row reads, which lie one after the other.
+// Tasks: (group of output blocks, output row), groups of the kernel's blocks.
 struct BinaryConv {
-  const uint64_t* in;
-  int64_t in_row;          // words from a row to the next
-  int64_t in_pixel;        // words from a pixel to the next
-  const uint64_t* weight;  // [output blocks][kh * run][16]
+  const uint8_t* in;   // the bits, or what `expand_bits` has made of them
+  int64_t in_row;      // bytes from a row to the next
+  int64_t in_pixel;    // bytes from a pixel to the next
+  const void* weight;  // [outputs / lanes][kh * run][lanes], see BinaryKernel
   int kh;
-  int run;  // kw * words
+  int run;  // steps of a kernel row
   int stride_y;
   int stride_x;
-  int64_t fan_in;  // K
-  int height;      // of the output
+  int height;  // of the output
   int width;
-  int blocks;  // of the output
+  int blocks;    // of the output
+  float fan_in;  // K
+  Tail tail;
+};
+
+// One of several kernels for it, which differ in the tile that they keep in registers.
+struct BinaryKernel {
+  const char* name;  // PIXELSxBLOCKS
+  int blocks;        // of a task
+  int lanes;         // outputs whose weights for a step lie together
+  void (*run)(const BinaryConv&, Range);
+};
+
+// The same with groups: output o reads the units of group o / per_group.
+//
+// Tasks: (output block, output row).
+struct GroupedBinaryConv {
+  const uint32_t* in;  // for each pixel [units][groups, padded to whole blocks]
+  int64_t in_row;      // units from a row to the next
+  int64_t in_pixel;
+  int64_t unit_stride;     // units from a group's unit to its next
+  const uint32_t* weight;  // [output blocks][kh][kw][units][16]
+  int kh;
+  int kw;
+  int units;      // of 32 bits that hold the channels of a group
+  int per_group;  // outputs
+  int stride_y;
+  int stride_x;
+  int height;
+  int width;
+  int blocks;
+  float fan_in;
+  Tail tail;
+};
+
+// out[y, x, o] = sum over (ky, j) of the products in unit in[y * sy + ky, x * sx, j] with unit weight[o, ky, j]
+//
+// where j runs over the units of 32 bits, a few channels each, that a kernel row reads.
+// Tasks: (group of output blocks, output row), groups of `kernels.conv_blocks` blocks.
+struct Int8Conv {
+  const uint8_t* in;  // see QuantizedView
+  int64_t in_row;
+  int64_t in_pixel;
+  const void* weight;     // [outputs / lanes][kh * run][lanes] units, lanes = 16 * conv_blocks
+  const uint32_t* start;  // where the sums start
+  int kh;
+  int run;
+  int stride_y;
+  int stride_x;
+  int height;
+  int width;
+  int blocks;
   Tail tail;
 };
 
@@ -143,18 +204,28 @@ struct Normalize {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  int bconv_blocks;
+  int step_bits;  // of a binary convolution's input: 32, one uint32_t of weights an output, or 4, one uint8_t
+  const BinaryKernel* binary;  // ended by one without a name
   int conv_blocks;
-  void (*binary_conv)(const BinaryConv&, Range);
+  bool byte_units;  // whether int8_conv reads four channels a unit, else two
+  void (*grouped_binary_conv)(const GroupedBinaryConv&, Range);
+  void (*int8_conv)(const Int8Conv&, Range);
   void (*conv)(const Conv&, Range);
   void (*grouped_conv)(const Conv&, Range);  // Tasks: output rows
   void (*pool)(const Pool2d&, Range);
   void (*elementwise)(const Elementwise&, Range);
   bool (*normalize)(const Normalize&, Range);  // whether all pixels are finite
-  // The limit of binary_conv: its inner step on registers alone, a tile's worth of sums `rounds` times. Returns the
-  // number of 1-bit multiply-adds.
+  // Bits as binary convolutions read them, 2 * `bytes` bytes: two for each byte; null if they read them as they are.
+  void (*expand_bits)(const uint8_t* bits, uint8_t* expanded, int64_t bytes);
+  // The limit of binary convolutions: the inner step on registers alone, a tile's worth of sums `rounds` times. Returns
+  // the number of 1-bit multiply-adds.
   int64_t (*binary_limit)(int64_t rounds);
 };
+
+// The kernel for a binary convolution of that many blocks of outputs and that width, by the table in choices.inc; or
+// the one of that name, null if there is none.
+const BinaryKernel* choose_binary(const Kernels& kernels, int blocks, int width);
+const BinaryKernel* find_binary(const Kernels& kernels, const std::string& name);
 
 // Best first, ended by null.
 const Kernels* const* all_kernels();

@@ -1,7 +1,7 @@
 // The Tail on a tile of pixels x blocks that is still in registers. Included by an ISA file after its simd header.
 //
 //   v = v * scale + bias;  v = v + residual;  v = prelu(v) or softsign(v);  v = v + shift
-//   store v;  row sum += v;  bit = (v >= threshold) xor flip
+//   store v;  store round(v * multiplier);  row sum += v;  bit = (v >= threshold) xor flip
 namespace evenbit {
 namespace {
 
@@ -28,9 +28,19 @@ inline BlockOf zero_block() {
 
 #define EVENBIT_EACH(n) EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n)
 
+// Brings in what `finish` will read: the map is too large for the first-level cache, and a tile takes long enough.
+template <int kPixels, int kBlocks>
+EVENBIT_INLINE void prefetch(const Tail& tail, int64_t y, int64_t x, int block) {
+  if (!tail.residual.base) return;
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    const float* const at = tail.residual.at(y, x + p) + int64_t{block} * kBlock;
+    EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(at + b * kBlock);
+  }
+}
+
 // Finishes `kPixels` neighbouring pixels of row y, from column x on, in the given block.
 template <int kPixels>
-inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_t x, int block) {
+EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_t x, int block) {
   const int64_t c = int64_t{block} * kBlock;
   if (tail.scale) {
     const BlockOf scale = load_block(tail.scale + c);
@@ -41,16 +51,15 @@ inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], bias.v[n]);
   }
   if (tail.residual.base) {
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      const BlockOf r = load_block(tail.residual.at(y, x + p) + c);
+    const float* at = tail.residual.at(y, x) + c;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.residual.pixel) {
+      const BlockOf r = load_block(at);
       EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], r.v[n]);
     }
   }
   if (tail.slope) {
     const BlockOf slope = load_block(tail.slope + c);
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      EVENBIT_EACH(n) tile[p].v[n] = select_ge_zero(tile[p].v[n], mul(tile[p].v[n], slope.v[n]));
-    }
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) { EVENBIT_EACH(n) tile[p].v[n] = prelu(tile[p].v[n], slope.v[n]); }
   }
   if (tail.softsign) {
     const F one = broadcast(1.0f);
@@ -63,7 +72,25 @@ inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], shift.v[n]);
   }
   if (tail.out.base) {
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) store_block(tail.out.at(y, x + p) + c, tile[p]);
+    float* at = tail.out.at(y, x) + c;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.out.pixel) store_block(at, tile[p]);
+  }
+  if (tail.quantized.base) {
+    const F multiplier = broadcast(tail.quantized.multiplier), low = broadcast(-127.0f), high = broadcast(127.0f);
+    constexpr int64_t kBytes = kBlock * (kByteUnits ? 1 : 2);
+    uint8_t* at = tail.quantized.base + y * tail.quantized.row + x * tail.quantized.pixel + block * kBytes;
+    const int64_t room = tail.quantized.pixel - block * kBytes;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.quantized.pixel) {
+      F scaled[kVectors];
+      EVENBIT_EACH(n) scaled[n] = smaller(larger(mul(tile[p].v[n], multiplier), low), high);
+      if (room >= kBytes) {
+        store_rounded(at, scaled);
+      } else {
+        uint8_t whole[kBytes];
+        store_rounded(whole, scaled);
+        std::memcpy(at, whole, static_cast<size_t>(room));
+      }
+    }
   }
   if (tail.row_sums) {
     float* at = tail.row_sums + y * tail.row_sums_stride + c;
@@ -73,14 +100,14 @@ inline void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y, int64_
   }
   if (tail.bits.base) {
     const BlockOf threshold = load_block(tail.threshold + c);
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    const uint32_t flip = tail.flip[block], valid = tail.valid[block];
+    const int rest = block + 1 == tail.blocks ? tail.units : block + 1;  // end of the units that follow, of no channel
+    uint16_t* at = tail.bits.at(y, x) + block;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.bits.pixel) {
       uint32_t bits = 0;
       EVENBIT_EACH(n) bits |= ge_mask(tile[p].v[n], threshold.v[n]) << (n * kLanes);
-      uint16_t* const at = tail.bits.at(y, x + p);
-      at[block] = static_cast<uint16_t>((bits ^ tail.flip[block]) & tail.valid[block]);
-      if (block + 1 == tail.blocks) {
-        for (int unit = tail.blocks; unit < tail.units; ++unit) at[unit] = 0;  // the rest of the last word
-      }
+      *at = static_cast<uint16_t>((bits ^ flip) & valid);
+      for (int unit = 1; unit < rest - block; ++unit) at[unit] = 0;
     }
   }
 }

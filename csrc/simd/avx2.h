@@ -1,5 +1,4 @@
-// AVX2: popcount by a table of 16 nibbles (Mula, Kurz and Lemire, Faster population counts using AVX2 instructions,
-// 2018).
+// AVX2: bytes are looked up in registers.
 #pragma once
 
 #include <immintrin.h>
@@ -12,10 +11,12 @@ namespace {
 using F = __m256;
 using U = __m256i;
 constexpr int kLanes = 8;
-constexpr int kWordLanes = 4;
+using B = __m256i;
+constexpr int kByteLanes = 32;
 // 16 registers: 8 for the sums of a tile.
-constexpr int kBinaryPixels = 2;
-constexpr int kBinaryBlocks = 1;
+constexpr int kBinaryPixels = 4;
+constexpr int kBinaryBlocks = 4;
+#define EVENBIT_BINARY_TILES(TILE) TILE(4, 4) TILE(2, 8)
 constexpr int kConvPixels = 4;
 constexpr int kConvBlocks = 1;
 
@@ -28,33 +29,59 @@ inline F add(F a, F b) { return _mm256_add_ps(a, b); }
 inline F mul(F a, F b) { return _mm256_mul_ps(a, b); }
 inline F div(F a, F b) { return _mm256_div_ps(a, b); }
 inline F larger(F a, F b) { return _mm256_max_ps(a, b); }
+inline F smaller(F a, F b) { return _mm256_min_ps(a, b); }
 inline F absolute(F v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
-inline F select_ge_zero(F v, F other) {
-  return _mm256_blendv_ps(other, v, _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_GE_OQ));
+inline F prelu(F v, F slope) {
+  return _mm256_blendv_ps(_mm256_mul_ps(v, slope), v, _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_GE_OQ));
+}
+inline bool all_finite(F v) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(_mm256_sub_ps(v, v), _mm256_setzero_ps(), _CMP_EQ_OQ)) == 0xFF;
 }
 inline uint32_t ge_mask(F a, F b) { return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ))); }
 
-inline U load_words(const uint64_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-inline U broadcast_word(uint64_t v) { return _mm256_set1_epi64x(static_cast<int64_t>(v)); }
+inline U load_units(const uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline U broadcast_unit(uint32_t v) { return _mm256_set1_epi32(static_cast<int>(v)); }
+inline F to_floats(U v) { return _mm256_cvtepi32_ps(v); }
+constexpr bool kByteUnits = false;
+inline U add_dot(U sum, U a, U w) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, w)); }
+inline void store_rounded(uint8_t* p, const F (&v)[2]) {
+  const U q = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(q, 0xD8));
+}
 inline void opaque(U& v) { asm volatile("" : "+x"(v)); }
-inline U zero_words() { return _mm256_setzero_si256(); }
+inline U zero_counts() { return _mm256_setzero_si256(); }
+// Counts of bits by a table of 16 nibbles (Mula, Kurz and Lemire, Faster population counts using AVX2 instructions,
+// 2018), the bytes of a lane summed by multiplying with ones.
 inline U add_popcount_xor(U sum, U a, U b) {
-  const U table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
-                                   0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-  const U nibble = _mm256_set1_epi8(15);
-  const U x = _mm256_xor_si256(a, b);
+  const U table = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+  const U nibble = _mm256_set1_epi8(15), x = _mm256_xor_si256(a, b);
   const U low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, nibble));
   const U high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(x, 4), nibble));
-  return _mm256_add_epi64(sum, _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
+  const U pairs = _mm256_maddubs_epi16(_mm256_add_epi8(low, high), _mm256_set1_epi8(1));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-// Counts are below 2^24, so the low halves of the lanes hold them whole.
-inline F dot_from_popcount(int64_t fan_in, const U* sums) {
-  const U even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
-  const U low = _mm256_permutevar8x32_epi32(sums[0], even);
-  const U high = _mm256_permutevar8x32_epi32(sums[1], even);
-  const U counts = _mm256_blend_epi32(low, high, 0xF0);
+inline F dot_from_count(float fan_in, U count) {
   const U k = _mm256_set1_epi32(static_cast<int>(fan_in));
-  return _mm256_cvtepi32_ps(_mm256_sub_epi32(k, _mm256_slli_epi32(counts, 1)));
+  return _mm256_cvtepi32_ps(_mm256_sub_epi32(k, _mm256_add_epi32(count, count)));
+}
+
+inline B load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline B zero_bytes() { return _mm256_setzero_si256(); }
+inline B add_bytes(B a, B b) { return _mm256_add_epi8(a, b); }
+inline B broadcast_table(const uint8_t* p) {
+  return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline B look_up(B table, B index) { return _mm256_shuffle_epi8(table, index); }
+inline void add_widened(uint32_t* counts, B sums) {
+  const auto add_eighth = [&](uint32_t* to, __m128i low) {
+    auto* const at = reinterpret_cast<__m256i*>(to);
+    _mm256_store_si256(at, _mm256_add_epi32(_mm256_load_si256(at), _mm256_cvtepu8_epi32(low)));
+  };
+  const __m128i low = _mm256_castsi256_si128(sums), high = _mm256_extracti128_si256(sums, 1);
+  add_eighth(counts, low);
+  add_eighth(counts + 8, _mm_srli_si128(low, 8));
+  add_eighth(counts + 16, high);
+  add_eighth(counts + 24, _mm_srli_si128(high, 8));
 }
 
 }  // namespace

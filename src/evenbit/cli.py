@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -212,6 +212,8 @@ def pack(
     run: Path | None = None,
     *,
     out: Out,
+    float_layers: Literal["float32", "int8"] = "float32",
+    data_root: str | None = None,
     untrained: str | None = None,
     method: str = "fd",
     channels: int = 3,
@@ -224,6 +226,9 @@ def pack(
     Args:
         run: Folder of a run.
         out: The file to write.
+        float_layers: How stem, downsample and head are stored; int8 is calibrated on the first training images, and
+            the accuracy on these is printed with and without it.
+        data_root: Where the files of a named data set are, for int8.
         untrained: Pack this model with fresh weights instead, for benchmarks.
         method: Method of the untrained network.
         channels: Image channels of the untrained network.
@@ -231,18 +236,30 @@ def pack(
         classes: Classes of the untrained network.
         as_json: Print JSON.
     """
-    from evenbit.deploy import pack_run, pack_untrained
+    import numpy as np
+
+    from evenbit.deploy import calibration_split, pack_run, pack_untrained, quantize_float_layers
     from evenbit.errors import RecipeError
+    from evenbit.evaluation import evaluate as measure
+    from evenbit.runtime.engine import Engine
 
     if (run is None) == (untrained is None):
         raise RecipeError("give either the folder of a run or --untrained MODEL")
     if untrained is not None:
         plan = pack_untrained(untrained, method, channels=channels, size=size, classes=classes)
+        images = np.random.default_rng(0).random((8, channels, size, size), np.float32)
     else:
         assert run is not None
         plan = pack_run(run)
+    accuracy = {}
+    if float_layers == "int8":
+        split = None if run is None else calibration_split(run, data_root)
+        floats, plan = plan, quantize_float_layers(plan, images if split is None else split.images)
+        if split is not None:
+            accuracy = {"float_accuracy": measure(Engine(floats), split).accuracy}
+            accuracy |= {"int8_accuracy": measure(Engine(plan), split).accuracy}
     plan_file.save(plan, out)
-    row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops)}
+    row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops), **accuracy}
     terminal.show([row], as_json=as_json, single=True)
 
 
@@ -317,7 +334,7 @@ def bench(
 
     Args:
         path: An .evb file.
-        against: Peers, separated by commas; onnxruntime, onnxruntime-int8, openvino-int8.
+        against: Peers, separated by commas; onnxruntime, onnxruntime-int8, openvino-int8, larq.
         threads: Threads of every runtime.
         batch: Images a call.
         rounds: How many times each runtime is timed.

@@ -33,8 +33,9 @@ from evenbit.errors import PlanError
 
 MAX_ELEMENTS = 2**28  # of one value or tensor; a larger one is a damaged or hostile file
 MAX_FAN_IN = 2**24  # integers up to here are exact in float32, so a binary accumulator is too
+MAX_INT8_FAN_IN = 2**17  # 2^17 products of up to 127 * 127 fit an int32
 
-Array = npt.NDArray[Any]  # float32 or uint64
+Array = npt.NDArray[Any]  # float32, uint64 or int8
 Kind = Literal["float", "bits"]
 Activation = Literal["none", "prelu", "softsign"]
 
@@ -144,19 +145,45 @@ class Conv(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinaryConv(Op):
-    """Binary convolution, padded with +1: `v = K - 2 * popcount(x xor w)` with `K = kh * kw * C`, exact.
+class Int8Conv(Op):
+    """Convolution of integers of 8 bits, zero-padded, whose sum is exact.
+
+        p = x * multiplier                             in float32
+        q = rint(min(max(p, -127), 127))               halves to even; a NaN becomes -127
+        v = float32(sum over (ky, kx, i) of q * w)     the sum in 32-bit integers
+
+    The Tail's scale brings `v` back to the units of the float network: `1 / multiplier` times that of the weights.
 
     Attributes:
-        weight: Name of a uint64 tensor `[O, kh, kw, words(C)]`.
+        weight: Name of an int8 tensor `[O, kh, kw, C]`, each from -127 to 127.
+        multiplier: 127 / the largest |x| that is to be told apart; positive.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right.
+    """
+
+    kind: ClassVar[str] = "int8_conv"
+    weight: str
+    multiplier: float
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryConv(Op):
+    """Binary convolution, padded with +1: `v = K - 2 * popcount(x xor w)` with `K = kh * kw * C / groups`, exact.
+
+    Attributes:
+        weight: Name of a uint64 tensor `[O, kh, kw, words(C / groups)]`.
+        stride: Vertical and horizontal step.
+        padding: Rows above and below, columns left and right.
+        groups: Number of channel groups; output `o` reads group `o // (O / groups)`.
     """
 
     kind: ClassVar[str] = "binary_conv"
     weight: str
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -219,7 +246,7 @@ class AvgPool(Op):
 
 
 OPS: dict[str, type[Op]] = {
-    cls.kind: cls for cls in (Normalize, Conv, BinaryConv, Elementwise, Threshold, MaxPool, AvgPool)
+    cls.kind: cls for cls in (Normalize, Conv, Int8Conv, BinaryConv, Elementwise, Threshold, MaxPool, AvgPool)
 }
 
 
@@ -348,17 +375,25 @@ class _Checker:
         """Shape of the accumulator."""
         channels = source.channels
         if isinstance(op, Conv):
-            if op.groups < 1 or channels % op.groups:
-                raise PlanError(f"{channels} channels do not divide into {op.groups} groups")
-            weight = self._tensor(op.weight, np.float32, (-1, -1, -1, channels // op.groups))
-            if weight.shape[0] % op.groups:
-                raise PlanError(f"{weight.shape[0]} outputs do not divide into {op.groups} groups")
+            weight = self._tensor(op.weight, np.float32, (-1, -1, -1, _per_group(op, channels)))
+            _check_outputs(op, weight)
+            return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
+        if isinstance(op, Int8Conv):
+            weight = self._tensor(op.weight, np.int8, (-1, -1, -1, channels))
+            if weight.shape[1] * weight.shape[2] * channels > MAX_INT8_FAN_IN:
+                raise PlanError(f"more than {MAX_INT8_FAN_IN} inputs an output")
+            if weight.min() < -127:
+                raise PlanError(f"tensor '{op.weight}' holds -128; int8 weights go from -127 to 127")
+            if not (0 < op.multiplier < np.inf and np.float32(op.multiplier) == op.multiplier):
+                raise PlanError(f"multiplier {op.multiplier} is not a positive float32")
             return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
         if isinstance(op, BinaryConv):
-            weight = self._tensor(op.weight, np.uint64, (-1, -1, -1, words(channels)))
-            if weight.shape[1] * weight.shape[2] * channels > MAX_FAN_IN:
+            per_group = _per_group(op, channels)
+            weight = self._tensor(op.weight, np.uint64, (-1, -1, -1, words(per_group)))
+            _check_outputs(op, weight)
+            if weight.shape[1] * weight.shape[2] * per_group > MAX_FAN_IN:
                 raise PlanError(f"more than {MAX_FAN_IN} inputs an output")
-            check_spare_bits(op.weight, weight, channels)
+            check_spare_bits(op.weight, weight, per_group)
             return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
         if isinstance(op, MaxPool):
             if op.padding[0] >= op.kernel[0] or op.padding[1] >= op.kernel[1]:
@@ -398,6 +433,18 @@ class _Checker:
                     raise PlanError(f"threshold '{tail.bits.threshold}' should be {vector}")
             else:
                 self._tensor(tail.bits.threshold, np.float32, per_channel)
+
+
+def _per_group(op: Conv | BinaryConv, channels: int) -> int:
+    """Input channels of a group."""
+    if op.groups < 1 or channels % op.groups:
+        raise PlanError(f"{channels} channels do not divide into {op.groups} groups")
+    return channels // op.groups
+
+
+def _check_outputs(op: Conv | BinaryConv, weight: Array) -> None:
+    if weight.shape[0] % op.groups:
+        raise PlanError(f"{weight.shape[0]} outputs do not divide into {op.groups} groups")
 
 
 def _window(

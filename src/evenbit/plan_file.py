@@ -14,6 +14,7 @@ docs/file-format.md is the page about it. Nothing is unpickled, and a file is ch
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -33,14 +34,14 @@ from evenbit.plan import OPS, Array, Bits, Op, Plan, Tail
 
 KEY = "evenbit"
 VERSION = 1
-DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.uint64): "U64"}
+DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.uint64): "U64", np.dtype(np.int8): "I8"}
 
 
 def save(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Writes a Plan, after checking it; the file appears whole or not at all.
 
     Raises:
-        PlanError: If the Plan is not valid or holds a tensor that is neither float32 nor uint64.
+        PlanError: If the Plan is not valid or holds a tensor that is neither float32, uint64 nor int8.
     """
     plan.shapes()
     write_atomically(Path(path), to_bytes(plan))
@@ -69,7 +70,7 @@ def to_bytes(plan: Plan) -> bytes:
     tensors = {name: np.ascontiguousarray(array) for name, array in plan.tensors.items()}
     for name, array in tensors.items():
         if array.dtype not in DTYPES:
-            raise PlanError(f"tensor '{name}' is {array.dtype}; a file holds float32 and uint64")
+            raise PlanError(f"tensor '{name}' is {array.dtype}; a file holds float32, uint64 and int8")
     head = {
         "input": [plan.channels, plan.height, plan.width],
         "classes": list(plan.classes),
@@ -164,12 +165,17 @@ def _op_from_json(item: dict[str, Any]) -> Op:
 
 def _from_json(cls: type[Any], item: dict[str, Any]) -> Any:
     """Builds a dataclass of this module's Plan types, refusing unknown keys and wrong types."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class can be hashed
     known = {field.name for field in dataclasses.fields(cls)}
     for key in item:
         if key not in known:
             raise PlanError(f"has an unknown field '{key}' in '{cls.__name__}'")
     return cls(**{key: _typed(value, hints[key], key) for key, value in item.items()})
+
+
+@functools.cache  # a file has many ops of one kind
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _typed(value: Any, hint: Any, key: str) -> Any:

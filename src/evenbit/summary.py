@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evenbit.plan import BinaryConv, Conv, Op, Plan, reads
+from evenbit.plan import BinaryConv, Conv, Int8Conv, Op, Plan, reads
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def _fan_in(plan: Plan, op: Op, channels: int) -> int:
     """Multiply-adds of one output."""
     if isinstance(op, BinaryConv):
         _, height, width, _ = plan.tensors[op.weight].shape
-        return int(height * width * channels)
-    if isinstance(op, Conv):
+        return int(height * width * channels // op.groups)
+    if isinstance(op, Conv | Int8Conv):
         _, height, width, per_group = plan.tensors[op.weight].shape
         return int(height * width * per_group)
     return 0

@@ -129,12 +129,15 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("op", "output"):
         table.add_column(column, no_wrap=True)
-    for column in ("us", "GMAC/s", "of limit"):
+    for column in ("us", "GMAC/s", "of limit", "sums us", "of limit", "tail us"):
         table.add_column(column, justify="right", no_wrap=True)
     for layer in result["layers"]:
         speed = f"{layer['gmacs']:.0f}" if "gmacs" in layer else ""
-        share = f"{100 * layer['share']:.0f} %" if "share" in layer else ""
-        table.add_row(layer["op"], layer["output"], f"{layer['us']:.2f}", speed, share)
+        parts = []
+        if "share" in layer:
+            shares = [f"{100 * layer[key]:.0f} %" for key in ("share", "sums_share")]
+            parts = [shares[0], f"{layer['sums_us']:.2f}", shares[1], f"{layer['tail_us']:.2f}"]
+        table.add_row(layer["op"], layer["output"], f"{layer['us']:.2f}", speed, *parts)
     Console().print(table)
     total = sum(layer["us"] for layer in result["layers"])
     print(f"{total:.0f} us in all, {result['isa']}, 1 thread; limit {result['limit_gmacs']:.0f} GMAC/s (1-bit)")

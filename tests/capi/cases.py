@@ -72,7 +72,7 @@ def kernel_cases() -> Iterator[Case]:
         shape: Any = [tuple(map(int, rng.integers(low, high, 2))) for low, high in ((1, 12), (1, 4), (1, 4), (0, 3))]
         inputs, outputs = int(rng.integers(1, 141)), int(rng.integers(1, 71))
         parts = tuple(part for part in TAIL_PARTS if rng.random() < 0.5)
-        plan = convolution(seed, shape[0], inputs, outputs, *shape[1:], parts, bool(rng.integers(2)))
+        plan = convolution(seed, shape[0], inputs, outputs, *shape[1:], parts, str(rng.choice(["float", "binary"])))
         yield case(f"convolution {seed}", plan, floats(plan, 2))
     for seed in range(80):
         random = RandomPlan(seed)

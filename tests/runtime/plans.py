@@ -9,7 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.bits import pack_bits
-from evenbit.plan import AvgPool, BinaryConv, Bits, Conv, Elementwise, MaxPool, Normalize, Op, Plan, Tail, Threshold
+from evenbit.plan import (
+    AvgPool,
+    BinaryConv,
+    Bits,
+    Conv,
+    Elementwise,
+    Int8Conv,
+    MaxPool,
+    Normalize,
+    Op,
+    Plan,
+    Tail,
+    Threshold,
+)
 
 Pair = tuple[int, int]
 TAIL_PARTS = ("scale", "bias", "residual", "prelu", "softsign", "shift")
@@ -31,6 +44,9 @@ class Constants:
         """Normal numbers, some of them zero."""
         values = self.rng.standard_normal(shape).astype(np.float32)
         return self.store(np.where(self.rng.random(shape) < 0.1, np.float32(0), values))
+
+    def int8(self, *shape: int) -> str:
+        return self.store(self.rng.integers(-127, 128, shape, np.int8))
 
     def bits(self, *shape: int) -> str:
         return self.store(pack_bits(self.rng.random(shape) < 0.5))
@@ -77,11 +93,22 @@ class PlanMaker(Constants):
         size = (*_window((height, width), kernel, stride, padding), outputs)
         return self._add(Conv, x, size, parts, weight=weight, stride=stride, padding=padding, groups=groups)
 
-    def binary_conv(self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
+    def int8_conv(
+        self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, multiplier: float, *parts: str
+    ) -> str:
         height, width, channels = self.sizes[x]
-        weight = self.bits(outputs, *kernel, channels)
+        weight = self.int8(outputs, *kernel, channels)
         size = (*_window((height, width), kernel, stride, padding), outputs)
-        return self._add(BinaryConv, x, size, parts, weight=weight, stride=stride, padding=padding)
+        fields = {"weight": weight, "multiplier": multiplier, "stride": stride, "padding": padding}
+        return self._add(Int8Conv, x, size, parts, **fields)
+
+    def binary_conv(
+        self, x: str, outputs: int, kernel: Pair, stride: Pair, padding: Pair, *parts: str, groups: int = 1
+    ) -> str:
+        height, width, channels = self.sizes[x]
+        weight = self.bits(outputs, *kernel, channels // groups)
+        size = (*_window((height, width), kernel, stride, padding), outputs)
+        return self._add(BinaryConv, x, size, parts, weight=weight, stride=stride, padding=padding, groups=groups)
 
     def pool(self, x: str, largest: bool, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
         height, width, channels = self.sizes[x]
@@ -161,6 +188,8 @@ def everything(seed: int, channels: int) -> Plan:
     z = make.binary_conv(make.signs(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
     shortcut = make.conv(make.pool(x, False, (1, 1), (2, 2), (0, 0)), channels + 1, (1, 1), (1, 1), (0, 0), 1)
     assert make.sizes[z] == make.sizes[shortcut]
+    shortcut = make.int8_conv(x, channels + 1, (2, 2), (2, 2), (1, 1), 30.0, "scale")
+    z = make.elementwise(z, "residual") if make.sizes[z] == make.sizes[shortcut] else z
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
     dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
     dense = make.binary_conv(make.signs(dense, "prelu"), 17, (1, 1), (1, 1), (0, 0), "scale")
@@ -176,14 +205,16 @@ def convolution(
     stride: Pair,
     padding: Pair,
     parts: tuple[str, ...],
-    binary: bool,
+    kind: str,
 ) -> Plan:
     """One convolution of any shape, its kernel cut to its padded map."""
     kernel = (min(kernel[0], size[0] + 2 * padding[0]), min(kernel[1], size[1] + 2 * padding[1]))
     make = PlanMaker(seed, 2, *size)
     x = make.conv(make.normalize(), inputs, (1, 1), (1, 1), (0, 0), 1)
-    if binary:
+    if kind == "binary":
         y = make.binary_conv(make.signs(x), outputs, kernel, stride, padding, *parts)
+    elif kind == "int8":
+        y = make.int8_conv(x, outputs, kernel, stride, padding, 50.0, *parts)
     else:
         y = make.conv(x, outputs, kernel, stride, padding, 1, *parts)
     return make.plan(make.mean(y))

@@ -15,6 +15,7 @@ from evenbit.plan import (
     Bits,
     Conv,
     Elementwise,
+    Int8Conv,
     MaxPool,
     Normalize,
     Op,
@@ -109,7 +110,11 @@ class RandomPlan(Constants):
         sizes = shape[1:3]
         kernel: Pair = self.pick((1, 1), (3, 3), (5, 5), (3, 1), sizes)
         stride = (self.pick(1, 2), self.pick(1, 2))
-        kind = self.pick("conv", "conv", "grouped", "max", "avg", "elementwise") if shape.kind == "float" else "binary"
+        kind = (
+            self.pick("conv", "conv", "int8", "grouped", "max", "avg", "elementwise")
+            if shape.kind == "float"
+            else "binary"
+        )
         if kind in ("max", "avg"):
             kernel = (min(kernel[0], sizes[0]), min(kernel[1], sizes[1]))
         # The least padding at which the kernel fits, or one more.
@@ -126,8 +131,16 @@ class RandomPlan(Constants):
         result = self.window(shape, kernel, stride, padding, outputs)
         writes = self.pick(*WRITES)
         if kind == "binary":
-            weight = self.bits(outputs, *kernel, shape.channels)
-            self.add(BinaryConv, source, result, writes, weight=weight, stride=stride, padding=padding)
+            groups = self.pick(
+                1, 1, *(n for n in range(2, shape.channels + 1) if shape.channels % n == outputs % n == 0)
+            )
+            weight = self.bits(outputs, *kernel, shape.channels // groups)
+            fields = {"weight": weight, "stride": stride, "padding": padding, "groups": groups}
+            self.add(BinaryConv, source, result, writes, **fields)
+        elif kind == "int8":
+            weight = self.int8(outputs, *kernel, shape.channels)
+            fields = {"weight": weight, "multiplier": float(self.pick(0.25, 1.0, 31.0))}
+            self.add(Int8Conv, source, result, writes, **fields, stride=stride, padding=padding)
         elif kind in ("conv", "grouped"):
             weight = self.floats(outputs, *kernel, shape.channels // groups)
             fields = {"weight": weight, "stride": stride, "padding": padding, "groups": groups}

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plans import everything
+from plans import PlanMaker, everything
 
 from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
-from evenbit.plan import Conv, Normalize, Plan, Tail
+from evenbit.plan import BinaryConv, Conv, Normalize, Plan, Tail
 from evenbit.runtime import reference
-from evenbit.runtime.engine import Engine, isas
+from evenbit.runtime.engine import Engine, isas, tiles
 
 PLAN = everything(1, 20)
 BATCH = np.random.default_rng(0).random((4, 3, 9, 7), dtype=np.float32)
@@ -51,6 +51,16 @@ def test_isa_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
         Engine(PLAN)
 
 
+def test_tile_can_be_forced() -> None:
+    for isa in isas():
+        names = tiles(isa)
+        assert names
+        for name in names:
+            assert Engine(PLAN, isa=isa, tile=name)(BATCH).tobytes() == Engine(PLAN, isa=isa)(BATCH).tobytes()
+    with pytest.raises(EvenbitError, match="unknown tile '3x3'; scalar has 1x1"):
+        Engine(PLAN, isa="scalar", tile="3x3")
+
+
 def test_threads_must_be_positive() -> None:
     with pytest.raises(EvenbitError, match="threads should be from 1 to 256, but is 0"):
         Engine(PLAN, threads=0)
@@ -71,6 +81,18 @@ def test_images_that_do_not_fit_are_named(images: np.ndarray, message: str) -> N
         Engine(PLAN)(images)
     with pytest.raises(InputError, match=message):
         reference.run(PLAN, images)
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_bad_pixel_is_found_where_images_become_integers(bad: float, isa: str) -> None:
+    make = PlanMaker(0, 3, 9, 37)
+    plan = make.plan(make.int8_conv(make.normalize(), 5, (3, 3), (1, 1), (1, 1), 50.0))
+    images = np.zeros((2, 3, 9, 37), np.float32)
+    assert Engine(plan, isa=isa)(images).shape == (2, 5)
+    images[1, 2, 8, 36] = bad
+    with pytest.raises(InputError, match="not finite"):
+        Engine(plan, threads=2, isa=isa)(images)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -163,10 +185,12 @@ def test_running_a_file_does_not_import_torch(tmp_path: Path) -> None:
 
 def test_profile_times_every_op() -> None:
     engine = Engine(PLAN)
-    seconds = engine.profile(BATCH[:1], 5)
-    assert len(seconds) == len(PLAN.ops)
-    assert all(0 <= value < 0.1 for value in seconds)
-    assert sum(seconds) > 0
+    times = engine.profile(BATCH[:1], 5)
+    assert len(times) == len(PLAN.ops)
+    assert all(0 <= value < 0.1 for spent in times for value in spent)
+    assert sum(spent.seconds for spent in times) > 0
+    for op, spent in zip(PLAN.ops, times, strict=True):
+        assert (spent.sums > 0 and spent.tail > 0) == isinstance(op, BinaryConv)
     with pytest.raises(InputError, match="should have the shape"):
         engine.profile(np.zeros((1, 3, 9, 8), np.float32), 5)
 

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import GROUPED, TAIL_PARTS, convolution, different_paddings, everything, extremes, grouped
+from plans import GROUPED, TAIL_PARTS, PlanMaker, convolution, different_paddings, everything, extremes, grouped
 
 from evenbit.plan import Plan
 from evenbit.runtime import reference
-from evenbit.runtime.engine import Engine, isas
+from evenbit.runtime.engine import Engine, isas, tiles
 
 THREADS = (1, 2, 3)
 CHANNELS = (1, 3, 15, 16, 17, 31, 33, 48, 63, 64, 65, 130)
@@ -64,7 +64,7 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
     stride=pairs,
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
     parts=st.sets(st.sampled_from(TAIL_PARTS)),
-    binary=st.booleans(),
+    kind=st.sampled_from(["float", "int8", "binary"]),
 )
 def test_convolutions_of_any_shape(
     seed: int,
@@ -75,9 +75,9 @@ def test_convolutions_of_any_shape(
     stride: tuple[int, int],
     padding: tuple[int, int],
     parts: set[str],
-    binary: bool,
+    kind: str,
 ) -> None:
-    plan = convolution(seed, size, inputs, outputs, kernel, stride, padding, tuple(sorted(parts)), binary)
+    plan = convolution(seed, size, inputs, outputs, kernel, stride, padding, tuple(sorted(parts)), kind)
     batch = images(plan, 2, seed)
     expected = reference.run(plan, batch).tobytes()
     for isa in isas():
@@ -85,9 +85,119 @@ def test_convolutions_of_any_shape(
     assert Engine(plan, threads=3)(batch[:1]).tobytes() == expected[: len(expected) // 2]
 
 
+def test_one_map_is_read_with_several_multipliers_and_as_floats() -> None:
+    make = PlanMaker(6, 3, 7, 7)
+    x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias")
+    total = make.int8_conv(x, 20, (3, 3), (1, 1), (1, 1), 9.0, "scale", "residual")
+    for source, multiplier, kernel in ((x, 9.0, 1), (x, 70.0, 5), (total, 0.5, 3), (make.mean(total), 90.0, 1)):
+        y = make.int8_conv(source, 20, (kernel, kernel), (1, 1), (kernel // 2, kernel // 2), multiplier, "scale")
+        total = make.elementwise(total, "residual", "bias") if make.sizes[y] == make.sizes[total] else y
+    plan = make.plan(total)
+    assert_exact(plan, images(plan, 3))
+
+
+def test_int8_halves_round_to_even_and_extremes_are_clamped() -> None:
+    make = PlanMaker(7, 1, 4, 5)
+    x = make.normalize()
+    y = make.int8_conv(x, 33, (1, 1), (1, 1), (0, 0), 2.0, "scale")
+    constants = make.tensors[make.ops[0].tail.scale or ""]
+    constants[:] = 255 / 4  # so that levels of 255 become multiples of a quarter, halves of the multiplier's unit
+    z = make.int8_conv(make.elementwise(y, "shift"), 17, (2, 2), (1, 1), (1, 1), 1e30)
+    plan = make.plan(make.mean(make.elementwise(z, "bias")))
+    assert_exact(plan, np.arange(40, dtype=np.uint8).reshape(2, 1, 4, 5) * 6)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_int8_takes_what_is_not_finite_as_the_contract_says(value: float) -> None:
+    make = PlanMaker(8, 2, 5, 5)
+    x = make.conv(make.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "bias")
+    make.tensors[make.ops[-1].tail.bias or ""][3] = value
+    plan = make.plan(make.int8_conv(x, 18, (3, 3), (1, 1), (1, 1), 30.0, "scale"))
+    assert np.isfinite(reference.run(plan, images(plan, 1))).all()
+    assert_exact(plan, images(plan, 2))
+
+
 @pytest.mark.parametrize(("channels", "groups", "outputs"), GROUPED)
 def test_grouped_convolutions(channels: int, groups: int, outputs: int) -> None:
     plan = grouped(channels, groups, outputs)
+    assert_exact(plan, images(plan, 2))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    inputs=st.sampled_from([1, 31, 32, 33, 64, 65, 200]),
+    outputs=st.integers(1, 300),
+    width=st.integers(1, 19),
+    kernel=pairs,
+    stride=pairs,
+)
+def test_every_tile(
+    seed: int, inputs: int, outputs: int, width: int, kernel: tuple[int, int], stride: tuple[int, int]
+) -> None:
+    """Whatever the table of choices says, and with all that can be left over of rows and blocks."""
+    make = PlanMaker(seed, 1, 3, width)
+    bits = make.signs(make.conv(make.normalize(), inputs, (1, 1), (1, 1), (0, 0), 1))
+    plan = make.plan(make.binary_conv(bits, outputs, kernel, stride, (1, 1), "scale", "prelu"))
+    batch = images(plan, 1, seed)
+    expected = reference.run(plan, batch).tobytes()
+    for isa in isas():
+        for tile in tiles(isa):
+            assert Engine(plan, threads=2, isa=isa, tile=tile)(batch).tobytes() == expected, (isa, tile)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    channels=st.integers(1, 20),
+    width=st.integers(1, 40),
+    kernel=pairs,
+    stride=pairs,
+    as_bytes=st.booleans(),
+)
+def test_images_that_become_integers_at_once(
+    seed: int, channels: int, width: int, kernel: tuple[int, int], stride: tuple[int, int], as_bytes: bool
+) -> None:
+    make = PlanMaker(seed, channels, 4, width)
+    x = make.normalize()
+    plan = make.plan(make.int8_conv(x, 9, kernel, stride, (1, 1), 40.0, "scale", "bias"))
+    batch = images(plan, 2, seed)
+    pixels = (255 * batch).astype(np.uint8) if as_bytes else batch
+    expected = reference.run(plan, pixels).tobytes()
+    for isa in isas():
+        assert Engine(plan, threads=1 + seed % 2, isa=isa)(pixels).tobytes() == expected, isa
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    groups=st.integers(2, 70),
+    inputs=st.integers(1, 70),
+    outputs=st.integers(1, 20),
+    stride=pairs,
+    kernel=pairs,
+)
+def test_binary_convolutions_with_groups(
+    seed: int, groups: int, inputs: int, outputs: int, stride: tuple[int, int], kernel: tuple[int, int]
+) -> None:
+    """Any numbers of channels and outputs a group, read beside an ungrouped convolution."""
+    make = PlanMaker(seed, 2, 6, 7)
+    bits = make.signs(make.conv(make.normalize(), groups * inputs, (1, 1), (1, 1), (0, 0), 1))
+    y = make.binary_conv(bits, groups * outputs, kernel, stride, (1, 1), "scale", groups=groups)
+    z = make.binary_conv(bits, groups * outputs, kernel, stride, (1, 1), "bias", "residual")
+    plan = make.plan(make.mean(make.elementwise(z, "residual") if seed % 2 else y))
+    batch = images(plan, 1, seed)
+    expected = reference.run(plan, batch).tobytes()
+    for isa in isas():
+        assert Engine(plan, threads=1 + seed % 2, isa=isa)(batch).tobytes() == expected, isa
+
+
+@pytest.mark.parametrize(("groups", "inputs", "outputs"), [(64, 1, 1), (3, 1, 2), (4, 16, 16), (2, 33, 5), (2, 65, 32)])
+def test_depthwise_and_grouped_binary_convolutions(groups: int, inputs: int, outputs: int) -> None:
+    make = PlanMaker(groups, 2, 6, 5)
+    bits = make.signs(make.conv(make.normalize(), groups * inputs, (1, 1), (1, 1), (0, 0), 1))
+    y = make.binary_conv(bits, groups * outputs, (3, 3), (2, 1), (1, 1), "scale", "prelu", groups=groups)
+    plan = make.plan(y)
     assert_exact(plan, images(plan, 2))
 
 

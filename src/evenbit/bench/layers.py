@@ -19,21 +19,25 @@ def profile_layers(engine: Engine) -> dict[str, Any]:
         engine: A loaded network.
 
     Returns:
-        `limit_gmacs`: the limit of a binary convolution, its inner step on registers alone, in 1e9 1-bit
-        multiply-adds a second. `layers`: for each op `op`, `name`, `output` (shape), `us` (microseconds, its
-        Tail included) and, for convolutions, `gmacs` and, for binary ones, `share` of the limit.
+        `info` of the network; `isa`; `limit_gmacs`: the limit of a binary convolution, its inner step on registers
+        alone, in 1e9 1-bit multiply-adds a second. `layers`: for each op `op`, `name`, `output` (shape), `us`
+        (microseconds, its Tail included) and, for convolutions, `macs` and `gmacs`; for binary ones also `sums_us` and
+        `tail_us` (the time without the Tail and of the Tail alone), and `share` and `sums_share` of the limit.
     """
     plan = engine.plan
     image = np.random.default_rng(0).random((1, plan.channels, plan.height, plan.width), dtype=np.float32)
     engine.profile(image, ROUNDS // 10)
-    seconds = engine.profile(image, ROUNDS)
-    limit = engine.measure_binary_limit() / 1e9
+    before = engine.measure_binary_limit()
+    times = engine.profile(image, ROUNDS)
+    limit = max(before, engine.measure_binary_limit()) / 1e9
     layers = []
-    for row, time in zip(summarize(plan), seconds, strict=True):
-        layer: dict[str, Any] = {"op": row.kind, "name": row.name, "output": row.output, "us": 1e6 * time}
+    for row, time in zip(summarize(plan), times, strict=True):
+        layer: dict[str, Any] = {"op": row.kind, "name": row.name, "output": row.output, "us": 1e6 * time.seconds}
         if row.binary_macs or row.float_macs:
-            layer["gmacs"] = (row.binary_macs + row.float_macs) / time / 1e9
+            layer["macs"] = row.binary_macs + row.float_macs
+            layer["gmacs"] = (row.binary_macs + row.float_macs) / time.seconds / 1e9
         if row.binary_macs:
-            layer["share"] = layer["gmacs"] / limit
+            layer |= {"sums_us": 1e6 * time.sums, "tail_us": 1e6 * time.tail, "share": layer["gmacs"] / limit}
+            layer["sums_share"] = row.binary_macs / time.sums / 1e9 / limit
         layers.append(layer)
-    return {"isa": engine.isa, "limit_gmacs": limit, "layers": layers}
+    return {"info": dict(plan.info), "isa": engine.isa, "limit_gmacs": limit, "layers": layers}

@@ -1,9 +1,15 @@
-"""Other runtimes, running the twin of a packed network: the same architecture with float or 8-bit weights and ReLU."""
+"""Other runtimes, running the twin of a packed network: the same architecture with float or 8-bit weights and ReLU.
+
+Larq's twin is binary, as ours is.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
+import os
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +24,14 @@ from evenbit.plan import Plan
 
 Images = npt.NDArray[np.float32]
 Runner = Callable[[], object]
+LARQ_PYTHON = "EVENBIT_LARQ_PYTHON"
+# Widths of the stages, convolutions of each, and whether the stem is that of large images; see evenbit.models.resnet.
+RESIDUAL = {
+    "resnet8": ((16, 32, 64), 2, False),
+    "resnet18": ((64, 128, 256, 512), 4, False),
+    "resnet18_imagenet": ((64, 128, 256, 512), 4, True),
+    "resnet20": ((16, 32, 64), 6, False),
+}
 
 
 def onnxruntime(plan: Plan, images: Images, threads: int) -> Runner:
@@ -42,6 +56,47 @@ def openvino_int8(plan: Plan, images: Images, threads: int) -> Runner:
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(core.read_model(_int8_twin(plan, images)), "CPU", settings).create_infer_request()
     return lambda: request.infer([images])
+
+
+def larq(plan: Plan, images: Images, threads: int) -> Runner:
+    """Larq Compute Engine running a binary twin, in the environment that the variable EVENBIT_LARQ_PYTHON names."""
+    python = os.environ.get(LARQ_PYTHON)
+    if not python:
+        raise EvenbitError(
+            f"this peer needs TensorFlow and so an environment of its own; set {LARQ_PYTHON} to a Python that has "
+            "larq, larq-compute-engine, tensorflow and tf_keras"
+        )
+    model = plan.info.get("model", "")
+    if model not in RESIDUAL:
+        raise EvenbitError(f"there is no Larq twin of the model '{model}'; there are of {', '.join(RESIDUAL)}")
+    widths, convs, large = RESIDUAL[model]
+    shape = [len(images), plan.height, plan.width, plan.channels]
+    request = {"widths": widths, "convs": convs, "large": large, "shape": shape, "classes": len(plan.classes)}
+    command = [python, str(Path(__file__).with_name("larq_worker.py"))]
+    try:
+        worker = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+    except OSError as error:
+        raise EvenbitError(f"{LARQ_PYTHON}: cannot run {python}: {error.strerror}") from None
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    to, answers = worker.stdin, worker.stdout
+
+    def ask(line: str) -> str:
+        try:
+            print(line, file=to, flush=True)
+        except BrokenPipeError:
+            return ""
+        return answers.readline()
+
+    def run() -> None:
+        if not ask(""):
+            raise EvenbitError("the Larq process has ended")
+
+    if ask(json.dumps({**request, "threads": threads})) != "ready\n":
+        raise EvenbitError(f"{python} cannot build the Larq twin; does it have larq-compute-engine and tensorflow?")
+    return run
 
 
 def _need(package: str) -> None:
@@ -140,4 +195,5 @@ PEERS: dict[str, Callable[[Plan, Images, int], Runner]] = {
     "onnxruntime": onnxruntime,
     "onnxruntime-int8": onnxruntime_int8,
     "openvino-int8": openvino_int8,
+    "larq": larq,
 }

@@ -9,12 +9,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from evenbit.data.dataset import Split
 from evenbit.deploy.capture import capture
 from evenbit.deploy.passes import PASSES
+from evenbit.deploy.quantize import quantize_float_layers
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
 from evenbit.plan import Plan
+
+CALIBRATION_IMAGES = 500
 
 
 def pack(
@@ -69,6 +73,21 @@ def pack_run(folder: str | os.PathLike[str]) -> Plan:
     return pack(run.model, **size, classes=task.classes, info=info)
 
 
+def calibration_split(folder: str | os.PathLike[str], data_root: str | None = None) -> Split:
+    """The first images that a run was trained on, to calibrate 8-bit layers with.
+
+    Raises:
+        CheckpointError: If the folder is not that of a run.
+        DataError: If its data set cannot be read.
+    """
+    from evenbit.data import load_dataset
+    from evenbit.train import load_run
+
+    recipe = load_run(Path(folder)).recipe
+    train = load_dataset(recipe.data, root=data_root, size=recipe.image_size).train
+    return Split(train.images[:CALIBRATION_IMAGES], train.labels[:CALIBRATION_IMAGES])
+
+
 def pack_untrained(model: str, method: str, *, channels: int, size: int, classes: int) -> Plan:
     """The Plan of a network with fresh weights, for benchmarks; its classes are numbers.
 
@@ -93,4 +112,4 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
     return pack(network.eval(), channels=channels, height=size, width=size, classes=names, info=info)
 
 
-__all__ = ["pack", "pack_run", "pack_untrained"]
+__all__ = ["calibration_split", "pack", "pack_run", "pack_untrained", "quantize_float_layers"]

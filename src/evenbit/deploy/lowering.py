@@ -205,12 +205,12 @@ def _float_window(
 
 
 def _binary_conv(lowering: Lowering, node: Node) -> None:
-    stride, padding = _pair(_argument(node, 2)), _pair(_argument(node, 3))
-    weight = _window_weight(lowering, node, dense=(stride, padding) == ((1, 1), (0, 0)))
+    stride, padding, groups = _pair(_argument(node, 2)), _pair(_argument(node, 3)), _argument(node, 4)
+    weight = _window_weight(lowering, node, dense=(stride, padding, groups) == ((1, 1), (0, 0), 1))
     if not np.all(np.abs(weight) == 1):
         raise CaptureError(f"{where(node)}: the weights of a binary convolution are not all +1 or -1")
     packed = lowering.builder.bits_tensor(pack_bits(weight > 0))
-    fields = {"weight": packed, "stride": stride, "padding": padding}
+    fields = {"weight": packed, "stride": stride, "padding": padding, "groups": groups}
     lowering.define(node, lowering.builder.add(BinaryConv, lowering.value(_argument(node, 0)), Tail(), **fields))
 
 

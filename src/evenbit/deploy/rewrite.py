@@ -59,7 +59,7 @@ class Rewriter:
     def tensor(self, array: np.ndarray[Any, Any]) -> str:
         """Adds a constant, float64 rounded to float32, and returns its name."""
         name = self.fresh()
-        self._tensors[name] = array if array.dtype == np.uint64 else array.astype(np.float32)
+        self._tensors[name] = array if array.dtype in (np.uint64, np.int8) else array.astype(np.float32)
         return name
 
     def array(self, name: str) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Residual networks with a shortcut for each convolution, in the form used on small images.
+"""Residual networks with a shortcut for each convolution, in the forms used on small images and on ImageNet.
 
 He et al., Deep residual learning for image recognition, CVPR 2016; a shortcut for each convolution from Liu et al.,
 Bi-Real Net, ECCV 2018. Stem and head stay real-valued.
@@ -23,13 +23,21 @@ def _resnet(
     size: tuple[int, int],
     widths: tuple[int, ...],
     convs: int,
+    *,
+    large: bool = False,
 ) -> nn.Sequential:
-    """Stem, one stage for each width with `convs` convolutions, global mean, head; a stage after the first halves."""
-    least = 2 ** (len(widths) - 1)
+    """Stem, one stage for each width with `convs` convolutions, global mean, head; a stage after the first halves.
+
+    The stem of large images is a 7x7 convolution and a max pooling, which both halve.
+    """
+    least = 2 ** (len(widths) - 1) * (4 if large else 1)
     if min(size) < least:
         raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs {least}x{least}")
     layers = nn.Sequential()
-    layers.add_module("stem", Stem(channels, widths[0], method))
+    layers.add_module("stem", Stem(channels, widths[0], method, large))
+    if large:
+        layers.add_module("stem_pool", nn.MaxPool2d(3, 2, 1))
+        size = (-(-size[0] // 4), -(-size[1] // 4))
     inputs = widths[0]
     for stage, width in enumerate(widths, 1):
         stride = 1 if stage == 1 else 2
@@ -65,3 +73,9 @@ def resnet20(method: Method, channels: int, classes: int, size: tuple[int, int])
 def resnet18(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Four stages of 4 convolutions, widths 64 to 512, with the 3x3 stem of small images (CIFAR form)."""
     return _resnet(method, channels, classes, size, (64, 128, 256, 512), 4)
+
+
+@register_model
+def resnet18_imagenet(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Four stages of 4 convolutions, widths 64 to 512, with the 7x7 stem of large images (ImageNet form)."""
+    return _resnet(method, channels, classes, size, (64, 128, 256, 512), 4, large=True)

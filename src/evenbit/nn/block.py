@@ -56,24 +56,25 @@ def finish(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation:
 
 
 class Stem(nn.Module):
-    """The first convolution, 3x3 and real-valued, with normalization and activation.
+    """The first convolution, real-valued, with normalization and activation.
 
     Args:
         inputs: Channels C of the images.
         outputs: Channels O.
         method: What follows the normalization is the method's.
+        large: Whether it is the 7x7 of stride 2 for large images instead of a 3x3.
 
     Shape:
-        `[N, C, H, W]` to `[N, O, H, W]`.
+        `[N, C, H, W]` to `[N, O, H, W]`, or to half the size, rounded up.
     """
 
-    def __init__(self, inputs: int, outputs: int, method: Method) -> None:
+    def __init__(self, inputs: int, outputs: int, method: Method, large: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, *((7, 2, 3) if large else (3, 1, 1)), bias=False)
         self.norm = nn.BatchNorm2d(outputs)
         self.activation = make_activation(outputs, method)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o h w"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         return finish(self.conv(x), None, self.norm, self.activation)
 

@@ -33,6 +33,7 @@ class BinaryConv2d(nn.Module):
         stride: Step in both directions.
         padding: Rows and columns added on each side.
         centred: Whether each filter takes the two values `mean(w) ± scale` instead of `± scale` (AdaBin).
+        groups: Number of channel groups; C and O are multiples of it.
 
     Shape:
         `[N, C, H, W]` of ±1 to `[N, O, H', W']`.
@@ -48,13 +49,15 @@ class BinaryConv2d(nn.Module):
         stride: int = 1,
         padding: int = 0,
         centred: bool = False,
+        groups: int = 1,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size))
         self.binarizer = binarizer
         self.stride = (stride, stride)
         self.padding = (padding, padding)
         self.centred = centred
+        self.groups = groups
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
@@ -66,7 +69,7 @@ class BinaryConv2d(nn.Module):
             values = signs * scale[:, None, None, None]
             if middle is not None:
                 values = values + middle[:, None, None, None]
-            return convolve_padded(x, values, self.stride, self.padding)
+            return convolve_padded(x, values, self.stride, self.padding, self.groups)
         y = self._convolve(x, signs) * scale[:, None, None]
         if middle is not None:
             y = y + self._convolve(x, torch.ones_like(signs)) * middle[:, None, None]
@@ -75,12 +78,13 @@ class BinaryConv2d(nn.Module):
     def _convolve(self, x: Tensor, signs: Tensor) -> Tensor:
         """Whole numbers, as the engine computes them."""
         convolve = torch.ops.evenbit.binary_conv2d if torch.compiler.is_exporting() else convolve_padded
-        return convolve(x, signs, self.stride, self.padding)
+        return convolve(x, signs, self.stride, self.padding, self.groups)
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""
         outputs, inputs, kernel, _ = self.weight.shape
-        return f"{inputs}, {outputs}, kernel_size={kernel}, stride={self.stride[0]}, padding={self.padding[0]}"
+        size = f"{inputs * self.groups}, {outputs}, kernel_size={kernel}"
+        return f"{size}, stride={self.stride[0]}, padding={self.padding[0]}, groups={self.groups}"
 
 
 class BinaryLinear(nn.Module):
@@ -105,7 +109,7 @@ class BinaryLinear(nn.Module):
         """See the class."""
         signs, scale = self.binarizer(self.weight)
         if torch.compiler.is_exporting():
-            y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0))
+            y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0), 1)
             return y.flatten(1) * scale  # type: ignore[no-any-return]
         return F.linear(x, signs * scale[:, None])
 

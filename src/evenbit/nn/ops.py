@@ -25,34 +25,37 @@ def _(x: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("evenbit::binary_conv2d", mutates_args=())
-def binary_conv2d(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+def binary_conv2d(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> Tensor:
     """Convolution of signs with signs, padded with +1.
 
     Args:
         x: Signs `[N, C, H, W]`.
-        weight: Signs `[O, C, kh, kw]`.
+        weight: Signs `[O, C / groups, kh, kw]`.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right.
+        groups: Number of channel groups.
 
     Returns:
         `[N, O, H', W']`, whole numbers.
     """
-    return convolve_padded(x, weight, stride, padding)
+    return convolve_padded(x, weight, stride, padding, groups)
 
 
 @binary_conv2d.register_fake
-def _(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
-    return convolve_padded(x, weight, stride, padding)
+def _(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> Tensor:
+    return convolve_padded(x, weight, stride, padding, groups)
 
 
-def convolve_padded(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+def convolve_padded(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int = 1
+) -> Tensor:
     """`F.conv2d` with a border of +1 instead of 0: zeros would be a third value beside +1 and -1.
 
         conv(x padded with 1)[o, i, j] = conv(x padded with 0)[o, i, j] + sum of the w[o, :, ky, kx] outside of x
 
     The second term is the same for all images and only there at the edges, so it costs less than a padded copy.
     """
-    y = F.conv2d(x, weight, stride=tuple(stride), padding=tuple(padding))
+    y = F.conv2d(x, weight, stride=tuple(stride), padding=tuple(padding), groups=groups)
     if not any(padding):
         return y
     rows, columns = (

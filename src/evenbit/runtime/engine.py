@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from evenbit.plan import (
     BinaryConv,
     Conv,
     Elementwise,
+    Int8Conv,
     MaxPool,
     Normalize,
     Op,
@@ -34,6 +35,23 @@ def isas() -> tuple[str, ...]:
     return tuple(_core.isas())
 
 
+def tiles(isa: str) -> tuple[str, ...]:
+    """Names of the tiles that the binary convolutions of an instruction set can keep in registers."""
+    return tuple(_core.tiles(isa))
+
+
+class OpTime(NamedTuple):
+    """Seconds that an op takes on one thread.
+
+    A binary convolution is also timed in parts: with its Tail left out and with its sums left out. They need not add
+    up to the whole, since the CPU works on both at a time. For other ops they are 0.
+    """
+
+    seconds: float
+    sums: float
+    tail: float
+
+
 class Engine:
     """A network ready to run: `engine(images) -> logits`.
 
@@ -45,6 +63,7 @@ class Engine:
         plan: The network.
         threads: Threads of the engine, the caller's included; None for as many as the process may use CPUs.
         isa: One of `isas()`; None for what the variable `EVENBIT_ISA` says, or else the best.
+        tile: One of `tiles(isa)` for all binary convolutions, to test and to measure; None for the measured choice.
 
     Attributes:
         plan: The network.
@@ -53,17 +72,21 @@ class Engine:
 
     Raises:
         PlanError: If the Plan is not valid or needs more than 2 GiB for one image.
-        EvenbitError: If the instruction set is unknown here or `threads` is out of range.
+        EvenbitError: If the instruction set or tile is unknown here or `threads` is out of range.
     """
 
-    def __init__(self, plan: Plan, *, threads: int | None = None, isa: str | None = None) -> None:
+    def __init__(
+        self, plan: Plan, *, threads: int | None = None, isa: str | None = None, tile: str | None = None
+    ) -> None:
         self.plan = plan
         self.isa = _choose_isa(isa)
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
             raise EvenbitError(f"threads should be from 1 to {MAX_THREADS}, but is {self.threads}")
+        if tile is not None and tile not in tiles(self.isa):
+            raise EvenbitError(f"unknown tile '{tile}'; {self.isa} has {', '.join(tiles(self.isa))}")
         try:
-            loader = _Loader(plan, self.isa, self.threads)
+            loader = _Loader(plan, self.isa, self.threads, tile or "")
         except ValueError as error:  # what the C++ side refuses and `Plan.shapes` does not
             raise PlanError(str(error)) from None
         self._core, self._origins = loader.core, loader.origins
@@ -96,8 +119,8 @@ class Engine:
             raise InputError("images hold a value that is not finite (NaN or infinity)")
         return logits
 
-    def profile(self, image: npt.NDArray[np.float32], rounds: int) -> list[float]:
-        """Seconds that each op of the Plan takes on one thread, in order: the median of many runs.
+    def profile(self, image: npt.NDArray[np.float32], rounds: int) -> list[OpTime]:
+        """The time of each op of the Plan on one thread, in order: medians of many runs.
 
         Args:
             image: `[1, C, H, W]`, float32 in [0, 1].
@@ -107,10 +130,9 @@ class Engine:
             InputError: If the image does not fit the network.
         """
         check_images(self.plan, image)
-        seconds = [0.0] * len(self.plan.ops)
-        for origin, value in zip(self._origins, self._core.profile(np.ascontiguousarray(image), rounds), strict=True):
-            seconds[origin] += value
-        return seconds
+        times = np.zeros((len(self.plan.ops), 3))
+        np.add.at(times, self._origins, self._core.profile(np.ascontiguousarray(image), rounds))
+        return [OpTime(*row) for row in times.tolist()]
 
     def measure_binary_limit(self) -> float:
         """1-bit multiply-adds a second on one thread if a binary convolution were its inner step alone."""
@@ -133,9 +155,9 @@ class _Loader:
     `values` maps its names to numbers there, `origins` the ops there to the numbers of those that they come from.
     """
 
-    def __init__(self, plan: Plan, isa: str, threads: int) -> None:
+    def __init__(self, plan: Plan, isa: str, threads: int, tile: str) -> None:
         self.plan = plan
-        self.core = _core.Engine(isa, threads)
+        self.core = _core.Engine(isa, threads, tile)
         shapes = plan.shapes()
         self.values = {
             name: self.core.add_value(shape.kind == "bits", shape.height, shape.width, shape.channels)
@@ -157,8 +179,12 @@ class _Loader:
                 self.core.add_normalize(*result[1:], tail)
             case Conv():
                 self.core.add_conv(source, self.tensor(op.weight), op.stride, op.padding, op.groups, tail)
+            case Int8Conv():
+                return self.core.add_int8_conv(
+                    source, self.tensor(op.weight), op.multiplier, op.stride, op.padding, tail
+                )
             case BinaryConv():
-                self.core.add_binary_conv(source, self.tensor(op.weight), op.stride, op.padding, tail)
+                self.core.add_binary_conv(source, self.tensor(op.weight), op.stride, op.padding, op.groups, tail)
             case Elementwise():
                 self.core.add_elementwise(source, tail)
             case MaxPool():

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from evenbit.bits import pack_bits, unpack_bits, words
 from evenbit.errors import InputError
-from evenbit.plan import AvgPool, BinaryConv, Conv, Elementwise, MaxPool, Normalize, Op, Plan, Threshold
+from evenbit.plan import AvgPool, BinaryConv, Conv, Elementwise, Int8Conv, MaxPool, Normalize, Op, Plan, Threshold
 
 Map = npt.NDArray[np.float32]
 BitMap = npt.NDArray[np.uint64]
@@ -70,6 +70,8 @@ def _accumulate(plan: Plan, op: Op, x: npt.NDArray[Any], channels: int) -> npt.N
             return x
         case Conv():
             return _conv(x, plan.tensors[op.weight], op)
+        case Int8Conv():
+            return _int8_conv(x, plan.tensors[op.weight], op)
         case BinaryConv():
             return _binary_conv(x, plan.tensors[op.weight], channels, op)
         case Threshold():
@@ -166,16 +168,34 @@ def _conv(x: Map, weight: Map, op: Conv) -> npt.NDArray[Any]:
     return np.concatenate(parts, axis=-1)
 
 
+def _int8_conv(x: Map, weight: npt.NDArray[np.int8], op: Int8Conv) -> npt.NDArray[Any]:
+    p = x * np.float32(op.multiplier)
+    p = np.where(p > -127, p, np.float32(-127))
+    q = np.rint(np.where(p < 127, p, np.float32(127))).astype(np.int32)
+    total = np.zeros((), np.int32)
+    for ky, kx, tap in _taps(np.pad(q, _border(op.padding)), weight.shape[1:3], op.stride):
+        total = total + tap @ weight[:, ky, kx].T.astype(np.int32)
+    return total.astype(np.float32)
+
+
 def _binary_conv(x: BitMap, weight: BitMap, channels: int, op: BinaryConv) -> npt.NDArray[Any]:
     plus_one = pack_bits(np.ones(channels, np.bool_))
     padded = np.pad(x, _border(op.padding))
     inside = np.zeros(padded.shape[1:3], np.bool_)
     inside[op.padding[0] : padded.shape[1] - op.padding[0], op.padding[1] : padded.shape[2] - op.padding[1]] = True
     padded[:, ~inside] = plus_one
-    taps = _taps(padded, weight.shape[1:3], op.stride)
-    differing = np.zeros((*taps[0][2].shape[:3], weight.shape[0]), np.int64)
-    for ky, kx, tap in taps:
-        for word in range(words(channels)):
-            differing += np.bitwise_count(tap[..., word, None] ^ weight[:, ky, kx, word])
-    fan_in = weight.shape[1] * weight.shape[2] * channels
-    return np.asarray(fan_in - 2 * differing, np.float32)
+    per_input, per_output = channels // op.groups, weight.shape[0] // op.groups
+    parts = []
+    for group in range(op.groups):
+        bits = padded
+        if op.groups > 1:
+            inputs = slice(group * per_input, (group + 1) * per_input)
+            bits = pack_bits(unpack_bits(padded, channels)[..., inputs])
+        outputs = weight[group * per_output : (group + 1) * per_output]
+        taps = _taps(bits, weight.shape[1:3], op.stride)
+        differing = np.zeros((*taps[0][2].shape[:3], per_output), np.int64)
+        for ky, kx, tap in taps:
+            for word in range(words(per_input)):
+                differing += np.bitwise_count(tap[..., word, None] ^ outputs[:, ky, kx, word])
+        parts.append(weight.shape[1] * weight.shape[2] * per_input - 2 * differing)
+    return np.asarray(np.concatenate(parts, axis=-1), np.float32)

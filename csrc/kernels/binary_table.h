@@ -1,0 +1,122 @@
+// Binary convolution by tables, for instruction sets that look up bytes faster than they count bits.
+//
+// For four inputs of a pixel, the number of differing signs is a function of the four weights: a table of 16 bytes, one
+// for each value of the inputs. A step broadcasts the table of the inputs and looks up the weights of all outputs in
+// it, one output a byte, so there is nothing but a lookup and an addition:
+//
+//   counts[o] += table[a][w[o]],   table[a][w] = popcount(a xor w)
+//
+// (the idea is that of T-MAC, Wei et al., EuroSys 2025, with the roles of weights and inputs exchanged). Bytes hold the
+// counts of kMaxSteps steps and are then added to 32-bit counts in memory. The inputs come expanded: one byte for four
+// bits, 16 times their value, which is where their table begins.
+namespace evenbit {
+namespace {
+
+constexpr int kStepBits = 4;
+constexpr int kByteBlocks = kByteLanes / kBlock;
+constexpr int kMaxSteps = 255 / kStepBits;
+
+struct alignas(64) Tables {
+  uint8_t of[16][16];
+};
+
+constexpr Tables make_tables() {
+  Tables tables{};
+  for (int a = 0; a < 16; ++a) {
+    for (int w = 0; w < 16; ++w) {
+      const int x = a ^ w;
+      tables.of[a][w] = static_cast<uint8_t>((x & 1) + (x >> 1 & 1) + (x >> 2 & 1) + (x >> 3 & 1));
+    }
+  }
+  return tables;
+}
+
+constexpr Tables kTables = make_tables();
+
+template <int kTilePixels, int kTileBlocks>
+struct BinaryTile {
+  static constexpr int kPixels = kTilePixels;
+  static constexpr int kBlocks = kTileBlocks;
+  static constexpr int kRestBlocks = kByteBlocks;
+  static constexpr int kLanesTogether = kByteLanes;
+
+  template <int kP, int kB>
+  static void run(const BinaryConv& op, int y, int x, int block) {
+    constexpr int kByteVectors = kB / kByteBlocks;
+    alignas(64) uint32_t counts[kByteVectors][kP][kByteLanes] = {};
+    const uint8_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
+    const int64_t step = int64_t{op.stride_x} * op.in_pixel;
+    const int64_t vector_stride = int64_t{op.kh} * op.run * kByteLanes;
+    const uint8_t* weight = static_cast<const uint8_t*>(op.weight) + block / kByteBlocks * vector_stride;
+    prefetch<kP, kB>(op.tail, y, x, block);
+    for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
+      for (int first = 0; first < op.run; first += kMaxSteps) {
+        const int end = first + kMaxSteps < op.run ? first + kMaxSteps : op.run;
+        B sums[kByteVectors][kP];
+        EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) sums[v][p] = zero_bytes();
+        }
+        for (int j = first; j < end; ++j, weight += kByteLanes) {
+          B w[kByteVectors];
+          EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) w[v] = load_bytes(weight + v * vector_stride);
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+            const B table = broadcast_table(&kTables.of[0][0] + in[p * step + j]);
+            EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+              sums[v][p] = add_bytes(sums[v][p], look_up(table, w[v]));
+            }
+          }
+        }
+        EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) add_widened(counts[v][p], sums[v][p]);
+        }
+      }
+    }
+    EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+      if (block + b == op.blocks) break;  // a vector of bytes may cover more blocks than there are
+      BlockOf tile[kP];
+      EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+        EVENBIT_EACH(n) {
+          tile[p].v[n] =
+              dot_from_count(op.fan_in, load_units(&counts[b / kByteBlocks][p][b % kByteBlocks * kBlock + n * kLanes]));
+        }
+      }
+      finish<kP>(op.tail, tile, y, x, block + b);
+    }
+  }
+};
+
+void expand_bits(const uint8_t* bits, uint8_t* expanded, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; ++i) {
+    expanded[2 * i] = static_cast<uint8_t>(bits[i] << 4);
+    expanded[2 * i + 1] = bits[i] & 0xF0;
+  }
+}
+
+// The inner step of a tile on registers alone, `rounds` times; returns the number of 1-bit multiply-adds.
+int64_t binary_limit(int64_t rounds) {
+  constexpr int kPixels = kBinaryPixels, kByteVectors = kBinaryBlocks / kByteBlocks;
+  B sums[kPixels][kByteVectors], tables[kPixels], weights[kByteVectors];
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    tables[p] = broadcast_table(kTables.of[p]);
+    EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) sums[p][v] = zero_bytes();
+  }
+  EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+    weights[v] = broadcast_table(kTables.of[v]);
+    opaque(weights[v]);
+  }
+  for (int64_t round = 0; round < rounds; ++round) {
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      opaque(tables[p]);
+      EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+        sums[p][v] = add_bytes(sums[p][v], look_up(tables[p], weights[v]));
+      }
+    }
+  }
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) opaque(sums[p][v]);
+  }
+  return rounds * kPixels * kByteVectors * kByteLanes * kStepBits;
+}
+
+}  // namespace
+}  // namespace evenbit

@@ -1,0 +1,57 @@
+// Binary convolution with groups: neighbouring outputs read different channels.
+//
+// Each pixel's channels come regrouped, each group's bits in units of its own that lie unit by unit, so that the groups
+// of neighbouring outputs are neighbours too. A step fills the lanes with the unit that each output reads: where an
+// output has a group of its own (depthwise) that is a load, where all read one group it is a broadcast.
+namespace evenbit {
+namespace {
+
+// The unit that each output of a block reads. `units` are those of one pixel, for one position in the group.
+inline void load_groups(U (&lanes)[kVectors], const uint32_t* units, int first_output, int per_group) {
+  if (per_group == 1) {
+    EVENBIT_EACH(n) lanes[n] = load_units(units + first_output + n * kLanes);
+  } else if (per_group % kBlock == 0) {
+    EVENBIT_EACH(n) lanes[n] = broadcast_unit(units[first_output / per_group]);
+  } else {
+    alignas(64) uint32_t gathered[kBlock];
+    for (int lane = 0; lane < kBlock; ++lane) gathered[lane] = units[(first_output + lane) / per_group];
+    EVENBIT_EACH(n) lanes[n] = load_units(gathered + n * kLanes);
+  }
+}
+
+struct GroupedTile {
+  static constexpr int kPixels = kConvPixels;
+  static constexpr int kBlocks = 1;
+  static constexpr int kRestBlocks = 1;
+
+  template <int kP, int kB>
+  static void run(const GroupedBinaryConv& op, int y, int x, int block) {
+    static_assert(kB == 1);
+    U counts[kP][kVectors];
+    EVENBIT_UNROLL for (int p = 0; p < kP; ++p) EVENBIT_EACH(n) counts[p][n] = zero_counts();
+    const uint32_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
+    const uint32_t* weight = op.weight + int64_t{block} * op.kh * op.kw * op.units * kBlock;
+    for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
+      for (int kx = 0; kx < op.kw; ++kx) {
+        for (int u = 0; u < op.units; ++u, weight += kBlock) {
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+            U a[kVectors];
+            load_groups(a, in + (p * op.stride_x + kx) * op.in_pixel + u * op.unit_stride, block * kBlock,
+                        op.per_group);
+            EVENBIT_EACH(n) counts[p][n] = add_popcount_xor(counts[p][n], a[n], load_units(weight + n * kLanes));
+          }
+        }
+      }
+    }
+    BlockOf tile[kP];
+    EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+      EVENBIT_EACH(n) tile[p].v[n] = dot_from_count(op.fan_in, counts[p][n]);
+    }
+    finish<kP>(op.tail, tile, y, x, block);
+  }
+};
+
+void grouped_binary_conv(const GroupedBinaryConv& op, Range tasks) { run_tiles<GroupedTile>(op, tasks); }
+
+}  // namespace
+}  // namespace evenbit

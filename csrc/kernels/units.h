@@ -1,0 +1,64 @@
+// Convolutions whose inner step multiplies a unit of 32 bits of the input with a unit of each output's weights.
+//
+// A step loads the units of all outputs in the tile once (one output a lane), broadcasts each pixel's unit, and adds
+// the products lane by lane. The weights of a group of blocks stay in the first-level cache while the map passes by. A
+// Product says what a unit is: start(op, channel), add(sum, a, w) and finish(op, sum), the accumulator as floats.
+namespace evenbit {
+namespace {
+
+inline uint32_t unit_at(const uint8_t* p) {
+  static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "units are made up of bytes, the lowest first");
+  uint32_t unit;
+  std::memcpy(&unit, p, sizeof unit);
+  return unit;
+}
+
+template <class Product, int kTilePixels, int kTileBlocks>
+struct UnitTile {
+  static constexpr int kPixels = kTilePixels;
+  static constexpr int kBlocks = kTileBlocks;
+  static constexpr int kRestBlocks = 1;
+  static constexpr int kLanesTogether = kTileBlocks * kBlock;  // outputs whose weights for a step lie together
+
+  template <int kP, int kB, class Op>
+  static void run(const Op& op, int y, int x, int block) {
+    U sums[kB][kP][kVectors];
+    EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+      EVENBIT_EACH(n) {
+        const U start = Product::start(op, (block + b) * kBlock + n * kLanes);
+        EVENBIT_UNROLL for (int p = 0; p < kP; ++p) sums[b][p][n] = start;
+      }
+    }
+    const uint8_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
+    const int64_t step = int64_t{op.stride_x} * op.in_pixel;
+    const int64_t group_stride = int64_t{op.kh} * op.run * kLanesTogether;
+    const uint32_t* weight =
+        static_cast<const uint32_t*>(op.weight) + block / kBlocks * group_stride + block % kBlocks * kBlock;
+    prefetch<kP, kB>(op.tail, y, x, block);
+    for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
+      for (int j = 0; j < op.run; ++j, weight += kLanesTogether) {
+        U w[kB][kVectors];
+        EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+          EVENBIT_EACH(n) {
+            w[b][n] = load_units(weight + b * kBlock + n * kLanes);
+            opaque(w[b][n]);  // else it would be loaded again for each pixel
+          }
+        }
+        EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+          const U a = broadcast_unit(unit_at(in + p * step + j * int64_t{sizeof(uint32_t)}));
+          EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+            EVENBIT_EACH(n) sums[b][p][n] = Product::add(sums[b][p][n], a, w[b][n]);
+          }
+        }
+      }
+    }
+    EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+      BlockOf tile[kP];
+      EVENBIT_UNROLL for (int p = 0; p < kP; ++p) { EVENBIT_EACH(n) tile[p].v[n] = Product::finish(op, sums[b][p][n]); }
+      finish<kP>(op.tail, tile, y, x, block + b);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace evenbit

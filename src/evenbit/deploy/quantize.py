@@ -1,0 +1,92 @@
+"""Float convolutions in 8 bits: stem, downsample and head become `Int8Conv`, with scales from real images.
+
+For each of them, with x its input over the calibration images and w its weights,
+
+    multiplier = 127 / max |x|                      one for the map
+    s[o] = max |w[o]| / 127,  q[o] = round(w[o] / s[o])       symmetric, one scale an output
+    W x  =  s[o] / multiplier * (q ⊛ round(x * multiplier))   but for rounding
+
+(Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018.) The small dense layers of group
+excitation, which read a vector inside the network, cost nothing and stay float.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit.deploy.passes import number_names, remove_dead, share_tensors
+from evenbit.deploy.rewrite import Rewriter
+from evenbit.plan import MAX_INT8_FAN_IN, Conv, Elementwise, Int8Conv, MaxPool, Plan, Tail, replace_tail
+from evenbit.runtime.engine import Engine
+
+LEVELS = 127
+
+
+def quantize_float_layers(plan: Plan, images: npt.NDArray[Any]) -> Plan:
+    """The Plan with its float convolutions in 8 bits.
+
+    Args:
+        plan: A Plan made by `evenbit.deploy.pack`.
+        images: `[N, C, H, W]`, uint8 or float32, such as the network was trained on; at least one.
+
+    Returns:
+        The Plan; its other ops are the same.
+
+    Raises:
+        InputError: If the images do not fit the network.
+    """
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        if isinstance(op, Conv) and _is_worth_it(plan, op):
+            largest = _largest(plan, op.input, images)
+            multiplier = float(np.float32(LEVELS / largest)) if largest > 0 else 1.0
+            rewriter.replace(op, _quantized(rewriter, op, multiplier))
+    plan = number_names(share_tensors(remove_dead(rewriter.plan())))
+    plan = dataclasses.replace(plan, info={**plan.info, "float_layers": "int8"})
+    plan.shapes()
+    return plan
+
+
+def _is_worth_it(plan: Plan, op: Conv) -> bool:
+    shape, weight = plan.shapes()[op.input], plan.tensors[op.weight]
+    reads_map = (shape.height, shape.width) != (1, 1)
+    return op.groups == 1 and weight[0].size <= MAX_INT8_FAN_IN and (reads_map or op.out == plan.output)
+
+
+def _largest(plan: Plan, value: str, images: npt.NDArray[Any]) -> float:
+    """The largest |x| in a value over all images, by running the network so far and two pools over the whole map."""
+    shape = plan.shapes()[value]
+    tensors = {**plan.tensors, "minus": np.full(shape.channels, -1, np.float32)}
+    classes = tuple(map(str, range(shape.channels)))
+    largest = 0.0
+    for tail in (Tail(), Tail(scale="minus")):
+        pools = (
+            Elementwise("sign", value, "signed", tail),
+            MaxPool("largest", "signed", "largest", kernel=(shape.height, shape.width), stride=(1, 1)),
+        )
+        probe = dataclasses.replace(plan, ops=(*plan.ops, *pools), tensors=tensors, classes=classes, output="largest")
+        largest = max(largest, float(Engine(remove_dead(probe))(images).max()))
+    return largest
+
+
+def _quantized(rewriter: Rewriter, op: Conv, multiplier: float) -> Int8Conv:
+    weight = rewriter.array(op.weight)
+    largest = np.abs(weight).max((1, 2, 3))
+    scale = np.where(largest > 0, largest, 1) / LEVELS
+    rounded = np.rint(weight / scale[:, None, None, None]).astype(np.int8)
+    before = 1 if op.tail.scale is None else rewriter.array(op.tail.scale)
+    tail = replace_tail(op, scale=rewriter.tensor(scale / multiplier * before)).tail
+    return Int8Conv(
+        op.name,
+        op.input,
+        op.out,
+        tail,
+        weight=rewriter.tensor(rounded),
+        multiplier=multiplier,
+        stride=op.stride,
+        padding=op.padding,
+    )
