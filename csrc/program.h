@@ -29,28 +29,34 @@ struct Engine::Value {
   size_t origin() const { return offset + border_y * row_bytes() + border_x * pixel_bytes(); }  // of pixel (0, 0)
 };
 
-enum class Kind { kNormalize, kConv, kBinaryConv, kElementwise, kThreshold, kPool };
+enum class Kind { kNormalize, kConv, kBinaryConv, kElementwise, kConcat, kFlatten, kThreshold, kPool };
 
 // An op with its constants laid out for the kernels.
 struct Engine::Op {
   Kind kind = Kind::kElementwise;
   int in = kNone;
-  int height = 0;  // of the result
+  int factor = kNone;
+  std::vector<int> others;  // whose channels follow
+  int height = 0;           // of the result
   int width = 0;
   int channels = 0;
   Pair kernel{1, 1}, stride{1, 1}, padding{0, 0};
   int groups = 1;
+  int per_group = 0;  // inputs
   bool max = false;
   Aligned<float> weight;
   Aligned<uint64_t> binary_weight;
 
-  Aligned<float> scale, bias, slope, shift, threshold, offset;
+  Aligned<float> scale, bias, slope, low, high, shift, threshold, offset;
   Aligned<uint16_t> flip, valid;
+  bool sigmoid = false;
   bool softsign = false;
   int residual = kNone, out = kNone, mean = kNone, bits = kNone, threshold_value = kNone;
   int row_sums = kNone;  // internal value for the mean
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
+  bool is_depthwise() const { return groups > 1 && per_group == 1 && groups == channels; }
+  bool shares_inputs() const { return groups == 1 || channels / groups % kBlock == 0; }  // the outputs of a block do
 };
 
 // One step of a run: an op with the addresses of one context in it, or what follows an op.
@@ -84,7 +90,7 @@ struct Engine::Step {
     const uint8_t* pattern;
   };
 
-  std::variant<Normalize, Conv, BinaryConv, Elementwise, Pool2d, Threshold, Mean, Border> work;
+  std::variant<Normalize, Conv, BinaryConv, Elementwise, Concat, Flatten, Pool2d, Threshold, Mean, Border> work;
   int64_t tasks = 1;
   int op = 0;  // that it belongs to
 };
@@ -95,6 +101,7 @@ struct Engine::Context {
   Aligned<uint8_t> arena;
   std::vector<Step> steps;
   std::vector<std::unique_ptr<Aligned<uint8_t>>> patterns;  // border pixels
+  std::vector<std::unique_ptr<std::vector<Piece>>> pieces;  // of concatenations
   std::vector<int> first_of_step;  // The chunks that the pool's threads take: at most one a thread for each step.
   std::vector<int> step_of_chunk;
 };

@@ -1,7 +1,7 @@
 // Gives the ISA file that includes it one version of every kernel. Before it, the file includes its simd header,
 // which defines, with internal linkage so that no code for this ISA can leak into another's files:
 //
-//   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, larger, absolute,
+//   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, larger, smaller, absolute,
 //                               select_ge_zero(v, other) = v >= 0 ? v : other, ge_mask(a, b)
 //   U, kWordLanes               vector of 64-bit words: load_words, broadcast_word, zero_words, add_popcount_xor
 //   dot_from_popcount           K - 2 * popcount as floats
@@ -26,6 +26,7 @@ constexpr int kWordVectors = kBlock / kWordLanes;  // word vectors of a block
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 
-#define EVENBIT_KERNELS(isa)                                                                             \
-  const Kernels kernels_##isa = {#isa,         supported, kBinaryBlocks, kConvBlocks, binary_conv, conv, \
-                                 grouped_conv, pool,      elementwise,   normalize,   binary_limit}
+#define EVENBIT_KERNELS(isa)                                                                      \
+  const Kernels kernels_##isa = {#isa,   supported,      kBinaryBlocks, kConvBlocks, binary_conv, \
+                                 conv,   depthwise_conv, grouped_conv,  pool,        elementwise, \
+                                 concat, flatten,        normalize,     binary_limit}

@@ -28,6 +28,7 @@ inline F add(F a, F b) { return _mm256_add_ps(a, b); }
 inline F mul(F a, F b) { return _mm256_mul_ps(a, b); }
 inline F div(F a, F b) { return _mm256_div_ps(a, b); }
 inline F larger(F a, F b) { return _mm256_max_ps(a, b); }
+inline F smaller(F a, F b) { return _mm256_min_ps(a, b); }
 inline F absolute(F v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
 inline F select_ge_zero(F v, F other) {
   return _mm256_blendv_ps(other, v, _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_GE_OQ));

@@ -31,6 +31,7 @@ inline F add(F a, F b) { return _mm512_add_ps(a, b); }
 inline F mul(F a, F b) { return _mm512_mul_ps(a, b); }
 inline F div(F a, F b) { return _mm512_div_ps(a, b); }
 inline F larger(F a, F b) { return _mm512_max_ps(a, b); }
+inline F smaller(F a, F b) { return _mm512_min_ps(a, b); }
 inline F absolute(F v) { return _mm512_abs_ps(v); }
 inline F select_ge_zero(F v, F other) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_GE_OQ), other, v);

@@ -25,6 +25,7 @@ inline F add(F a, F b) { return a + b; }
 inline F mul(F a, F b) { return a * b; }
 inline F div(F a, F b) { return a / b; }
 inline F larger(F a, F b) { return a > b ? a : b; }
+inline F smaller(F a, F b) { return a < b ? a : b; }
 inline F absolute(F v) { return std::fabs(v); }
 inline F select_ge_zero(F v, F other) { return v >= 0.0f ? v : other; }
 inline uint32_t ge_mask(F a, F b) { return a >= b ? 1u : 0u; }

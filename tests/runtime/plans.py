@@ -9,10 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.bits import pack_bits
-from evenbit.plan import AvgPool, BinaryConv, Bits, Conv, Elementwise, MaxPool, Normalize, Op, Plan, Tail, Threshold
+from evenbit.plan import (
+    AvgPool,
+    BinaryConv,
+    Bits,
+    Concat,
+    Conv,
+    Elementwise,
+    Flatten,
+    MaxPool,
+    Multiply,
+    Normalize,
+    Op,
+    Plan,
+    Tail,
+    Threshold,
+)
 
 Pair = tuple[int, int]
-TAIL_PARTS = ("scale", "bias", "residual", "prelu", "softsign", "shift")
+TAIL_PARTS = ("scale", "bias", "residual", "prelu", "clamp", "sigmoid", "softsign", "shift")
 
 
 class Constants:
@@ -31,6 +46,13 @@ class Constants:
         """Normal numbers, some of them zero."""
         values = self.rng.standard_normal(shape).astype(np.float32)
         return self.store(np.where(self.rng.random(shape) < 0.1, np.float32(0), values))
+
+    def limits(self, channels: int) -> dict[str, str]:
+        """Both limits of a clamp, in order, some infinite."""
+        low, high = np.sort(self.rng.standard_normal((2, channels)).astype(np.float32), axis=0)
+        low[self.rng.random(channels) < 0.1] = -np.inf
+        high[self.rng.random(channels) < 0.1] = np.inf
+        return {"low": self.store(low), "high": self.store(high)}
 
     def bits(self, *shape: int) -> str:
         return self.store(pack_bits(self.rng.random(shape) < 0.5))
@@ -61,8 +83,10 @@ class PlanMaker(Constants):
                 fields["residual"] = str(self.rng.choice(fits + vectors))
         if "prelu" in parts:
             fields |= {"activation": "prelu", "slope": self.floats(channels)}
-        elif "softsign" in parts:
-            fields["activation"] = "softsign"
+        elif "clamp" in parts:
+            fields |= {"activation": "clamp", **self.limits(channels)}
+        elif "sigmoid" in parts or "softsign" in parts:
+            fields["activation"] = "sigmoid" if "sigmoid" in parts else "softsign"
         return Tail(**fields)
 
     def is_float(self, name: str) -> bool:
@@ -92,6 +116,17 @@ class PlanMaker(Constants):
 
     def elementwise(self, x: str, *parts: str) -> str:
         return self._add(Elementwise, x, self.sizes[x], parts)
+
+    def multiply(self, x: str, factor: str, *parts: str) -> str:
+        return self._add(Multiply, x, self.sizes[x], parts, factor=factor)
+
+    def concat(self, x: str, others: tuple[str, ...], *parts: str) -> str:
+        channels = sum(self.sizes[name][2] for name in (x, *others))
+        return self._add(Concat, x, (*self.sizes[x][:2], channels), parts, others=others)
+
+    def flatten(self, x: str, *parts: str) -> str:
+        height, width, channels = self.sizes[x]
+        return self._add(Flatten, x, (1, 1, height * width * channels), parts)
 
     def mean(self, x: str) -> str:
         """Mean of a map, by an op of its own."""
@@ -158,11 +193,17 @@ def everything(seed: int, channels: int) -> Plan:
     y, mean, bits = make.fused(make.signs(x, vector=e), channels)
     y = make.elementwise(make.binary_conv(bits, channels, (1, 1), (1, 1), (0, 0), "residual"), "bias", "residual")
     y = make.elementwise(y, "residual", "softsign", "shift") if mean else y
+    gate = make.conv(make.mean(y), channels, (1, 1), (1, 1), (0, 0), 1, "bias", "sigmoid")
+    y = make.multiply(make.multiply(y, gate, "bias", "clamp"), y, "residual", "sigmoid")
+    y = make.conv(make.concat(y, (x, y), "bias", "prelu"), channels, (1, 1), (1, 1), (0, 0), 1)
+    y = make.conv(y, channels, (3, 3), (1, 1), (1, 1), channels, "scale", "clamp")
     z = make.binary_conv(make.signs(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
     shortcut = make.conv(make.pool(x, False, (1, 1), (2, 2), (0, 0)), channels + 1, (1, 1), (1, 1), (0, 0), 1)
     assert make.sizes[z] == make.sizes[shortcut]
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
     dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
+    flat = make.binary_conv(make.signs(make.flatten(z, "bias", "prelu")), 20, (1, 1), (1, 1), (0, 0), "scale", "bias")
+    dense = make.multiply(dense, flat, "bias")
     dense = make.binary_conv(make.signs(dense, "prelu"), 17, (1, 1), (1, 1), (0, 0), "scale")
     return make.plan(dense)
 

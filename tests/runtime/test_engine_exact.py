@@ -92,7 +92,10 @@ def test_convolutions_of_any_shape(
     assert Engine(plan, threads=3)(batch[:1]).tobytes() == expected[: len(expected) // 2]
 
 
-@pytest.mark.parametrize(("channels", "groups", "outputs"), [(6, 3, 9), (64, 4, 4), (8, 8, 8), (34, 2, 34)])
+@pytest.mark.parametrize(
+    ("channels", "groups", "outputs"),
+    [(6, 3, 9), (64, 4, 4), (8, 8, 8), (17, 17, 17), (80, 80, 80), (9, 9, 18), (34, 2, 34), (6, 2, 32), (10, 2, 160)],
+)
 def test_grouped_convolutions(channels: int, groups: int, outputs: int) -> None:
     make = PlanMaker(groups, 2, 6, 5)
     x = make.conv(make.normalize(), channels, (1, 1), (1, 1), (0, 0), 1)
