@@ -92,8 +92,8 @@ class Tail:
         v = v / (1 + |v|)                                   activation "softsign"
         v = v + shift[c]                                    shift: tensor [C]
 
-    P and Q are `SIGMOID_NUMERATOR` and `SIGMOID_DENOMINATOR` as float32, by Horner's rule: from the last coefficient on,
-    `p = p * u + coefficient`. The product `t * P` is taken before the quotient.
+    P and Q are `SIGMOID_NUMERATOR` and `SIGMOID_DENOMINATOR` as float32, by Horner's rule: from the last coefficient
+    on, `p = p * u + coefficient`. The product `t * P` is taken before the quotient.
 
     Attributes:
         mean: If set, the name of a value `(1, 1, C)`: the mean of the result over its pixels. Each row is summed
@@ -208,7 +208,7 @@ class Concat(Op):
 
 @dataclass(frozen=True)
 class Flatten(Op):
-    """A map as a vector, channel by channel and each row by row: `v[(c * H + y) * W + x]` is the value at `(y, x, c)`."""
+    """A map as a vector, each channel row by row: `v[(c * H + y) * W + x]` is the input at `(y, x, c)`."""
 
     kind: ClassVar[str] = "flatten"
 

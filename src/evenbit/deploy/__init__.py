@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evenbit.deploy.capture import capture
 from evenbit.deploy.passes import PASSES
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
+from evenbit.nn.trace import image_size
 from evenbit.plan import Plan
 
 
 def pack(
     module: nn.Module,
+    example: Tensor,
     *,
-    channels: int,
-    height: int,
-    width: int,
-    classes: tuple[str, ...],
+    classes: Sequence[str] | None = None,
     info: Mapping[str, str] | None = None,
 ) -> Plan:
     """Turns a network into a Plan: captured with `torch.export`, then simplified by `evenbit.deploy.passes.PASSES`.
 
     Args:
-        module: A network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`.
-        channels: C.
-        height: H.
-        width: W.
-        classes: Class names in the order of the logits.
+        module: Any network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, or to something
+            that holds them under the name `logits`, as Hugging Face's networks do.
+        example: Images `[N, C, H, W]`, of which only C, H and W count: the Plan takes images of that size.
+        classes: Class names in the order of the logits; their numbers if there are none.
         info: Where the network comes from; kept in the file for people.
 
     Returns:
@@ -42,7 +40,8 @@ def pack(
     Raises:
         CaptureError: If the network holds something that cannot be deployed; names the module.
     """
-    plan = capture(module, channels, height, width, classes, info or {})
+    names = None if classes is None else tuple(classes)
+    plan = capture(module, *image_size(example), names, info or {})
     for simplify in PASSES:
         plan = simplify(plan)
         plan.shapes()
@@ -65,8 +64,8 @@ def pack_run(folder: str | os.PathLike[str]) -> Plan:
     task = run.task
     info = {"model": run.recipe.model, "method": run.recipe.method, "data": run.recipe.data}
     info |= {"epochs": str(run.epoch), "seed": str(run.recipe.seed)}
-    size = {"channels": task.channels, "height": task.height, "width": task.width}
-    return pack(run.model, **size, classes=task.classes, info=info)
+    example = torch.zeros(1, task.channels, task.height, task.width)
+    return pack(run.model, example, classes=task.classes, info=info)
 
 
 def pack_untrained(model: str, method: str, *, channels: int, size: int, classes: int) -> Plan:
@@ -88,9 +87,8 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
     )
-    names = tuple(str(index) for index in range(classes))
     info = {"model": model, "method": method, "data": "none"}
-    return pack(network.eval(), channels=channels, height=size, width=size, classes=names, info=info)
+    return pack(network.eval(), torch.zeros(1, channels, size, size), info=info)
 
 
 __all__ = ["pack", "pack_run", "pack_untrained"]

@@ -219,7 +219,8 @@ def _try_join(rewriter: Rewriter, producer: Op, op: Elementwise, second: Tail) -
     if used and wanted and max(used) >= min(wanted):
         return False
     changes = {_PARTS[index]: getattr(second, _PARTS[index]) for index in wanted}
-    joined = replace(first, **changes, slope=second.slope or first.slope, mean=second.mean, bits=second.bits)
+    changes |= {name: getattr(second, name) or getattr(first, name) for name in ("slope", "low", "high")}
+    joined = replace(first, **changes, mean=second.mean, bits=second.bits)
     # The joined op stands where the second one stood: its residual may be computed in between.
     rewriter.replace(producer)
     rewriter.replace(op, replace(producer, out=op.out, tail=joined))

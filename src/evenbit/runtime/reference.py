@@ -142,7 +142,7 @@ def _finish(plan: Plan, op: Op, v: npt.NDArray[Any], known: dict[str, npt.NDArra
         known[tail.bits.out] = pack_bits(v >= threshold) ^ plan.tensors[tail.bits.flip]
 
 
-def _clamp(v: npt.NDArray[Any], low: npt.NDArray[Any], high: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _clamp(v: npt.NDArray[Any], low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[Any]:
     v = np.where(low > v, low, v)
     return np.where(high < v, high, v)
 
@@ -151,7 +151,7 @@ def _sigmoid(v: npt.NDArray[Any]) -> npt.NDArray[Any]:
     limit = np.float32(SIGMOID_LIMIT)
     t = _clamp(v, -limit, limit)
     u = t * t
-    return np.float32(0.5) + t * _horner(SIGMOID_NUMERATOR, u) / _horner(SIGMOID_DENOMINATOR, u)
+    return np.asarray(np.float32(0.5) + t * _horner(SIGMOID_NUMERATOR, u) / _horner(SIGMOID_DENOMINATOR, u))
 
 
 def _horner(coefficients: tuple[float, ...], u: npt.NDArray[Any]) -> npt.NDArray[Any]:
