@@ -33,3 +33,7 @@ class TrainingError(EvenbitError):
 
 class CaptureError(EvenbitError):
     """A torch module cannot be turned into a Plan."""
+
+
+class BinarizeError(EvenbitError):
+    """A torch network cannot be made binary as asked."""

@@ -1,8 +1,10 @@
 """The method: sign and its gradient estimators, weight binarization, and the parts that place the zero point."""
 
 from evenbit.nn.activation import BinaryActivation
-from evenbit.nn.block import PlainConv, ResidualConv
+from evenbit.nn.block import BinaryLayer, PlainConv, ResidualConv
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear, latent_weights
+from evenbit.nn.conversion import Conversion, Conversions
+from evenbit.nn.convert import Binarized, binarize
 from evenbit.nn.distribution import DistributionAdjustment
 from evenbit.nn.excitation import GroupExcitation
 from evenbit.nn.method import METHODS, Method, resolve_method
@@ -13,9 +15,13 @@ from evenbit.nn.weight import WeightBinarizer
 __all__ = [
     "ESTIMATORS",
     "METHODS",
+    "Binarized",
     "BinaryActivation",
     "BinaryConv2d",
+    "BinaryLayer",
     "BinaryLinear",
+    "Conversion",
+    "Conversions",
     "DistributionAdjustment",
     "GroupExcitation",
     "Method",
@@ -25,6 +31,7 @@ __all__ = [
     "Sign",
     "WeightBinarizer",
     "ZeroPoint",
+    "binarize",
     "latent_weights",
     "resolve_method",
     "set_progress",

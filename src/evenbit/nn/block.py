@@ -15,6 +15,10 @@ from evenbit.nn.method import Method
 from evenbit.nn.refinement import RPReLU
 from evenbit.nn.weight import WeightBinarizer
 
+# Settings that networks read from their layers, to compute a padding for instance.
+SETTINGS: tuple[str, ...] = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+SETTINGS += ("in_features", "out_features")
+
 
 def make_activation(channels: int, method: Method) -> nn.Module:
     """What follows the sum with the shortcut."""
@@ -97,3 +101,37 @@ class PlainConv(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         return self.activation(self.norm(self.pool(self.conv(x))))  # type: ignore[no-any-return]
+
+
+class BinaryLayer(nn.Module):
+    """Stands where a real layer stood: its input's signs, the layer with binary weights, a normalization or nothing.
+
+    The settings of the layer that it replaces (`stride`, `in_features`, ...) can be read from it too.
+
+    Args:
+        activation: Makes ±1 of the input.
+        layer: The layer on ±1.
+        norm: What follows it.
+        replaced: The layer that it replaces.
+
+    Shape:
+        As the replaced layer.
+    """
+
+    def __init__(self, activation: nn.Module, layer: nn.Module, norm: nn.Module, replaced: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+        self.layer = layer
+        self.norm = norm
+        for name in SETTINGS:
+            if hasattr(replaced, name):
+                setattr(self, name, getattr(replaced, name))
+
+    @property
+    def weight(self) -> Tensor:
+        """The latent weights."""
+        return self.layer.weight  # type: ignore[return-value]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return self.norm(self.layer(self.activation(x)))  # type: ignore[no-any-return]

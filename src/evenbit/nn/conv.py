@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.ops import pad_and_convolve
+from evenbit.nn.trace import pair
 from evenbit.nn.weight import WeightBinarizer
 
 
@@ -28,10 +29,10 @@ class BinaryConv2d(nn.Module):
     Args:
         in_channels: Channels C of the input.
         out_channels: Filters O.
-        kernel_size: Height and width of the square kernel.
+        kernel_size: Height and width of the kernel, one number if they are the same; so for the next two.
         binarizer: How the latent weights become signs and scales.
-        stride: Step in both directions.
-        padding: Rows and columns added on each side.
+        stride: Vertical and horizontal step.
+        padding: Rows added above and below, columns left and right.
 
     Shape:
         `[N, C, H, W]` of ±1 to `[N, O, H', W']`.
@@ -41,17 +42,17 @@ class BinaryConv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         binarizer: WeightBinarizer,
         *,
-        stride: int = 1,
-        padding: int = 0,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *pair(kernel_size)))
         self.binarizer = binarizer
-        self.stride = (stride, stride)
-        self.padding = (padding, padding)
+        self.stride = pair(stride)
+        self.padding = pair(padding)
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
@@ -65,8 +66,8 @@ class BinaryConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""
-        outputs, inputs, kernel, _ = self.weight.shape
-        return f"{inputs}, {outputs}, kernel_size={kernel}, stride={self.stride[0]}, padding={self.padding[0]}"
+        outputs, inputs, *kernel = self.weight.shape
+        return f"{inputs}, {outputs}, kernel_size={tuple(kernel)}, stride={self.stride}, padding={self.padding}"
 
 
 class BinaryLinear(nn.Module):
