@@ -106,6 +106,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20-fd": model("resnet20", "fd"),
     "vgg_small-fd": model("vgg_small", "fd"),
     "vgg_small-bnn": model("vgg_small", "bnn"),
+    "vgg_dense-fd": model("vgg_dense", "fd"),
+    "mlp-fd": model("mlp", "fd", adjustment="instance"),
+    "mlp-bnn": model("mlp", "bnn"),
     "awkward": lambda: Awkward(0),
 }
 

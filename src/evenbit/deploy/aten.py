@@ -91,15 +91,12 @@ def _conv(lowering: Lowering, node: Node) -> None:
 
 def _conv_same(lowering: Lowering, node: Node) -> None:
     """The padding "valid" or "same": as many zeros as the kernel is larger than 1, the odd one below and right."""
-    kernel = chw_of_kernel(lowering, node)
-    spare = (0, 0) if argument(node, 4, "valid") == "valid" else (kernel[0] - 1, kernel[1] - 1)
-    padding = (spare[0] // 2, spare[0] - spare[0] // 2, spare[1] // 2, spare[1] - spare[1] // 2)
-    _float_window(lowering, node, pair(argument(node, 3, 1)), padding, pair(argument(node, 5, 1)))
-
-
-def chw_of_kernel(lowering: Lowering, node: Node) -> tuple[int, int]:
-    """Height and width of a convolution's kernel."""
-    return pair(lowering.evaluate(argument(node, 1)).shape[2:])
+    kernel, dilation = lowering.evaluate(argument(node, 1)).shape[2:], pair(argument(node, 5, 1))
+    padding: tuple[int, ...] = (0, 0, 0, 0)
+    if argument(node, 4, "valid") == "same":
+        spare = [step * (size - 1) for size, step in zip(kernel, dilation, strict=True)]
+        padding = (spare[0] // 2, spare[0] - spare[0] // 2, spare[1] // 2, spare[1] - spare[1] // 2)
+    _float_window(lowering, node, pair(argument(node, 3, 1)), padding, dilation)
 
 
 def _linear(lowering: Lowering, node: Node) -> None:
@@ -112,9 +109,8 @@ def _float_window(
     """A convolution with zeros above, below, left and right of its input.
 
     A Plan's are the same on both sides; where the network's are not, rows or columns of zeros are added to the kernel.
+    They fill the gaps of a dilated kernel too.
     """
-    if dilation != (1, 1):
-        raise CaptureError(f"{where(node)}: a dilated convolution cannot be lowered")
     groups = argument(node, 6, 1)
     builder, bias = lowering.builder, argument(node, 2, None)
     tail = Tail() if bias is None else Tail(bias=builder.tensor(lowering.array(bias, node)))
@@ -123,10 +119,20 @@ def _float_window(
     both = (max(total[:2]), max(total[2:]))
     dense = (stride, both, groups) == ((1, 1), (0, 0), 1)
     source, weight = _window_weight(lowering, node, dense=dense)
+    weight = _dilated(weight, dilation)
     missing = (both[0] - total[0], both[0] - total[1]), (both[1] - total[2], both[1] - total[3])
     weight = np.pad(weight, ((0, 0), *missing, (0, 0)))
     fields = {"weight": builder.tensor(weight), "stride": stride, "padding": both, "groups": groups}
     lowering.define(node, builder.add(Conv, source, tail, **fields))
+
+
+def _dilated(weight: Floats, dilation: tuple[int, int]) -> Floats:
+    """Weights `[O, kh, kw, I]` with zeros between their rows and columns."""
+    outputs, *size, inputs = weight.shape
+    height, width = ((n - 1) * step + 1 for n, step in zip(size, dilation, strict=True))
+    spread = np.zeros((outputs, height, width, inputs))
+    spread[:, :: dilation[0], :: dilation[1]] = weight
+    return spread
 
 
 def _pad(lowering: Lowering, node: Node) -> None:

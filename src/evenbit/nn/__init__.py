@@ -1,7 +1,7 @@
 """The method: sign and its gradient estimators, weight binarization, and the parts that place the zero point."""
 
 from evenbit.nn.activation import BinaryActivation
-from evenbit.nn.block import BinaryLayer, PlainConv, ResidualConv
+from evenbit.nn.block import BinaryLayer, PlainConv, PlainLinear, ResidualConv
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear, latent_weights
 from evenbit.nn.conversion import Conversion, Conversions
 from evenbit.nn.convert import Binarized, binarize
@@ -26,6 +26,7 @@ __all__ = [
     "GroupExcitation",
     "Method",
     "PlainConv",
+    "PlainLinear",
     "RPReLU",
     "ResidualConv",
     "Sign",

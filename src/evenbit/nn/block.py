@@ -6,11 +6,13 @@ z = activation(y + shortcut(x))
 
 from __future__ import annotations
 
+import dataclasses
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.activation import BinaryActivation
-from evenbit.nn.conv import BinaryConv2d
+from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.method import Method
 from evenbit.nn.refinement import RPReLU
 from evenbit.nn.weight import WeightBinarizer
@@ -40,6 +42,12 @@ def make_conv(inputs: int, outputs: int, method: Method, stride: int = 1) -> nn.
         return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
     conv = BinaryConv2d(inputs, outputs, 3, make_binarizer(method), stride=stride, padding=1)
     return nn.Sequential(BinaryActivation(inputs, method), conv)
+
+
+def for_vectors(method: Method) -> Method:
+    """The method for a layer on vectors: nothing to take a mean over, so no excitation and no axes "instance"."""
+    adjustment = "channel" if method.adjustment == "instance" else method.adjustment
+    return dataclasses.replace(method, excitation_groups=0, adjustment=adjustment)
 
 
 class ResidualConv(nn.Module):
@@ -101,6 +109,32 @@ class PlainConv(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         return self.activation(self.norm(self.pool(self.conv(x))))  # type: ignore[no-any-return]
+
+
+class PlainLinear(nn.Module):
+    """One dense layer without shortcut, followed by the normalization.
+
+    Args:
+        inputs: Inputs C.
+        outputs: Outputs O.
+        method: The way to binarize.
+
+    Shape:
+        `[N, C]` to `[N, O]`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, method: Method) -> None:
+        super().__init__()
+        self.linear: nn.Module = nn.Linear(inputs, outputs, bias=False)
+        if method.binary:
+            linear = BinaryLinear(inputs, outputs, make_binarizer(method))
+            self.linear = nn.Sequential(BinaryActivation(inputs, for_vectors(method)), linear)
+        self.norm = nn.BatchNorm1d(outputs)
+        self.activation = make_activation(outputs, method)
+
+    def forward(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "n o"]:
+        """See the class."""
+        return self.activation(self.norm(self.linear(x)))  # type: ignore[no-any-return]
 
 
 class BinaryLayer(nn.Module):

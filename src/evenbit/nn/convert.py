@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from evenbit.errors import BinarizeError
 from evenbit.nn.activation import BinaryActivation
-from evenbit.nn.block import BinaryLayer, make_activation, make_binarizer
+from evenbit.nn.block import BinaryLayer, for_vectors, make_activation, make_binarizer
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion import Conversion, Conversions
 from evenbit.nn.method import Method, resolve_method
@@ -265,14 +265,13 @@ def _fitted(method: Method, calls: list[Call], never_negative: bool) -> Method:
     """
     channels = calls[0].input[1]
     has_maps = all(math.prod(call.input[2:]) > 1 for call in calls)
-    adjustment = method.adjustment
-    if (adjustment == "none" and never_negative) or (adjustment == "instance" and not has_maps):
-        adjustment = "channel"
+    if not has_maps:
+        method = for_vectors(method)
     return dataclasses.replace(
         method,
-        adjustment=adjustment,
+        adjustment="channel" if method.adjustment == "none" and never_negative else method.adjustment,
         adjustment_groups=math.gcd(method.adjustment_groups, channels),
-        excitation_groups=math.gcd(method.excitation_groups, channels) if has_maps and method.excitation_groups else 0,
+        excitation_groups=math.gcd(method.excitation_groups, channels) if method.excitation_groups else 0,
     )
 
 
