@@ -43,8 +43,18 @@ POOLS_AND_VIEWS = {
     aten.to.dtype,
     aten.pad.default,
 }
+# Other ops of one value that keep what is at least 0 so.
+SIGN_KEEPERS = {
+    aten.leaky_relu.default,
+    aten.leaky_relu_.default,
+    aten.silu.default,
+    aten.silu_.default,
+    aten.hardswish.default,
+    aten.hardswish_.default,
+}
 SUMS = {aten.add.Tensor, aten.add_.Tensor}
 PRODUCTS = {aten.mul.Tensor, aten.mul_.Tensor}
+QUOTIENTS = {aten.div.Tensor, aten.div_.Tensor}
 AT_LEAST_ZERO = {
     aten.relu.default,
     aten.relu_.default,
@@ -182,10 +192,12 @@ class Structure:
             square = node.target in PRODUCTS and sides[0] is sides[1]
             if node is self._images or node.target in AT_LEAST_ZERO or _clamps_at_zero(node) or square:
                 found[node] = {node}
-            elif node.target in POOLS_AND_VIEWS and sources:
+            elif node.target in POOLS_AND_VIEWS | SIGN_KEEPERS | CLAMPS and sources:
                 found[node] = sources[0]
             elif (node.target == aten.cat.default and sources) or (
-                node.target in SUMS | PRODUCTS and all(side in found for side in sides)
+                node.target in SUMS | PRODUCTS | QUOTIENTS
+                and sources
+                and all(side in found or (isinstance(side, int | float) and side >= 0) for side in sides)
             ):
                 found[node] = set().union(*sources)
         return found
