@@ -21,7 +21,7 @@ from transformers import (
 
 import evenbit
 from evenbit.data import load_dataset
-from evenbit.models.registry import Normalize
+from evenbit.models import Normalize
 from evenbit.runtime import reference
 
 SIZE = 16  # the digits' 8x8 pixels, each four times

@@ -127,6 +127,22 @@ def assert_exact_but_for_nan(plan: Plan, batch: npt.NDArray[np.float32]) -> None
         assert np.array_equal(np.signbit(logits[number]), np.signbit(expected[number]))
 
 
+def test_the_sigmoid_is_one() -> None:
+    """Within 2.1e-7 of 1 / (1 + exp(-v)) and in [0, 1], at its limits and beyond them too."""
+    numbers = np.concatenate([np.linspace(-20, 20, 40001), [-1e30, -1e-30, 1e30, -np.inf, np.inf]]).astype(np.float32)
+    make = PlanMaker(0, 1, 1, 1)
+    x = make.conv(make.normalize(), len(numbers), (1, 1), (1, 1), (0, 0), 1, "bias")
+    make.tensors[make.ops[-1].tail.bias or ""][:] = numbers
+    make.elementwise(x, "sigmoid")
+    plan = make.plan(x)
+    found = reference.values(plan, np.zeros((1, 1, 1, 1), np.float32))[make.ops[-2].out or ""].reshape(-1)
+    with np.errstate(over="ignore"):
+        exact = 1 / (1 + np.exp(-numbers.astype(np.float64)))
+    assert np.abs(found - exact).max() <= 2.1e-7
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
 def test_extreme_values_agree() -> None:
     """Infinities, NaN and signed zeros inside the network come out as the reference has them."""
     make = PlanMaker(9, 2, 5, 5)
@@ -137,10 +153,20 @@ def test_extreme_values_agree() -> None:
     z = make.binary_conv(make.signs(y), 12, (3, 3), (1, 1), (1, 1), "scale")
     plan = make.plan(make.mean(z))
     assert_exact_but_for_nan(plan, images(plan, 2))
-    softsign = PlanMaker(10, 2, 5, 5)
-    x = softsign.conv(softsign.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
-    softsign.tensors[softsign.ops[-1].tail.scale or ""][:3] = [np.inf, 0, -0.0]
-    plan = softsign.plan(
-        softsign.binary_conv(softsign.signs(softsign.elementwise(x, "softsign")), 3, (5, 5), (1, 1), (0, 0))
+    for activation in ("softsign", "sigmoid", "clamp"):
+        make = PlanMaker(10, 2, 5, 5)
+        x = make.conv(make.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
+        make.tensors[make.ops[-1].tail.scale or ""][:4] = [np.inf, 0, -0.0, np.nan]
+        y = make.elementwise(x, activation)
+        plan = make.plan(make.concat(make.multiply(y, y), (x, y)))
+        assert_exact_but_for_nan(plan, images(plan, 2))
+        plan = make.plan(make.binary_conv(make.signs(y), 3, (5, 5), (1, 1), (0, 0)))
+        assert_exact_but_for_nan(plan, images(plan, 2))
+    grouped = PlanMaker(11, 2, 4, 4)
+    x = grouped.conv(grouped.normalize(), 64, (1, 1), (1, 1), (0, 0), 1, "scale")
+    grouped.tensors[grouped.ops[-1].tail.scale or ""][:2] = [np.inf, np.nan]
+    parts = tuple(
+        grouped.conv(x, outputs, (3, 3), (1, 1), (1, 1), groups) for outputs, groups in ((64, 64), (32, 2), (64, 8))
     )
+    plan = grouped.plan(grouped.concat(x, parts))
     assert_exact_but_for_nan(plan, images(plan, 2))
