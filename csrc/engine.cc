@@ -144,11 +144,6 @@ void Engine::add_conv(int in, const float* weight, std::array<int, 4> shape, Pai
   op.groups = groups;
   op.per_group = per_group;
   const size_t fan_in = static_cast<size_t>(kh) * kw * per_group;
-  if (!op.is_depthwise() && !op.shares_inputs()) {
-    op.weight = Aligned<float>(outputs * fan_in);
-    std::copy(weight, weight + outputs * fan_in, op.weight.data());
-    return;
-  }
   op.weight = Aligned<float>(op.blocks() * fan_in * kBlock);
   for (int o = 0; o < outputs; ++o) {
     for (size_t k = 0; k < fan_in; ++k) {

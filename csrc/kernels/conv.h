@@ -82,28 +82,29 @@ void depthwise_conv(const Conv& op, Range tasks) {
   }
 }
 
-// Where the outputs of a block read inputs of several groups, each output is summed on its own.
+// Where the outputs of a block read inputs of several groups: its 16 sums advance together, but each picks its own
+// input.
 void grouped_conv(const Conv& op, Range tasks) {
   const int per_output = op.outputs / op.groups;
   const int64_t fan_in = int64_t{op.kh} * op.kw * op.channels;
-  for (int64_t y = tasks.begin; y < tasks.end; ++y) {
-    for (int x = 0; x < op.width; ++x) {
-      for (int block = 0; block < op.blocks; ++block) {
-        alignas(64) float values[kBlock] = {};
-        for (int lane = 0; lane < kBlock && block * kBlock + lane < op.outputs; ++lane) {
-          const int o = block * kBlock + lane;
-          const float* weight = op.weight + o * fan_in;
-          float sum = 0.0f;
-          for (int ky = 0; ky < op.kh; ++ky) {
-            for (int kx = 0; kx < op.kw; ++kx) {
-              const float* in =
-                  op.in.at(y * op.stride_y + ky, int64_t{x} * op.stride_x + kx) + o / per_output * op.channels;
-              for (int i = 0; i < op.channels; ++i) sum += in[i] * *weight++;
+  for (int block = 0; block < op.blocks; ++block) {
+    int first[kBlock] = {};  // input of each output's group
+    for (int lane = 0; lane < kBlock && block * kBlock + lane < op.outputs; ++lane) {
+      first[lane] = (block * kBlock + lane) / per_output * op.channels;
+    }
+    for (int64_t y = tasks.begin; y < tasks.end; ++y) {
+      for (int x = 0; x < op.width; ++x) {
+        alignas(64) float sums[kBlock] = {};
+        const float* weight = op.weight + block * fan_in * kBlock;
+        for (int ky = 0; ky < op.kh; ++ky) {
+          for (int kx = 0; kx < op.kw; ++kx) {
+            const float* in = op.in.at(y * op.stride_y + ky, int64_t{x} * op.stride_x + kx);
+            for (int i = 0; i < op.channels; ++i, weight += kBlock) {
+              EVENBIT_UNROLL for (int lane = 0; lane < kBlock; ++lane) sums[lane] += in[first[lane] + i] * weight[lane];
             }
           }
-          values[lane] = sum;
         }
-        BlockOf tile[1] = {load_block(values)};
+        BlockOf tile[1] = {load_block(sums)};
         finish<1>(op.tail, tile, y, x, block);
       }
     }

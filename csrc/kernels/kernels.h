@@ -90,12 +90,12 @@ struct BinaryConv {
 // There are three kernels, for how the 16 outputs of a block share their inputs:
 //   conv            all read the same `channels` inputs: one group, or groups of whole blocks
 //   depthwise_conv  each reads its own channel: channels = 1, groups = outputs
-//   grouped_conv    anything else, one output after the other
+//   grouped_conv    anything else
 //
 // Tasks: output rows; of `conv` (group of output blocks, output row), groups of `kernels.conv_blocks` blocks.
 struct Conv {
   FloatView in;
-  const float* weight;  // [output blocks][kh][kw][channels][16]; for grouped_conv [outputs][kh][kw][channels]
+  const float* weight;  // [output blocks][kh][kw][channels][16]
   int kh;
   int kw;
   int channels;  // of a group

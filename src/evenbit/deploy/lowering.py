@@ -69,7 +69,7 @@ class Lowering:
         """Constant argument in float64, checked to be finite."""
         if isinstance(node, Node) and node in self.values:
             raise CaptureError(f"{where(owner)}: {owner.target} needs a constant, but is given a computed tensor")
-        constant = torch.as_tensor(self.evaluate(node)).double()
+        constant = torch.as_tensor(self.evaluate(node)).double().cpu()
         if not torch.isfinite(constant).all():
             raise CaptureError(f"{where(owner)}: holds a parameter that is not finite")
         return constant.numpy()

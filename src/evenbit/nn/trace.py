@@ -60,7 +60,8 @@ def trace(module: nn.Module, channels: int, height: int, width: int) -> torch.ex
     """
     if module.training:
         raise CaptureError("the network is in training mode; call eval() first")
-    example = torch.zeros(BATCH, channels, height, width)
+    device = next((parameter.device for parameter in module.parameters()), None)
+    example = torch.zeros(BATCH, channels, height, width, device=device)
     entered: list[str] = []  # modules whose forward has begun and not ended
     try:
         with _recorded(module, entered), _quiet():
