@@ -140,7 +140,9 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(F.pad(x, (0, 0, 0, 0, 1, 1)))), "only padding of height and width with zeros"),
         (network(lambda x: mean(torch.cat([x, x], 2))), "only channels can be concatenated"),
         (network(lambda x: mean(torch.cat([x, torch.ones(2, 1, 8, 6)], 1))), "concatenates a constant"),
-        (network(lambda x: mean(x.double())), "only float32 can be lowered, not torch.float64"),
+        (network(lambda x: mean(x.double())), "aten.to.dtype gives torch.float64; only float32 can be lowered"),
+        (network(lambda x: x.mean((2, 3), dtype=torch.float64)), "aten.mean.dim gives torch.float64; only float32"),
+        (network(lambda x: mean(x.div(2.0, rounding_mode="floor"))), "cannot lower aten.div.Tensor_mode"),
         (network(lambda x: mean(x / 0)), "divides by zero"),
         (network(lambda x: mean(x.mean(1, keepdim=True) * x)), "only the mean over height and width"),
         (network(lambda x: mean(torch.clamp(x, min=x.mean((2, 3), keepdim=True)))), "cannot lower|limits that are not"),
@@ -186,6 +188,14 @@ def test_parameters_must_be_finite() -> None:
     nn.init.constant_(module.part[0].bias, float("nan"))
     with pytest.raises(CaptureError, match=r"module 'part\.0': holds a parameter that is not finite"):
         packed(module)
+
+
+def test_classes_are_numbers_or_as_many_as_logits() -> None:
+    images = torch.zeros(1, 3, 8, 6)
+    assert pack(network(mean).eval(), images).classes == ("0", "1", "2", "3")
+    assert pack(network(mean).eval(), images, classes=["a", "b", "c", "d"]).classes == ("a", "b", "c", "d")
+    with pytest.raises(CaptureError, match="should give one logit for each of 2 classes, but gives 4"):
+        pack(network(mean).eval(), images, classes=["a", "b"])
 
 
 def test_training_mode_is_refused() -> None:

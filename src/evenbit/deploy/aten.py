@@ -32,12 +32,6 @@ def _alias(lowering: Lowering, node: Node) -> None:
     lowering.values[node] = lowering.value(argument(node, 0))
 
 
-def _to(lowering: Lowering, node: Node) -> None:
-    if node.meta["val"].dtype != torch.float32:
-        raise CaptureError(f"{where(node)}: only float32 can be lowered, not {node.meta['val'].dtype}")
-    _alias(lowering, node)
-
-
 def _nothing(lowering: Lowering, node: Node) -> None:
     """A check that holds while tracing."""
 
@@ -459,12 +453,12 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.contiguous.default: _alias,
     aten.clone.default: _alias,
     aten.detach.default: _alias,
-    aten.to.dtype: _to,
+    aten.to.dtype: _alias,
     aten._assert_tensor_metadata.default: _nothing,
 }
 
 # Ops whose result may share memory with their input.
-VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_reshape, _alias, _to, _dropout)}
+VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_reshape, _alias, _dropout)}
 
 ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, SiLU, Hardswish or Softsign"
 # What to do instead, by the start of an op's name.

@@ -8,6 +8,7 @@ comes from.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,9 +97,22 @@ def _lower(node: Node, lowering: Lowering) -> None:
     lower = LOWERINGS.get(node.target)
     if lower is None:
         raise CaptureError(f"{where(node)}: cannot lower {node.target}; {hint(node.target)}")
+    _check_settings(node)
     _check_in_place(node)
     with lowering.builder.at(module_path(node)):
         lower(lowering, node)
+
+
+def _check_settings(node: Node) -> None:
+    """Refuses what no lowering looks at."""
+    result = node.meta["val"]
+    if result is None:  # a check that holds while tracing
+        return
+    for name, value in node.kwargs.items():
+        if value is not None and name not in ("alpha", "min", "max", "memory_format", "dtype"):
+            raise CaptureError(f"{where(node)}: {node.target} with the setting '{name}' cannot be lowered")
+    if isinstance(result, torch.Tensor) and result.dtype != torch.float32 and node.target != operator.getitem:
+        raise CaptureError(f"{where(node)}: {node.target} gives {result.dtype}; only float32 can be lowered")
 
 
 def _is_mutable(node: Node) -> bool:
