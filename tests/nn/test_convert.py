@@ -142,6 +142,19 @@ def test_keep_names_layers_and_all_in_a_module() -> None:
     assert all(what.startswith("Binary") for path, (what, _) in rows.items() if path != "stem.2")
 
 
+def test_bridges_are_what_no_path_leads_around() -> None:
+    def forward(parts: nn.Sequential, x: Tensor) -> Tensor:
+        x = parts[0](x)
+        x = parts[2](parts[1](x)) + x
+        return torch.cat([parts[3](x), parts[4](x)], 1)
+
+    net = Net(*(nn.Conv2d(8, 8, 3, padding=1) for _ in range(5)), forward=forward, channels=16)
+    rows = became(net, keep=("bridges",))
+    assert [path for path, (_, reason) in rows.items() if reason == "is a bridge"] == ["stem.0", "parts.0", "head"]
+    assert sum(what.startswith("Binary") for what, _ in rows.values()) == 4
+    assert all(row.is_binary for row in binarize(net, IMAGES, keep=()).table if row.macs)
+
+
 def test_both_branches_that_read_the_images_are_first() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

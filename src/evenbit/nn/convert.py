@@ -29,7 +29,7 @@ from evenbit.nn.method import Method, resolve_method
 from evenbit.nn.structure import Call, Structure
 from evenbit.nn.trace import image_size, module_path
 
-FIRST, LAST = "first", "last"
+FIRST, LAST, BRIDGES = KINDS = "first", "last", "bridges"
 
 
 class Binarized(NamedTuple):
@@ -53,8 +53,9 @@ def binarize(
             as it is. It has to be one that `torch.export` can trace.
         example: Images `[N, C, H, W]`, of which only C, H and W count.
         method: The way to binarize, or its name in `evenbit.METHODS`.
-        keep: What stays real: "first" (layers that read the images), "last" (layers that make the logits), or paths of
-            modules, with all that is in them, in which `*` stands for anything.
+        keep: What stays real: "first" (layers that read the images), "last" (layers that make the logits), "bridges"
+            (layers that no path leads around, so that all that the network knows passes through their signs), or paths
+            of modules, with all that is in them, in which `*` stands for anything.
 
     Returns:
         The binary network, in the mode (training or not) of the real one, and a table of its layers.
@@ -124,7 +125,7 @@ class _Conversion:
 
     def _check_keep(self) -> None:
         for entry in self.keep:
-            if entry not in (FIRST, LAST) and not any(_matches(entry, path) for path in self.calls):
+            if entry not in KINDS and not any(_matches(entry, path) for path in self.calls):
                 known = ", ".join(f"'{path}'" for path in list(self.calls)[:3])
                 raise BinarizeError(f"keep names '{entry}', which is no layer of the network; layers are {known}, ...")
 
@@ -135,8 +136,10 @@ class _Conversion:
             return "reads the images"
         if LAST in self.keep and any(call.is_last for call in calls):
             return "makes the logits"
-        if any(_matches(entry, path) for entry in self.keep if entry not in (FIRST, LAST)):
+        if any(_matches(entry, path) for entry in self.keep if entry not in KINDS):
             return "is named in keep"
+        if BRIDGES in self.keep and any(call.is_bridge for call in calls):
+            return "is a bridge"
         if any(call.is_gate for call in calls):
             return "gates a map"
         if any(call.is_shortcut for call in calls):

@@ -84,6 +84,7 @@ class Call:
         macs: Multiply-adds for an image.
         is_first: Whether no other layer comes before it: it reads the images.
         is_last: Whether no other layer comes after it: it makes the logits.
+        is_bridge: Whether no path leads around it from the images to the logits.
         is_gate: Whether its result is a vector that a map is multiplied by or moved by (squeeze-and-excitation).
         is_shortcut: Whether it is a 1x1 convolution that is added to what other layers make of its input.
         is_normalized: Whether all that reads it is a batch normalization, perhaps after a pooling.
@@ -95,6 +96,7 @@ class Call:
     macs: int
     is_first: bool
     is_last: bool
+    is_bridge: bool
     is_gate: bool
     is_shortcut: bool
     is_normalized: bool
@@ -134,10 +136,25 @@ class Structure:
             macs=_macs(node),
             is_first=not any(other in self._ancestors[node] for other in layers),
             is_last=not any(node in self._ancestors[other] for other in layers),
+            is_bridge=not self._has_way_around(node),
             is_gate=_is_vector(node) and self._gates(node),
             is_shortcut=self._is_shortcut(node),
             is_normalized=all(user.target in NORMALIZATIONS for user in self._readers(node)),
         )
+
+    def _has_way_around(self, node: Node) -> bool:
+        """Whether the output can be reached from the images without `node`."""
+        seen: set[Node] = {node}
+        frontier = [self._images]
+        while frontier:
+            value = frontier.pop()
+            if value is None or value in seen:
+                continue
+            if value.op == "output":
+                return True
+            seen.add(value)
+            frontier += value.users
+        return False
 
     def _readers(self, node: Node) -> Iterator[Node]:
         """What reads a value, looking through pools and views."""
