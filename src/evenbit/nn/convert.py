@@ -138,8 +138,6 @@ class _Conversion:
             return "makes the logits"
         if any(_matches(entry, path) for entry in self.keep if entry not in KINDS):
             return "is named in keep"
-        if BRIDGES in self.keep and any(call.is_bridge for call in calls):
-            return "is a bridge"
         if any(call.is_gate for call in calls):
             return "gates a map"
         if any(call.is_shortcut for call in calls):
@@ -152,6 +150,8 @@ class _Conversion:
             return f"is called by the forward of {type(module).__name__}"
         if not reason and not isinstance(module._parameters.get("weight"), nn.Parameter):
             reason = "has a parametrized weight"
+        if not reason and BRIDGES in self.keep and any(call.is_bridge for call in calls):
+            reason = "is a bridge"
         return reason
 
     def _activations(self, read: Iterable[Any]) -> dict[str, torch.fx.Node]:
