@@ -72,10 +72,34 @@ def render() -> None:
     runs = [row for row in rows if "recipe" in row]
     benches = [row for row in rows if "ours" in row]
     exports = [row for row in rows if "forms" in row]
-    (ROOT / "docs/results.md").write_text(_results_page(runs, exports), encoding="utf-8")
+    others = [row for row in rows if "networks" in row]
+    page = _results_page(runs, exports) + "".join(_third_party_section(row) for row in others)
+    (ROOT / "docs/results.md").write_text(page, encoding="utf-8")
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
     (ROOT / "docs/performance.md").write_text(_performance_page(benches, layers, scaling), encoding="utf-8")
+
+
+def _third_party_section(kept: dict[str, Any]) -> str:
+    """What benchmarks/third_party.py kept."""
+    lines = [
+        "",
+        "## Networks of transformers, made binary",
+        "",
+        "Built from a configuration, made binary with `evenbit.binarize`, trained for one epoch on",
+        f"{kept['train_images']:,} images of CIFAR-10, packed, and run on {kept['test_images']:,} test images",
+        "(`benchmarks/third_party.py`). One epoch is far from what they can reach; their real twins had the same.",
+        "",
+        "| network | binary MACs | .evb bytes | real % | binary, torch % | binary, engine % | top class differs "
+        "| of these explained |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in kept["networks"]:
+        accuracies = [f"{row[key]:.1f}" for key in ("accuracy_real", "accuracy_torch", "accuracy_engine")]
+        found = row["agreement"]
+        cells = [row["network"], f"{row['binary_macs_percent']:.0f} %", f"{row['packed_bytes']:,}", *accuracies]
+        lines.append(f"| {' | '.join([*cells, str(found['differing']), str(found['explained'])])} |")
+    return "\n".join(lines) + "\n"
 
 
 def _results_page(runs: list[dict[str, Any]], exports: list[dict[str, Any]]) -> str:

@@ -101,9 +101,10 @@ void Engine::check_tail(const TailSpec& tail, int height, int width, int channel
   const auto is_vector = [&](const std::vector<float>& v) {
     return v.empty() || v.size() == static_cast<size_t>(channels);
   };
-  require(is_vector(tail.scale) && is_vector(tail.bias) && is_vector(tail.slope) && is_vector(tail.shift) &&
-              is_vector(tail.threshold),
+  require(is_vector(tail.scale) && is_vector(tail.bias) && is_vector(tail.slope) && is_vector(tail.low) &&
+              is_vector(tail.high) && is_vector(tail.shift) && is_vector(tail.threshold),
           "a constant does not have one number a channel");
+  require(tail.low.empty() == tail.high.empty(), "a clamp needs both its limits");
   const auto fits = [&](int id, bool bits, int h, int w) {
     const Value& v = value(id);
     return v.form == (bits ? Form::kBits : Form::kFloats) && v.height == h && v.width == w && v.channels == channels;
@@ -130,10 +131,13 @@ Engine::Op& Engine::new_op(int in, int height, int width, int channels, const Ta
   op->scale = padded(tail.scale);
   op->bias = padded(tail.bias);
   op->slope = padded(tail.slope);
+  op->low = padded(tail.low);
+  op->high = padded(tail.high);
   op->shift = padded(tail.shift);
   op->threshold = padded(tail.threshold);
   op->flip = as_blocks(tail.flip);
   op->valid = as_blocks(ones(channels));
+  op->sigmoid = tail.sigmoid;
   op->softsign = tail.softsign;
   op->residual = tail.residual;
   op->out = tail.out;
@@ -165,12 +169,8 @@ void Engine::add_conv(int in, const float* weight, std::array<int, 4> shape, Pai
   op.stride = stride;
   op.padding = padding;
   op.groups = groups;
+  op.per_group = per_group;
   const size_t fan_in = static_cast<size_t>(kh) * kw * per_group;
-  if (groups > 1) {
-    op.weight = Aligned<float>(outputs * fan_in);
-    std::copy(weight, weight + outputs * fan_in, op.weight.data());
-    return;
-  }
   op.weight = Aligned<float>(op.blocks() * fan_in * kBlock);
   for (int o = 0; o < outputs; ++o) {
     for (size_t k = 0; k < fan_in; ++k) {
@@ -291,6 +291,37 @@ void Engine::add_elementwise(int in, const TailSpec& tail) {
   new_op(in, v.height, v.width, v.channels, tail).kind = Kind::kElementwise;
 }
 
+void Engine::add_multiply(int in, int factor, const TailSpec& tail) {
+  const Value v = value(in), f = value(factor);
+  require(v.form == Form::kFloats && f.form == Form::kFloats && v.channels == f.channels &&
+              ((v.height == f.height && v.width == f.width) || (f.height == 1 && f.width == 1)),
+          "the two sides of a product do not fit each other");
+  Op& op = new_op(in, v.height, v.width, v.channels, tail);
+  op.kind = Kind::kElementwise;
+  op.factor = factor;
+}
+
+void Engine::add_concat(const std::vector<int>& parts, const TailSpec& tail) {
+  require(parts.size() >= 2, "a concatenation needs two maps");
+  const Value first = value(parts[0]);
+  int channels = 0;
+  for (int id : parts) {
+    const Value& v = value(id);
+    require(v.form == Form::kFloats && v.height == first.height && v.width == first.width,
+            "maps of different sizes are concatenated");
+    channels += v.channels;
+  }
+  Op& op = new_op(parts[0], first.height, first.width, channels, tail);
+  op.kind = Kind::kConcat;
+  op.others.assign(parts.begin() + 1, parts.end());
+}
+
+void Engine::add_flatten(int in, const TailSpec& tail) {
+  const Value v = value(in);
+  require(v.form == Form::kFloats, "flattening reads floats");
+  new_op(in, 1, 1, v.height * v.width * v.channels, tail).kind = Kind::kFlatten;
+}
+
 void Engine::add_threshold(int in, const std::vector<float>& scale, const std::vector<float>& offset,
                            const std::vector<uint64_t>& flip, int out) {
   const Value v = value(in);
@@ -328,11 +359,13 @@ void Engine::finish(int output) {
   output_ = output;
   for (int i = 0; i < static_cast<int>(ops_.size()); ++i) {
     const Op& op = *ops_[i];
-    for (int id : {op.in, op.residual, op.threshold_value}) {
-      if (id == kNone) continue;
+    const auto read = [&](int id) {
+      if (id == kNone) return;
       require(value(id).first != kNone && value(id).first < i, "an op reads a value that is written later");
       value(id).last = i;
-    }
+    };
+    for (int id : {op.in, op.factor, op.residual, op.threshold_value}) read(id);
+    for (int id : op.others) read(id);
     for (int id : written(op)) {
       require(value(id).first == kNone, "two ops write one value");
       value(id).first = value(id).last = i;

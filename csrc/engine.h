@@ -25,8 +25,9 @@ using Pair = std::array<int, 2>;  // vertical, horizontal
 
 // A Tail as it is given: constants, and values by number. Absent parts are empty or kNone.
 struct TailSpec {
-  std::vector<float> scale, bias, slope, shift, threshold;
+  std::vector<float> scale, bias, slope, low, high, shift, threshold;
   std::vector<uint64_t> flip;  // given with bits
+  bool sigmoid = false;
   bool softsign = false;
   int residual = kNone;
   int out = kNone;
@@ -56,6 +57,9 @@ class Engine {
   void add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> shape, Pair stride, Pair padding, int groups,
                        const TailSpec& tail);
   void add_elementwise(int in, const TailSpec& tail);
+  void add_multiply(int in, int factor, const TailSpec& tail);
+  void add_concat(const std::vector<int>& parts, const TailSpec& tail);
+  void add_flatten(int in, const TailSpec& tail);
   void add_threshold(int in, const std::vector<float>& scale, const std::vector<float>& offset,
                      const std::vector<uint64_t>& flip, int out);
   void add_pool(int in, bool max, Pair kernel, Pair stride, Pair padding, const TailSpec& tail);
@@ -110,6 +114,8 @@ class Engine {
   void bind_border(Context& context, const Value& v, const Op& op) const;
   Tail bind_tail(Context& context, const Op& op) const;
   FloatView float_view(Context& context, int id) const;
+  FloatView spread_view(Context& context, int id) const;  // a vector as a map of equal pixels
+  std::vector<Piece> pieces(Context& context, const Op& op) const;
   bool run_step(const Step& step, Range tasks, const float* floats, const uint8_t* bytes) const;
   bool run_image(Context& context, const float* floats, const uint8_t* bytes, float* logits) const;
   // The same by all threads of the pool, each step divided among them.

@@ -90,9 +90,12 @@ NB_MODULE(_core, m) {
       .def("set_scale", set_vector(&TailSpec::scale))
       .def("set_bias", set_vector(&TailSpec::bias))
       .def("set_slope", set_vector(&TailSpec::slope))
+      .def("set_low", set_vector(&TailSpec::low))
+      .def("set_high", set_vector(&TailSpec::high))
       .def("set_shift", set_vector(&TailSpec::shift))
       .def("set_threshold", set_vector(&TailSpec::threshold))
       .def("set_flip", set_vector(&TailSpec::flip))
+      .def_rw("sigmoid", &TailSpec::sigmoid)
       .def_rw("softsign", &TailSpec::softsign)
       .def_rw("residual", &TailSpec::residual)
       .def_rw("out", &TailSpec::out)
@@ -118,6 +121,9 @@ NB_MODULE(_core, m) {
              e.add_binary_conv(in, weight.data(), shape_of(weight), stride, padding, groups, tail);
            })
       .def("add_elementwise", &Engine::add_elementwise)
+      .def("add_multiply", &Engine::add_multiply)
+      .def("add_concat", &Engine::add_concat)
+      .def("add_flatten", &Engine::add_flatten)
       .def("add_threshold",
            [](Engine& e, int in, const Vector<float>& scale, const Vector<float>& offset, const Vector<uint64_t>& flip,
               int out) { e.add_threshold(in, copied(scale), copied(offset), copied(flip), out); })

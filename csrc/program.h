@@ -47,17 +47,30 @@ struct Engine::Value {
   size_t origin() const { return offset + border_y * row_bytes() + border_x * pixel_bytes(); }  // of pixel (0, 0)
 };
 
-enum class Kind { kNormalize, kConv, kInt8Conv, kBinaryConv, kElementwise, kThreshold, kPool };
+enum class Kind {
+  kNormalize,
+  kConv,
+  kInt8Conv,
+  kBinaryConv,
+  kElementwise,
+  kConcat,
+  kFlatten,
+  kThreshold,
+  kPool,
+};
 
 // An op with its constants laid out for the kernels.
 struct Engine::Op {
   Kind kind = Kind::kElementwise;
   int in = kNone;
-  int height = 0;  // of the result
+  int factor = kNone;
+  std::vector<int> others;  // whose channels follow
+  int height = 0;           // of the result
   int width = 0;
   int channels = 0;
   Pair kernel{1, 1}, stride{1, 1}, padding{0, 0};
   int groups = 1;
+  int per_group = 0;  // inputs
   bool max = false;
   Aligned<float> weight;
   const BinaryKernel* binary = nullptr;  // of a binary convolution without groups
@@ -65,8 +78,9 @@ struct Engine::Op {
   Aligned<uint32_t> start;               // of an int8 convolution's sums
   int row_units = 0;                     // that it reads for a kernel row
 
-  Aligned<float> scale, bias, slope, shift, threshold, offset;
+  Aligned<float> scale, bias, slope, low, high, shift, threshold, offset;
   Aligned<uint16_t> flip, valid;
+  bool sigmoid = false;
   bool softsign = false;
   int residual = kNone, out = kNone, mean = kNone, bits = kNone, threshold_value = kNone;
   int row_sums = kNone;   // internal value for the mean
@@ -74,6 +88,8 @@ struct Engine::Op {
   float multiplier = 0;   // of its numbers
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
+  bool is_depthwise() const { return groups > 1 && per_group == 1 && groups == channels; }
+  bool shares_inputs() const { return groups == 1 || channels / groups % kBlock == 0; }  // the outputs of a block do
 };
 
 // One step of a run: an op with the addresses of one context in it, or what follows an op.
@@ -122,8 +138,8 @@ struct Engine::Step {
     int per_group;  // channels
   };
 
-  std::variant<Normalize, Conv, Int8Conv, BinaryConv, GroupedBinaryConv, Elementwise, Pool2d, Threshold, Mean, Border,
-               Expand, Regroup>
+  std::variant<Normalize, Conv, Int8Conv, BinaryConv, GroupedBinaryConv, Elementwise, Concat, Flatten, Pool2d,
+               Threshold, Mean, Border, Expand, Regroup>
       work;
   int64_t tasks = 1;
   int op = 0;                            // that it belongs to
@@ -136,6 +152,7 @@ struct Engine::Context {
   Aligned<uint8_t> arena;
   std::vector<Step> steps;
   std::vector<std::unique_ptr<Aligned<uint8_t>>> patterns;  // rows of borders
+  std::vector<std::unique_ptr<std::vector<Piece>>> pieces;  // of concatenations
   std::vector<int> first_of_step;  // The chunks that the pool's threads take: at most one a thread for each step.
   std::vector<int> step_of_chunk;
 };

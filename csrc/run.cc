@@ -26,17 +26,44 @@ FloatView Engine::float_view(Context& context, int id) const {
           static_cast<int64_t>(v.row_bytes() / sizeof(float)), static_cast<int64_t>(v.pixel_bytes() / sizeof(float))};
 }
 
+FloatView Engine::spread_view(Context& context, int id) const {
+  FloatView view = float_view(context, id);
+  if (id != kNone && value(id).height == 1 && value(id).width == 1) view.row = view.pixel = 0;
+  return view;
+}
+
+// Cuts each map where a block of the result ends.
+std::vector<Piece> Engine::pieces(Context& context, const Op& op) const {
+  std::vector<int> parts{op.in};
+  parts.insert(parts.end(), op.others.begin(), op.others.end());
+  std::vector<Piece> result;
+  int channel = 0;
+  for (int id : parts) {
+    FloatView from = float_view(context, id);
+    const int end = channel + value(id).channels;
+    while (channel < end) {
+      const int lane = channel % kBlock;
+      const int count = std::min(kBlock - lane, end - channel);
+      const int block = channel / kBlock;
+      channel += count;
+      result.push_back({from, lane, count, block, channel % kBlock == 0 || channel == op.channels});
+      from.base += count;
+    }
+  }
+  return result;
+}
+
 Tail Engine::bind_tail(Context& context, const Op& op) const {
   Tail tail;
   tail.scale = or_null(op.scale);
   tail.bias = or_null(op.bias);
   tail.slope = or_null(op.slope);
+  tail.low = or_null(op.low);
+  tail.high = or_null(op.high);
   tail.shift = or_null(op.shift);
+  tail.sigmoid = op.sigmoid;
   tail.softsign = op.softsign;
-  tail.residual = float_view(context, op.residual);
-  if (op.residual != kNone && value(op.residual).height == 1 && value(op.residual).width == 1) {
-    tail.residual.row = tail.residual.pixel = 0;
-  }
+  tail.residual = spread_view(context, op.residual);
   tail.out = float_view(context, op.out);
   if (op.quantized != kNone) {
     const Value& v = value(op.quantized);
@@ -72,8 +99,21 @@ void Engine::bind(Context& context, const Op& op) const {
       step = {Normalize{nullptr, nullptr, op.channels, op.height, op.width, op.blocks(), tail}, op.height};
       break;
     case Kind::kElementwise:
-      step = {Elementwise{float_view(context, op.in), op.height, op.width, op.blocks(), tail}, op.height};
+      step = {Elementwise{float_view(context, op.in), spread_view(context, op.factor), op.height, op.width, op.blocks(),
+                          tail},
+              op.height};
       break;
+    case Kind::kConcat: {
+      context.pieces.push_back(std::make_unique<std::vector<Piece>>(pieces(context, op)));
+      const std::vector<Piece>& all = *context.pieces.back();
+      step = {Concat{all.data(), static_cast<int>(all.size()), op.height, op.width, tail}, op.height};
+      break;
+    }
+    case Kind::kFlatten: {
+      const Value& in = value(op.in);
+      step = {Flatten{float_view(context, op.in), in.height, in.width, in.channels, op.blocks(), tail}, 1};
+      break;
+    }
     case Kind::kPool: {
       const Value& in = value(op.in);
       step = {Pool2d{float_view(context, op.in), op.max, kh, kw, sy, sx, op.padding[0], op.padding[1], in.height,
@@ -84,9 +124,9 @@ void Engine::bind(Context& context, const Op& op) const {
     case Kind::kConv: {
       FloatView in = float_view(context, op.in);
       in.base = in.at(-op.padding[0], -op.padding[1]);
-      const int64_t groups = op.groups > 1 ? 1 : groups_of(op.blocks(), kernels_->conv_blocks);
-      step = {Conv{in, op.weight.data(), kh, kw, value(op.in).channels, op.groups, op.channels, sy, sx, op.height,
-                   op.width, op.blocks(), tail},
+      const int64_t groups = op.shares_inputs() ? groups_of(op.blocks(), kernels_->conv_blocks) : 1;
+      step = {Conv{in, op.weight.data(), kh, kw, op.per_group, op.groups, op.channels, sy, sx, op.height, op.width,
+                   op.blocks(), tail},
               groups * op.height};
       break;
     }
@@ -280,9 +320,15 @@ bool Engine::run_step(const Step& step, Range tasks, const float* floats, const 
         } else if constexpr (std::is_same_v<Work, Int8Conv>) {
           kernels_->int8_conv(work, tasks);
         } else if constexpr (std::is_same_v<Work, Conv>) {
-          (work.groups > 1 ? kernels_->grouped_conv : kernels_->conv)(work, tasks);
+          const Op& op = *ops_[step.op];
+          const auto grouped = op.is_depthwise() ? kernels_->depthwise_conv : kernels_->grouped_conv;
+          (op.shares_inputs() ? kernels_->conv : grouped)(work, tasks);
         } else if constexpr (std::is_same_v<Work, Elementwise>) {
           kernels_->elementwise(work, tasks);
+        } else if constexpr (std::is_same_v<Work, Concat>) {
+          kernels_->concat(work, tasks);
+        } else if constexpr (std::is_same_v<Work, Flatten>) {
+          kernels_->flatten(work, tasks);
         } else if constexpr (std::is_same_v<Work, Pool2d>) {
           kernels_->pool(work, tasks);
         } else if constexpr (std::is_same_v<Work, Step::Threshold>) {

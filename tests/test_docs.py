@@ -43,20 +43,19 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(run for run, _ in blocks(page, "sh"))], ids=lambda p: p.name
+    "page",
+    [page for page in PAGES if any(run for run, _ in blocks(page, "sh") + blocks(page, "python"))],
+    ids=lambda p: p.name,
 )
 def test_commands_run(page: Path, photos: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     header = str(Path(nlohmann_json.__file__).parent)  # where CMake finds it if the system has none
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CMAKE_PREFIX_PATH": header}
-    for run, text in blocks(page, "sh"):
-        if run:
-            result = subprocess.run(
-                ["bash", "-euc", text], cwd=photos, env=environment, capture_output=True, text=True, check=False
-            )
+    for language, mark, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        command = {"sh": ["bash", "-euc", text], "python": [sys.executable, "-c", text]}.get(language)
+        if command and not mark:
+            result = subprocess.run(command, cwd=photos, env=environment, capture_output=True, text=True, check=False)
             assert result.returncode == 0, f"{text}\n{result.stderr}"
-    for _, text in blocks(page, "python"):
-        subprocess.run([sys.executable, "-c", text], cwd=photos, check=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -137,6 +137,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20-fd": model("resnet20", "fd"),
     "vgg_small-fd": model("vgg_small", "fd"),
     "vgg_small-bnn": model("vgg_small", "bnn"),
+    "vgg_dense-fd": model("vgg_dense", "fd"),
+    "mlp-fd": model("mlp", "fd", adjustment="instance"),
+    "mlp-bnn": model("mlp", "bnn"),
     "awkward": lambda: Awkward(0),
     "depthwise": Depthwise,
 }
@@ -146,7 +149,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 def test_torch_reference_and_engine_agree(name: str) -> None:
     torch.manual_seed(1)
     module = roughen(NETWORKS[name]())
-    plan = plan_file.from_bytes(plan_file.to_bytes(pack(module, channels=3, height=13, width=10, classes=CLASSES)))
+    plan = plan_file.from_bytes(plan_file.to_bytes(pack(module, torch.zeros(1, 3, 13, 10), classes=CLASSES)))
     images = torch.rand(7, 3, 13, 10)
     with torch.no_grad():
         expected = module(images).numpy()
@@ -162,7 +165,7 @@ def test_torch_reference_and_engine_agree(name: str) -> None:
 
 
 def test_all_that_is_binary_is_stored_in_bits() -> None:
-    plan = pack(roughen(NETWORKS["resnet20-fd"]()), channels=3, height=13, width=10, classes=CLASSES)
+    plan = pack(roughen(NETWORKS["resnet20-fd"]()), torch.zeros(1, 3, 13, 10), classes=CLASSES)
     words = sum(array.nbytes for array in plan.tensors.values() if array.dtype == np.uint64 and array.ndim == 4)
     # 3x3 kernels of 16, 32 and 64 channels, a word of 8 bytes for each position and output.
     outputs = 6 * 16 + 6 * 32 + 6 * 64

@@ -12,9 +12,12 @@ from evenbit.plan import (
     AvgPool,
     BinaryConv,
     Bits,
+    Concat,
     Conv,
     Elementwise,
+    Flatten,
     MaxPool,
+    Multiply,
     Normalize,
     Op,
     Plan,
@@ -48,10 +51,14 @@ def plan(*ops: Op, **changes: Any) -> Plan:
 def test_shapes_of_values_and_results() -> None:
     bits = Elementwise("bits", "y", None, Tail(bits=Bits("yb", "c", "flip")))
     conv = BinaryConv("bconv", "yb", None, Tail(mean="bm"), weight="b", stride=(2, 2))
-    checked = plan(bits, conv)
+    joined = Concat("joined", "x", "xyx", others=("y", "x"))
+    flat = Flatten("flat", "xyx", "f", Tail(mean="fm"))
+    checked = plan(bits, conv, joined, flat)
+    assert checked.shapes()["xyx"] == Shape("float", 6, 5, 2 + C + 2)
+    assert checked.shapes()["f"] == checked.shapes()["fm"] == Shape("float", 1, 1, 30 * (C + 4))
     assert checked.shapes()["yb"] == Shape("bits", 6, 5, C)
     assert checked.shapes()["bm"] == Shape("float", 1, 1, 4)
-    assert checked.op_shapes()[-1] == Shape("float", 2, 2, 4)
+    assert checked.op_shapes()[5] == Shape("float", 2, 2, 4)
     assert str(checked.shapes()["yb"]) == "6x5x70 bits"
 
 
@@ -79,6 +86,18 @@ def test_shapes_of_values_and_results() -> None:
         (Elementwise("e", "y", "z", Tail(slope="c")), "a slope goes with the activation prelu"),
         (Elementwise("e", "y", "z", Tail(activation="prelu")), "a slope goes with the activation prelu"),
         (Elementwise("e", "y", "z", Tail(activation="tanh")), "unknown activation 'tanh'"),  # type: ignore[arg-type]
+        (Elementwise("e", "y", "z", Tail(activation="clamp", low="c")), "low and high go with the activation clamp"),
+        (Elementwise("e", "y", "z", Tail(low="c", high="c")), "low and high go with the activation clamp"),
+        (Elementwise("e", "y", "z", Tail(activation="clamp", low="c", high="b")), "tensor 'b' should be float32"),
+        (Multiply("e", "y", "z", factor="x"), "factor 'x' is 6x5x2, not 6x5x70"),
+        (Multiply("e", "m", "z", factor="y"), "factor 'y' is 6x5x70, not 1x1x70"),
+        (Multiply("e", "y", "z", factor="c"), "reads 'c', which no earlier op writes"),
+        (Multiply("e", "y", "z", factor="images"), "reads 'images' as something else"),
+        (Concat("e", "y", "z", others=()), "joins a single map"),
+        (Concat("e", "y", "z", others=("x", "m")), "joins maps of different sizes: 6x5x70, 6x5x2, 1x1x70"),
+        (Concat("e", "y", "z", others=("images",)), "reads 'images' as something else"),
+        (Concat("e", "y", "z", Tail(bias="c"), others=("x",)), r"tensor 'c' should be float32 \[72\]"),
+        (Flatten("e", "y", "z", Tail(bias="c")), r"tensor 'c' should be float32 \[2100\]"),
         (Elementwise("e", "y", "z", Tail(bias="head")), r"should be float32 \[70\]"),
         (Elementwise("e", "y", "z", Tail(residual="x")), "residual 'x' is 6x5x2, not 6x5x70"),
         (Elementwise("e", "y", None, Tail(bits=Bits("z", "c", "spare"))), "bits set past channel 70"),

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from evenbit import plan_file
 from evenbit.errors import PlanError
-from evenbit.plan import BinaryConv, Bits, Conv, Elementwise, Normalize, Plan, Tail
+from evenbit.plan import BinaryConv, Bits, Concat, Conv, Elementwise, Flatten, Multiply, Normalize, Plan, Tail
 from evenbit.runtime import reference
 
 TENSORS = {
@@ -29,6 +29,27 @@ OPS = (
 PLAN = Plan(3, 4, 5, ("cat", "dog"), OPS, "y", TENSORS, {"model": "tiny"})
 DATA = plan_file.to_bytes(PLAN)
 GOLDEN = "ad57efca9000c3a76aa2df5a300d17019019bb2fec7c1d28f64fbbdb4952fa91"
+
+
+def test_every_field_of_an_op_comes_back() -> None:
+    clamp = Tail("scale", "scale", activation="clamp", low="limit", high="scale", shift="limit")
+    ops = (
+        Normalize("images", "images", "x", clamp),
+        Multiply("square", "x", "xx", factor="x"),
+        Concat("joined", "xx", "xxx", others=("x", "xx")),
+        Flatten("flat", "xxx", "f", Tail(activation="sigmoid")),
+        Conv("dense", "f", "y", weight="dense"),
+    )
+    tensors = {**TENSORS, "dense": np.ones((2, 1, 1, 180), np.float32)}
+    plan = Plan(3, 4, 5, ("cat", "dog"), ops, "y", tensors)
+    loaded = plan_file.from_bytes(plan_file.to_bytes(plan))
+    assert loaded.ops == ops
+    images = np.random.default_rng(0).random((2, 3, 4, 5), dtype=np.float32)
+    assert np.array_equal(reference.run(loaded, images), reference.run(plan, images))
+    for others in ("x", [], ["x", 1], None):
+        head = {**stored()["plan"], "ops": [{"op": "concat", "name": "j", "input": "x", "others": others}]}
+        with pytest.raises(PlanError, match=r"wrong value for 'others'|first op and no other"):
+            plan_file.from_bytes(edited(plan=head)).shapes()
 
 
 def stored() -> dict[str, Any]:

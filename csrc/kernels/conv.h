@@ -19,9 +19,10 @@ struct ConvTile {
     const int64_t step = op.stride_x * op.in.pixel;
     const int64_t block_stride = int64_t{op.kh} * op.kw * op.channels * kBlock;
     const float* weight = op.weight + block * block_stride;
+    const int first = block / (op.blocks / op.groups) * op.channels;  // with groups, they are whole blocks
     for (int ky = 0; ky < op.kh; ++ky) {
       for (int kx = 0; kx < op.kw; ++kx) {
-        const float* in = op.in.at(int64_t{y} * op.stride_y + ky, int64_t{x} * op.stride_x + kx);
+        const float* in = op.in.at(int64_t{y} * op.stride_y + ky, int64_t{x} * op.stride_x + kx) + first;
         for (int i = 0; i < op.channels; ++i, weight += kBlock) {
           BlockOf w[kB];
           EVENBIT_UNROLL for (int b = 0; b < kB; ++b) w[b] = load_block(weight + b * block_stride);
@@ -38,31 +39,67 @@ struct ConvTile {
   }
 };
 
-void conv(const Conv& op, Range tasks) { run_tiles<ConvTile>(op, tasks); }
+void conv(const Conv& op, Range tasks) {
+  if (op.groups == 1 || op.blocks / op.groups % kConvBlocks == 0) return run_tiles<ConvTile>(op, tasks);
+  for (int64_t task = tasks.begin; task < tasks.end; ++task) {  // a tile of several blocks would read two groups
+    const int block = static_cast<int>(task / op.height) * kConvBlocks;
+    const int y = static_cast<int>(task % op.height);
+    for (int b = block; b < op.blocks && b < block + kConvBlocks; ++b) row_of_tiles<ConvTile, 1>(op, y, b);
+  }
+}
 
-// With groups, neighbouring outputs read different inputs, so each output is summed on its own.
-void grouped_conv(const Conv& op, Range tasks) {
-  const int per_input = op.channels / op.groups;
-  const int per_output = op.outputs / op.groups;
-  const int64_t fan_in = int64_t{op.kh} * op.kw * per_input;
+template <int kPixels>
+void depthwise_tile(const Conv& op, int64_t y, int64_t x, int block) {
+  BlockOf sums[kPixels];
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) sums[p] = zero_block();
+  const int64_t step = op.stride_x * op.in.pixel;
+  const float* weight = op.weight + int64_t{block} * op.kh * op.kw * kBlock;
+  for (int ky = 0; ky < op.kh; ++ky) {
+    for (int kx = 0; kx < op.kw; ++kx, weight += kBlock) {
+      const float* in = op.in.at(y * op.stride_y + ky, x * op.stride_x + kx) + block * kBlock;
+      const BlockOf w = load_block(weight);
+      EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+        const BlockOf a = load_block(in + p * step);
+        EVENBIT_EACH(n) sums[p].v[n] = add(sums[p].v[n], mul(a.v[n], w.v[n]));
+      }
+    }
+  }
+  finish<kPixels>(op.tail, sums, y, x, block);
+}
+
+void depthwise_conv(const Conv& op, Range tasks) {
   for (int64_t y = tasks.begin; y < tasks.end; ++y) {
-    for (int x = 0; x < op.width; ++x) {
-      for (int block = 0; block < op.blocks; ++block) {
-        alignas(64) float values[kBlock] = {};
-        for (int lane = 0; lane < kBlock && block * kBlock + lane < op.outputs; ++lane) {
-          const int o = block * kBlock + lane;
-          const float* weight = op.weight + o * fan_in;
-          float sum = 0.0f;
-          for (int ky = 0; ky < op.kh; ++ky) {
-            for (int kx = 0; kx < op.kw; ++kx) {
-              const float* in =
-                  op.in.at(y * op.stride_y + ky, int64_t{x} * op.stride_x + kx) + o / per_output * per_input;
-              for (int i = 0; i < per_input; ++i) sum += in[i] * *weight++;
+    for (int block = 0; block < op.blocks; ++block) {
+      int x = 0;
+      for (; x + kConvPixels <= op.width; x += kConvPixels) depthwise_tile<kConvPixels>(op, y, x, block);
+      for (; x < op.width; ++x) depthwise_tile<1>(op, y, x, block);
+    }
+  }
+}
+
+// Where the outputs of a block read inputs of several groups: its 16 sums advance together, but each picks its own
+// input.
+void grouped_conv(const Conv& op, Range tasks) {
+  const int per_output = op.outputs / op.groups;
+  const int64_t fan_in = int64_t{op.kh} * op.kw * op.channels;
+  for (int block = 0; block < op.blocks; ++block) {
+    int first[kBlock] = {};  // input of each output's group
+    for (int lane = 0; lane < kBlock && block * kBlock + lane < op.outputs; ++lane) {
+      first[lane] = (block * kBlock + lane) / per_output * op.channels;
+    }
+    for (int64_t y = tasks.begin; y < tasks.end; ++y) {
+      for (int x = 0; x < op.width; ++x) {
+        alignas(64) float sums[kBlock] = {};
+        const float* weight = op.weight + block * fan_in * kBlock;
+        for (int ky = 0; ky < op.kh; ++ky) {
+          for (int kx = 0; kx < op.kw; ++kx) {
+            const float* in = op.in.at(y * op.stride_y + ky, int64_t{x} * op.stride_x + kx);
+            for (int i = 0; i < op.channels; ++i, weight += kBlock) {
+              EVENBIT_UNROLL for (int lane = 0; lane < kBlock; ++lane) sums[lane] += in[first[lane] + i] * weight[lane];
             }
           }
-          values[lane] = sum;
         }
-        BlockOf tile[1] = {load_block(values)};
+        BlockOf tile[1] = {load_block(sums)};
         finish<1>(op.tail, tile, y, x, block);
       }
     }

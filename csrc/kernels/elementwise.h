@@ -1,4 +1,5 @@
-// Kernels that read each value once: pooling, a Tail on its own, and the images' way in.
+// Kernels that read each value once: pooling, a Tail on its own or after a product, maps side by side, a map as a
+// vector, and the images' way in.
 namespace evenbit {
 namespace {
 
@@ -49,6 +50,12 @@ void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
   BlockOf tile[kPixels];
   const float* at = op.in.at(y, x) + block * kBlock;
   EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += op.in.pixel) tile[p] = load_block(at);
+  if (op.factor.base) {
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      const BlockOf factor = load_block(op.factor.at(y, x + p) + block * kBlock);
+      EVENBIT_EACH(n) tile[p].v[n] = mul(tile[p].v[n], factor.v[n]);
+    }
+  }
   finish<kPixels>(op.tail, tile, y, x, block);
 }
 
@@ -93,6 +100,38 @@ void elementwise(const Elementwise& op, Range tasks) {
     for (; x < op.width; ++x) {
       for (int block = 0; block < op.blocks; ++block) elementwise_tile<1>(op, y, x, block);
     }
+  }
+}
+
+void concat(const Concat& op, Range tasks) {
+  alignas(64) float values[kBlock] = {};
+  for (int64_t y = tasks.begin; y < tasks.end; ++y) {
+    for (int x = 0; x < op.width; ++x) {
+      for (int i = 0; i < op.count; ++i) {
+        const Piece& piece = op.pieces[i];
+        std::memcpy(values + piece.lane, piece.from.at(y, x), piece.count * sizeof(float));
+        if (!piece.ends_block) continue;
+        BlockOf tile[1] = {load_block(values)};
+        finish<1>(op.tail, tile, y, x, piece.block);
+      }
+    }
+  }
+}
+
+void flatten(const Flatten& op, Range) {
+  int y = 0, x = 0, c = 0;
+  for (int block = 0; block < op.blocks; ++block) {
+    alignas(64) float values[kBlock] = {};
+    for (int lane = 0; lane < kBlock && c < op.channels; ++lane) {
+      values[lane] = op.in.at(y, x)[c];
+      if (++x < op.width) continue;
+      x = 0;
+      if (++y < op.height) continue;
+      y = 0;
+      ++c;
+    }
+    BlockOf tile[1] = {load_block(values)};
+    finish<1>(op.tail, tile, 0, 0, block);
   }
 }
 

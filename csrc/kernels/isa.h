@@ -47,6 +47,7 @@ constexpr int kVectors = kBlock / kLanes;  // vectors of a block
    run_tiles<BinaryTile<pixels, blocks>, BinaryConv>},
 #define EVENBIT_KERNELS(isa)                                                                               \
   const BinaryKernel kBinaryKernels[] = {EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}};                   \
-  const Kernels kernels_##isa = {#isa,       supported,           kStepBits, kBinaryKernels, kConvBlocks,  \
-                                 kByteUnits, grouped_binary_conv, int8_conv, conv,           grouped_conv, \
-                                 pool,       elementwise,         normalize, expand_bits,    binary_limit}
+  const Kernels kernels_##isa = {                                                                          \
+      #isa,      supported, kStepBits,      kBinaryKernels, kConvBlocks, kByteUnits,  grouped_binary_conv, \
+      int8_conv, conv,      depthwise_conv, grouped_conv,   pool,        elementwise, concat,              \
+      flatten,   normalize, expand_bits,    binary_limit}

@@ -51,8 +51,11 @@ struct Tail {
   const float* scale = nullptr;  // vectors have one float a channel, padded with zeros to whole blocks
   const float* bias = nullptr;
   FloatView residual;
-  bool softsign = false;
   const float* slope = nullptr;
+  const float* low = nullptr;  // given with `high`
+  const float* high = nullptr;
+  bool sigmoid = false;
+  bool softsign = false;
   const float* shift = nullptr;
   FloatView out;
   QuantizedView quantized;
@@ -142,16 +145,21 @@ struct Int8Conv {
   Tail tail;
 };
 
-// out[y, x, o] = sum over (ky, kx, i), in this order and from 0, of in[y * sy + ky, x * sx + kx, i] * weight[o, ky, kx,
-// i]
+// out[y, x, o] = sum over (ky, kx, i), in this order and from 0, of
+//                in[y * sy + ky, x * sx + kx, o / (outputs / groups) * channels + i] * weight[o, ky, kx, i]
 //
-// Tasks: (group of output blocks, output row), groups of `kernels.conv_blocks` blocks.
+// There are three kernels, for how the 16 outputs of a block share their inputs:
+//   conv            all read the same `channels` inputs: one group, or groups of whole blocks
+//   depthwise_conv  each reads its own channel: channels = 1, groups = outputs
+//   grouped_conv    anything else
+//
+// Tasks: output rows; of `conv` (group of output blocks, output row), groups of `kernels.conv_blocks` blocks.
 struct Conv {
   FloatView in;
-  const float* weight;  // [output blocks][kh][kw][channels][16]; with groups > 1 [outputs][kh][kw][channels / groups]
+  const float* weight;  // [output blocks][kh][kw][channels][16]
   int kh;
   int kw;
-  int channels;
+  int channels;  // of a group
   int groups;
   int outputs;
   int stride_y;
@@ -183,9 +191,38 @@ struct Pool2d {
 // Tasks: rows.
 struct Elementwise {
   FloatView in;
+  FloatView factor;  // multiplied by, if there is one
   int height;
   int width;
   int blocks;
+  Tail tail;
+};
+
+// Neighbouring channels of one map that become channels of one block of a concatenation.
+struct Piece {
+  FloatView from;  // at its first channel
+  int lane;        // in the block
+  int count;       // of channels
+  int block;
+  bool ends_block;
+};
+
+// Channels of several maps, side by side. Tasks: rows.
+struct Concat {
+  const Piece* pieces;
+  int count;
+  int height;
+  int width;
+  Tail tail;
+};
+
+// out[(c * height + y) * width + x] = in[y, x, c]. Tasks: one.
+struct Flatten {
+  FloatView in;
+  int height;
+  int width;
+  int channels;
+  int blocks;  // of the output
   Tail tail;
 };
 
@@ -211,9 +248,12 @@ struct Kernels {
   void (*grouped_binary_conv)(const GroupedBinaryConv&, Range);
   void (*int8_conv)(const Int8Conv&, Range);
   void (*conv)(const Conv&, Range);
-  void (*grouped_conv)(const Conv&, Range);  // Tasks: output rows
+  void (*depthwise_conv)(const Conv&, Range);
+  void (*grouped_conv)(const Conv&, Range);
   void (*pool)(const Pool2d&, Range);
   void (*elementwise)(const Elementwise&, Range);
+  void (*concat)(const Concat&, Range);
+  void (*flatten)(const Flatten&, Range);
   bool (*normalize)(const Normalize&, Range);  // whether all pixels are finite
   // Bits as binary convolutions read them, 2 * `bytes` bytes: two for each byte; null if they read them as they are.
   void (*expand_bits)(const uint8_t* bits, uint8_t* expanded, int64_t bytes);

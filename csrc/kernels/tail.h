@@ -1,6 +1,6 @@
 // The Tail on a tile of pixels x blocks that is still in registers. Included by an ISA file after its simd header.
 //
-//   v = v * scale + bias;  v = v + residual;  v = prelu(v) or softsign(v);  v = v + shift
+//   v = v * scale + bias;  v = v + residual;  v = prelu(v), clamp(v), sigmoid(v) or softsign(v);  v = v + shift
 //   store v;  store round(v * multiplier);  row sum += v;  bit = (v >= threshold) xor flip
 namespace evenbit {
 namespace {
@@ -24,6 +24,25 @@ inline BlockOf zero_block() {
   BlockOf b;
   EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n) b.v[n] = broadcast(0.0f);
   return b;
+}
+
+// Polynomials of the sigmoid: see SIGMOID_NUMERATOR in evenbit/plan.py.
+constexpr float kSigmoidLimit = 16.0f;
+constexpr float kSigmoidNumerator[] = {0.25f, 0.008398873f, 5.5690027e-05f, 8.505203e-08f, 1.4708866e-11f};
+constexpr float kSigmoidDenominator[] = {1.0f, 0.116928793f, 0.0016335023f, 5.311231e-06f, 3.3022258e-09f};
+
+// Horner's rule, from the last coefficient on.
+template <int kCount>
+inline F polynomial(const float (&coefficients)[kCount], F u) {
+  F p = broadcast(coefficients[kCount - 1]);
+  EVENBIT_UNROLL for (int i = kCount - 2; i >= 0; --i) p = add(mul(p, u), broadcast(coefficients[i]));
+  return p;
+}
+
+inline F sigmoid(F v) {
+  const F t = smaller(broadcast(kSigmoidLimit), larger(broadcast(-kSigmoidLimit), v));
+  const F u = mul(t, t);
+  return add(broadcast(0.5f), div(mul(t, polynomial(kSigmoidNumerator, u)), polynomial(kSigmoidDenominator, u)));
 }
 
 #define EVENBIT_EACH(n) EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n)
@@ -60,6 +79,15 @@ EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y
   if (tail.slope) {
     const BlockOf slope = load_block(tail.slope + c);
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) { EVENBIT_EACH(n) tile[p].v[n] = prelu(tile[p].v[n], slope.v[n]); }
+  }
+  if (tail.low) {
+    const BlockOf low = load_block(tail.low + c), high = load_block(tail.high + c);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      EVENBIT_EACH(n) tile[p].v[n] = smaller(high.v[n], larger(low.v[n], tile[p].v[n]));
+    }
+  }
+  if (tail.sigmoid) {
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = sigmoid(tile[p].v[n]);
   }
   if (tail.softsign) {
     const F one = broadcast(1.0f);

@@ -28,6 +28,7 @@ inline F mul(F a, F b) { return vmulq_f32(a, b); }
 inline F div(F a, F b) { return vdivq_f32(a, b); }
 // Not vmaxq, which gives NaN where one of them is, and of two zeros the positive one.
 inline F larger(F a, F b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+inline F smaller(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 inline F absolute(F v) { return vabsq_f32(v); }
 inline F select_ge_zero(F v, F other) { return vbslq_f32(vcgezq_f32(v), v, other); }
 inline uint32_t ge_mask(F a, F b) {

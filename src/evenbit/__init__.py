@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evenbit.deploy import pack
     from evenbit.errors import EvenbitError
     from evenbit.models import create_model, register_model
-    from evenbit.nn import METHODS, BinaryConv2d, BinaryLinear, Method
+    from evenbit.nn import METHODS, BinaryConv2d, BinaryLinear, Method, binarize
     from evenbit.plan import Plan
     from evenbit.plan_file import load, save
     from evenbit.runtime.engine import Engine
@@ -29,6 +29,7 @@ _HOMES = {
     "Method": "evenbit.nn",
     "Plan": "evenbit.plan",
     "Recipe": "evenbit.train",
+    "binarize": "evenbit.nn",
     "create_model": "evenbit.models",
     "load": "evenbit.plan_file",
     "load_dataset": "evenbit.data",
@@ -48,6 +49,7 @@ __all__ = [
     "Method",
     "Plan",
     "Recipe",
+    "binarize",
     "create_model",
     "load",
     "load_dataset",

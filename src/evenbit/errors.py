@@ -35,5 +35,9 @@ class CaptureError(EvenbitError):
     """A torch module cannot be turned into a Plan."""
 
 
+class BinarizeError(EvenbitError):
+    """A torch network cannot be made binary as asked."""
+
+
 class ExportError(EvenbitError):
     """A Plan cannot be written in the form that was asked for."""

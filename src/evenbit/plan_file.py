@@ -185,6 +185,8 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
         if isinstance(value, dict):
             return _from_json(Tail if hint is Tail else Bits, value)
     elif typing.get_origin(hint) is tuple:
+        if isinstance(value, list) and options[1:] == [...]:
+            return tuple(_typed(part, options[0], key) for part in value)
         if isinstance(value, list) and len(value) == len(options):
             return tuple(_typed(part, option, key) for part, option in zip(value, options, strict=True))
     elif typing.get_origin(hint) is typing.Literal:

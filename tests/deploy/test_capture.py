@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,11 +12,11 @@ from evenbit.deploy import pack
 from evenbit.errors import CaptureError
 from evenbit.plan import Plan
 from evenbit.runtime import reference
+from evenbit.runtime.engine import Engine, isas
 
 
 def packed(module: nn.Module, *, channels: int = 3, classes: int = 4) -> Plan:
-    names = tuple("abcdefgh"[:classes])
-    return pack(module.eval(), channels=channels, height=8, width=6, classes=names)
+    return pack(module.eval(), torch.zeros(1, channels, 8, 6), classes="abcdefgh"[:classes])
 
 
 class Branches(nn.Module):
@@ -52,7 +55,7 @@ def test_a_network_that_is_not_ours() -> None:
     assert {op.kind for op in plan.ops} == {"normalize", "conv", "elementwise", "max_pool", "avg_pool"}
 
 
-def failing(forward: object, *parts: nn.Module) -> nn.Module:
+def network(forward: object, *parts: nn.Module) -> nn.Module:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -64,38 +67,115 @@ def failing(forward: object, *parts: nn.Module) -> nn.Module:
     return Net()
 
 
+class DataDependent(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return -x if x.mean() > 0.5 else x
+
+
 def mean(x: Tensor) -> Tensor:
     return x.mean((2, 3))
+
+
+GAIN = torch.rand(12, 1, 1, generator=torch.Generator().manual_seed(0))
+WORKING: list[tuple[object, list[nn.Module]]] = [
+    (mean, [nn.ReLU6(), nn.Hardtanh(-0.3, 0.2), nn.LeakyReLU(0.1, inplace=True)]),
+    (mean, [nn.Sigmoid(), nn.SiLU(), nn.Hardswish(), nn.Hardsigmoid(), nn.Softsign()]),
+    (mean, [nn.Conv2d(4, 6, 3, 2, padding="valid"), nn.PReLU(6), nn.Conv2d(6, 6, (4, 3), padding="same")]),
+    (mean, [nn.Conv2d(4, 6, 3, padding=(2, 1), dilation=(3, 2)), nn.Conv2d(6, 6, 3, padding="same", dilation=2)]),
+    (mean, [nn.ZeroPad2d((1, 0, 2, 1)), nn.Conv2d(4, 5, 3, 2, padding=1)]),
+    (mean, [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 4, 3, 2, groups=4)]),
+    (mean, [nn.ZeroPad2d((0, 1, 2, 0)), nn.MaxPool2d(2)]),
+    (mean, [nn.AdaptiveAvgPool2d((4, 2)), nn.AdaptiveMaxPool2d((2, 1)), nn.AdaptiveAvgPool2d((2, 1))]),
+    (lambda x: F.adaptive_max_pool2d(x, 1).flatten(1), [nn.Dropout2d(), nn.Dropout(inplace=True)]),
+    (lambda x: mean(x * x.mean((2, 3), keepdim=True) * 3 - x * x), []),
+    (lambda x: mean(x.mean((2, 3), keepdim=True).sigmoid() * x), []),
+    (lambda x: mean(torch.cat([x, x, F.relu(x)], 1) * GAIN), []),
+    (lambda x: torch.cat([mean(x), x.flatten(1)], -1), []),
+    (lambda x: mean(torch.cat([x], 1).clamp(max=0.3).clamp(min=-0.2).clamp_(-0.1, 0.2)), []),
+    (lambda x: mean(1 - x) - mean(torch.ones(4, 1, 1) - x) * 2 + (3 - mean(x)), []),
+    (lambda x: F.relu(x.flatten(1)), []),
+    (lambda x: F.relu(x.flatten(1)) + x.flatten(1) * x.flatten(1), []),
+    (lambda x: x.reshape(2, 192, 1, 1).mean((2, 3)), []),
+    (lambda x: mean(F.conv2d(x.reshape(2, 192, 1, 1), torch.ones(4, 192, 1, 1), padding=1)), []),
+    (lambda x: {"loss": None, "logits": mean(x)}, []),
+    (lambda x: SimpleNamespace(logits=mean(x)), []),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize(("forward", "parts"), WORKING)
+def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list[nn.Module]) -> None:
+    torch.manual_seed(0)
+    module = network(forward, *parts).eval()
+    images = torch.rand(2, 3, 8, 6)
+    with torch.no_grad():
+        output = module(images)
+    expected = getattr(output, "logits", output["logits"] if isinstance(output, dict) else output).numpy()
+    plan = pack(module, images)
+    found = reference.run(plan, images.numpy())
+    assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+    assert np.abs(expected).max() > 0.01
+    for isa in isas():
+        assert Engine(plan, isa=isa)(images.numpy()).tobytes() == found.tobytes()
 
 
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (failing(mean, nn.GELU()), r"module 'part\.1': cannot lower aten\.gelu\.default"),
-        (failing(mean, nn.Conv2d(4, 4, 3, dilation=2)), r"module 'part\.1': a dilated convolution"),
-        (failing(mean, nn.AvgPool2d(3, padding=1)), r"module 'part\.1': average pooling with padding"),
-        (failing(mean, nn.MaxPool2d(2, ceil_mode=True)), r"module 'part\.1': max pooling with dilation or ceil_mode"),
-        (failing(mean, nn.AdaptiveAvgPool2d(2)), r"adaptive pooling to more than one pixel"),
-        (failing(mean, nn.BatchNorm2d(4, track_running_stats=False)), "without running statistics"),
-        (failing(lambda x: x.mean(2).mean(2)), "only the mean over height and width"),
-        (failing(lambda x: mean(x * x)), "needs a constant"),
-        (failing(lambda x: mean(x * torch.rand(8, 6))), "not one number a channel"),
-        (failing(lambda x: mean(x + x.flip(0))), "cannot lower aten.flip"),
-        (failing(lambda x: mean(torch.add(x, x, alpha=2))), "a sum with alpha"),
-        (failing(lambda x: x.reshape(2, 8, 24)), "not a batch of maps or vectors|only flattening"),
-        (failing(lambda x: x.view(-1, 4, 6, 8).mean((2, 3))), "only flattening is possible"),
-        (failing(lambda x: F.relu(x.flatten(1))), "on a flattened map cannot be lowered; flatten after it"),
-        (failing(lambda x: x.reshape(2, 192, 1, 1).mean((2, 3))), "on a flattened map"),
-        (failing(lambda x: mean(F.conv2d(x.reshape(2, 192, 1, 1), torch.ones(4, 192, 1, 1), padding=1))), "flattened"),
-        (failing(mean, nn.Linear(6, 6)), r"module 'part\.1': a dense layer along the last axis"),
-        (failing(lambda x: mean(F.dropout(x))), "a dropout that is active in eval mode"),
-        (failing(lambda x: mean(x / torch.add(x.abs(), 1, alpha=3))), "needs a constant|cannot lower"),
+        (network(mean, nn.GELU()), r"module 'part\.1': cannot lower aten\.gelu\.default; use ReLU, ReLU6"),
+        (network(mean, nn.GroupNorm(2, 4)), r"module 'part\.1': cannot lower aten\.group_norm.*; use BatchNorm2d"),
+        (network(lambda x: mean(x).softmax(1)), "cannot lower aten.softmax.int; pack the network without it"),
+        (network(lambda x: mean(x.chunk(2, 1)[0])), "cannot lower aten.chunk.default; channels can be joined, but not"),
+        (network(mean, nn.ConvTranspose2d(4, 4, 2)), "cannot lower aten.conv_transpose2d.*; maps can shrink"),
+        (network(lambda x: mean(x.erfinv())), "cannot lower aten.erfinv.default; the layers around it may have to"),
+        (network(mean, nn.AvgPool2d(3, padding=1)), r"module 'part\.1': average pooling with padding"),
+        (network(mean, nn.MaxPool2d(2, ceil_mode=True)), r"module 'part\.1': max pooling with dilation or ceil_mode"),
+        (network(mean, nn.AdaptiveAvgPool2d(4)), r"an adaptive pooling from 8x6 to 4x4 pixels"),
         (
-            failing(lambda x: (v := x.flatten(1), F.relu_(x), v @ torch.ones(192, 4))[2]),
+            network(lambda x: F.adaptive_max_pool2d(x, 1, True)[1].float().flatten(1)),
+            "the places of the largest values",
+        ),
+        (network(mean, nn.ReflectionPad2d(1)), r"module 'part\.1': only padding of height and width with zeros"),
+        (network(lambda x: mean(F.pad(x, (-1, 0)))), "only padding of height and width with zeros"),
+        (network(lambda x: mean(F.pad(x, (0, 0, 0, 0, 1, 1)))), "only padding of height and width with zeros"),
+        (network(lambda x: mean(torch.cat([x, x], 2))), "only channels can be concatenated"),
+        (network(lambda x: mean(torch.cat([x, torch.ones(2, 1, 8, 6)], 1))), "concatenates a constant"),
+        (network(lambda x: mean(x.double())), "aten.to.dtype gives torch.float64; only float32 can be lowered"),
+        (network(lambda x: x.mean((2, 3), dtype=torch.float64)), "aten.mean.dim gives torch.float64; only float32"),
+        (network(lambda x: mean(x.div(2.0, rounding_mode="floor"))), "cannot lower aten.div.Tensor_mode"),
+        (network(lambda x: mean(x / 0)), "divides by zero"),
+        (network(lambda x: mean(x.mean(1, keepdim=True) * x)), "only the mean over height and width"),
+        (network(lambda x: mean(torch.clamp(x, min=x.mean((2, 3), keepdim=True)))), "cannot lower|limits that are not"),
+        (network(lambda x: mean(x[:, :1] * torch.ones(4, 1, 1))), "cannot lower aten.slice"),
+        (network(lambda x: mean(x.to(torch.float32) + torch.rand(1))), "draws random numbers"),
+        (network(lambda x: torch.ones(2, 4)), "the logits do not depend on the images"),
+        (network(mean, nn.BatchNorm2d(4, track_running_stats=False)), "without running statistics"),
+        (network(lambda x: x.mean(2).mean(2)), "only the mean over height and width"),
+        (network(lambda x: mean(x / x)), "needs a constant"),
+        (network(lambda x: mean(x * torch.ones(8, 6))), "not one number a channel"),
+        (network(lambda x: mean(mean(x)[:, :, None, None] * torch.ones(4, 8, 6))), "not one number a channel"),
+        (network(lambda x: mean(x + x.flip(0))), "cannot lower aten.flip"),
+        (network(lambda x: mean(torch.add(x, x, alpha=2))), "a sum with alpha"),
+        (network(lambda x: x.reshape(2, 8, 24)), "not a batch of maps or vectors|only flattening"),
+        (network(lambda x: x.view(-1, 4, 6, 8).mean((2, 3))), "only flattening is possible"),
+        (network(mean, nn.Linear(6, 6)), r"module 'part\.1': a dense layer along the last axis"),
+        (network(lambda x: mean(F.dropout(x))), "a dropout that is active in eval mode"),
+        (network(lambda x: mean(x / torch.add(x.abs(), 1, alpha=3))), "needs a constant|cannot lower"),
+        (
+            network(lambda x: (v := x.flatten(1), F.relu_(x), v @ torch.ones(192, 4))[2]),
             "a view is used too|cannot lower",
         ),
-        (failing(lambda x: (mean(x), x)), "should return one tensor"),
-        (failing(lambda x: mean(x) if x.sum() > 0 else mean(-x)), "torch.export cannot trace the network"),
+        (network(lambda x: (mean(x), x)), "should return one tensor, its logits, or hold it"),
+        (
+            network(lambda x: mean(x) if x.sum() > 0 else mean(-x)),
+            "the network: .* depends on the values of the images",
+        ),
+        (network(mean, DataDependent()), r"module 'part\.1': .* depends on the values of the images"),
+        (network(lambda x: mean(x[:, :, : int(x.abs().sum()) + 1])), "depends on the values of the images"),
+        (
+            network(mean, nn.Linear(5, 5)),
+            r"module 'part\.1': torch.export cannot trace it: .*must have same reduction dim",
+        ),
     ],
 )
 def test_what_cannot_be_lowered_is_named(module: nn.Module, message: str) -> None:
@@ -104,12 +184,20 @@ def test_what_cannot_be_lowered_is_named(module: nn.Module, message: str) -> Non
 
 
 def test_parameters_must_be_finite() -> None:
-    module = failing(mean)
+    module = network(mean)
     nn.init.constant_(module.part[0].bias, float("nan"))
     with pytest.raises(CaptureError, match=r"module 'part\.0': holds a parameter that is not finite"):
         packed(module)
 
 
+def test_classes_are_numbers_or_as_many_as_logits() -> None:
+    images = torch.zeros(1, 3, 8, 6)
+    assert pack(network(mean).eval(), images).classes == ("0", "1", "2", "3")
+    assert pack(network(mean).eval(), images, classes=["a", "b", "c", "d"]).classes == ("a", "b", "c", "d")
+    with pytest.raises(CaptureError, match="should give one logit for each of 2 classes, but gives 4"):
+        pack(network(mean).eval(), images, classes=["a", "b"])
+
+
 def test_training_mode_is_refused() -> None:
     with pytest.raises(CaptureError, match="is in training mode"):
-        pack(failing(mean), channels=3, height=8, width=6, classes=("a",))
+        pack(network(mean), torch.zeros(1, 3, 8, 6))

@@ -84,6 +84,19 @@ def test_move_affine_past_mean() -> None:
     assert_same(before, after)
 
 
+def test_a_mean_passes_all_affine_maps_but_those_that_are_stored() -> None:
+    affine = [Elementwise("bn", "x", "a", Tail(scale="s")), Elementwise("adjust", "a", "b", Tail(bias="t"))]
+    before = plan(*affine, mean("b"))
+    after = passes.move_affine_past_mean(before)
+    means = [op for op in after.ops if op.tail.mean]
+    assert [op.input for op in means] == ["x"]
+    assert [op.tail for op in after.ops[-2:]] == [Tail(scale="s"), Tail(bias="t")]
+    assert_same(before, after)
+    before = plan(*affine, mean("b", "m"), Conv("other", "a", "c", weight="dense"), mean("c"))
+    after = passes.move_affine_past_mean(before)
+    assert [op.input for op in after.ops if op.tail.mean] == ["a", "c"]
+
+
 def sign(x: str) -> Elementwise:
     return Elementwise("sign", x, None, Tail(bits=Bits("bits", "zero", "even")))
 
@@ -101,6 +114,20 @@ def test_merge_static_thresholds() -> None:
     merged = ops_after_stem(after)[0]
     assert isinstance(merged, Elementwise)
     assert (merged.input, len(after.ops)) == ("x", len(before.ops) - 2)
+    assert_same(before, after, exact=True)
+
+
+def test_a_map_that_is_stored_anyway_is_compared() -> None:
+    before = plan(
+        Elementwise("bn", "x", "a", Tail(scale="s", bias="t")),
+        Elementwise("adjust", "a", "b", Tail(scale="u")),
+        sign("b"),
+        BinaryConv("conv", "bits", "y", weight="binary"),
+        Elementwise("sum", "y", "z", Tail(residual="a")),
+        mean("z"),
+    )
+    after = passes.remove_dead(passes.merge_thresholds(before))
+    assert [op.input for op in ops_after_stem(after)] == ["x", "a", "bits", "y", "z"]
     assert_same(before, after, exact=True)
 
 

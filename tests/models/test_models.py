@@ -6,7 +6,7 @@ from torch import nn
 
 from evenbit.errors import RecipeError
 from evenbit.models import create_model, model_names
-from evenbit.nn import METHODS, BinaryConv2d, latent_weights
+from evenbit.nn import METHODS, BinaryConv2d, BinaryLinear, latent_weights
 
 
 def make(name: str, method: str, *, channels: int = 3, size: tuple[int, int] = (16, 16)) -> nn.Module:
@@ -32,7 +32,7 @@ def test_every_network_learns_from_every_method(name: str, method: str) -> None:
     assert logits.shape == (2, 7)
     logits.square().mean().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
-    assert (method != "float") == any(isinstance(m, BinaryConv2d) for m in model.modules())
+    assert (method != "float") == any(isinstance(m, BinaryConv2d | BinaryLinear) for m in model.modules())
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, (28, 28)), (3, (30, 18)), (4, (8, 8))])
@@ -42,7 +42,7 @@ def test_sizes_and_channels_are_arguments(channels: int, size: tuple[int, int]) 
 
 
 def test_depths() -> None:
-    convs = {"resnet8": 6, "resnet20": 18, "resnet18": 16, "vgg_small": 5}
+    convs = {"resnet8": 6, "resnet20": 18, "resnet18": 16, "vgg_small": 5, "vgg_dense": 7, "mlp": 2}
     assert {name: len(latent_weights(make(name, "fd"))) for name in convs} == convs
     assert sum(w.numel() for w in latent_weights(make("resnet18", "fd"))) == 10_985_472
 
@@ -53,7 +53,7 @@ def test_normalization_is_the_first_layer() -> None:
 
 
 def test_bad_requests_are_named() -> None:
-    with pytest.raises(RecipeError, match="unknown model 'resnet9'; known are resnet18"):
+    with pytest.raises(RecipeError, match="unknown model 'resnet9'; known are mlp, resnet18"):
         make("resnet9", "fd")
     with pytest.raises(RecipeError, match="images of 4x16 are too small for this network; it needs 8x8"):
         make("resnet18", "fd", size=(4, 16))

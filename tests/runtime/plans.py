@@ -13,10 +13,13 @@ from evenbit.plan import (
     AvgPool,
     BinaryConv,
     Bits,
+    Concat,
     Conv,
     Elementwise,
+    Flatten,
     Int8Conv,
     MaxPool,
+    Multiply,
     Normalize,
     Op,
     Plan,
@@ -25,7 +28,7 @@ from evenbit.plan import (
 )
 
 Pair = tuple[int, int]
-TAIL_PARTS = ("scale", "bias", "residual", "prelu", "softsign", "shift")
+TAIL_PARTS = ("scale", "bias", "residual", "prelu", "clamp", "sigmoid", "softsign", "shift")
 
 
 class Constants:
@@ -47,6 +50,13 @@ class Constants:
 
     def int8(self, *shape: int) -> str:
         return self.store(self.rng.integers(-127, 128, shape, np.int8))
+
+    def limits(self, channels: int) -> dict[str, str]:
+        """Both limits of a clamp, in order, some infinite."""
+        low, high = np.sort(self.rng.standard_normal((2, channels)).astype(np.float32), axis=0)
+        low[self.rng.random(channels) < 0.1] = -np.inf
+        high[self.rng.random(channels) < 0.1] = np.inf
+        return {"low": self.store(low), "high": self.store(high)}
 
     def bits(self, *shape: int) -> str:
         return self.store(pack_bits(self.rng.random(shape) < 0.5))
@@ -77,8 +87,10 @@ class PlanMaker(Constants):
                 fields["residual"] = str(self.rng.choice(fits + vectors))
         if "prelu" in parts:
             fields |= {"activation": "prelu", "slope": self.floats(channels)}
-        elif "softsign" in parts:
-            fields["activation"] = "softsign"
+        elif "clamp" in parts:
+            fields |= {"activation": "clamp", **self.limits(channels)}
+        elif "sigmoid" in parts or "softsign" in parts:
+            fields["activation"] = "sigmoid" if "sigmoid" in parts else "softsign"
         return Tail(**fields)
 
     def is_float(self, name: str) -> bool:
@@ -119,6 +131,17 @@ class PlanMaker(Constants):
 
     def elementwise(self, x: str, *parts: str) -> str:
         return self._add(Elementwise, x, self.sizes[x], parts)
+
+    def multiply(self, x: str, factor: str, *parts: str) -> str:
+        return self._add(Multiply, x, self.sizes[x], parts, factor=factor)
+
+    def concat(self, x: str, others: tuple[str, ...], *parts: str) -> str:
+        channels = sum(self.sizes[name][2] for name in (x, *others))
+        return self._add(Concat, x, (*self.sizes[x][:2], channels), parts, others=others)
+
+    def flatten(self, x: str, *parts: str) -> str:
+        height, width, channels = self.sizes[x]
+        return self._add(Flatten, x, (1, 1, height * width * channels), parts)
 
     def mean(self, x: str) -> str:
         """Mean of a map, by an op of its own."""
@@ -185,6 +208,10 @@ def everything(seed: int, channels: int) -> Plan:
     y, mean, bits = make.fused(make.signs(x, vector=e), channels)
     y = make.elementwise(make.binary_conv(bits, channels, (1, 1), (1, 1), (0, 0), "residual"), "bias", "residual")
     y = make.elementwise(y, "residual", "softsign", "shift") if mean else y
+    gate = make.conv(make.mean(y), channels, (1, 1), (1, 1), (0, 0), 1, "bias", "sigmoid")
+    y = make.multiply(make.multiply(y, gate, "bias", "clamp"), y, "residual", "sigmoid")
+    y = make.conv(make.concat(y, (x, y), "bias", "prelu"), channels, (1, 1), (1, 1), (0, 0), 1)
+    y = make.conv(y, channels, (3, 3), (1, 1), (1, 1), channels, "scale", "clamp")
     z = make.binary_conv(make.signs(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
     shortcut = make.conv(make.pool(x, False, (1, 1), (2, 2), (0, 0)), channels + 1, (1, 1), (1, 1), (0, 0), 1)
     assert make.sizes[z] == make.sizes[shortcut]
@@ -192,6 +219,8 @@ def everything(seed: int, channels: int) -> Plan:
     z = make.elementwise(z, "residual") if make.sizes[z] == make.sizes[shortcut] else z
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
     dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
+    flat = make.binary_conv(make.signs(make.flatten(z, "bias", "prelu")), 20, (1, 1), (1, 1), (0, 0), "scale", "bias")
+    dense = make.multiply(dense, flat, "bias")
     dense = make.binary_conv(make.signs(dense, "prelu"), 17, (1, 1), (1, 1), (0, 0), "scale")
     return make.plan(dense)
 
@@ -220,7 +249,18 @@ def convolution(
     return make.plan(make.mean(y))
 
 
-GROUPED = [(6, 3, 9), (64, 4, 4), (8, 8, 8), (34, 2, 34)]  # channels, groups, outputs
+# channels, groups, outputs
+GROUPED = [
+    (6, 3, 9),
+    (64, 4, 4),
+    (8, 8, 8),
+    (17, 17, 17),
+    (80, 80, 80),
+    (9, 9, 18),
+    (34, 2, 34),
+    (6, 2, 32),
+    (10, 2, 160),
+]
 
 
 def grouped(channels: int, groups: int, outputs: int) -> Plan:
@@ -251,10 +291,24 @@ def extremes() -> list[Plan]:
     constants[:6] = [3e38, -3e38, 0, -0.0, np.inf, -np.inf]
     y = make.pool(make.elementwise(x, "prelu", "shift"), True, (2, 2), (1, 1), (1, 1))
     z = make.binary_conv(make.signs(y), 12, (3, 3), (1, 1), (1, 1), "scale")
-    softsign = PlanMaker(10, 2, 5, 5)
-    x = softsign.conv(softsign.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
-    softsign.tensors[softsign.ops[-1].tail.scale or ""][:3] = [np.inf, 0, -0.0]
-    bits = softsign.signs(softsign.elementwise(x, "softsign"))
+    plans = [make.plan(make.mean(z))]
+    for activation in ("softsign", "sigmoid", "clamp"):
+        for bits in (False, True):
+            make = PlanMaker(10, 2, 5, 5)
+            x = make.conv(make.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale")
+            make.tensors[make.ops[-1].tail.scale or ""][:4] = [np.inf, 0, -0.0, np.nan]
+            y = make.elementwise(x, activation)
+            if bits:
+                plans.append(make.plan(make.binary_conv(make.signs(y), 3, (5, 5), (1, 1), (0, 0))))
+            else:
+                plans.append(make.plan(make.concat(make.multiply(y, y), (x, y))))
+    make = PlanMaker(11, 2, 4, 4)
+    x = make.conv(make.normalize(), 64, (1, 1), (1, 1), (0, 0), 1, "scale")
+    make.tensors[make.ops[-1].tail.scale or ""][:2] = [np.inf, np.nan]
+    parts = tuple(
+        make.conv(x, outputs, (3, 3), (1, 1), (1, 1), groups) for outputs, groups in ((64, 64), (32, 2), (64, 8))
+    )
+    plans.append(make.plan(make.concat(x, parts)))
     pool = PlanMaker(11, 2, 5, 5)
     x = pool.conv(pool.normalize(), 18, (1, 1), (1, 1), (0, 0), 1, "scale", "bias")
     centre, tail = pool.ops[0].tail, pool.ops[1].tail
@@ -263,11 +317,7 @@ def extremes() -> list[Plan]:
     pool.tensors[tail.scale or ""][:12] = [*[np.inf] * 4, *[0] * 8]  # times a number, plus -inf: NaN or -inf
     pool.tensors[tail.bias or ""][:12] = [*[-np.inf] * 4, *[-0.0] * 8]
     y = pool.pool(x, True, (5, 5), (1, 1), (0, 0))  # itself the logits, since a sum would hide which zero it is
-    return [
-        make.plan(make.mean(z)),
-        softsign.plan(softsign.binary_conv(bits, 3, (5, 5), (1, 1), (0, 0))),
-        Plan(2, 5, 5, tuple(map(str, range(18))), tuple(pool.ops), y, pool.tensors),
-    ]
+    return [*plans, Plan(2, 5, 5, tuple(map(str, range(18))), tuple(pool.ops), y, pool.tensors)]
 
 
 __all__ = [

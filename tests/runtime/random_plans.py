@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,10 +14,13 @@ from evenbit.plan import (
     AvgPool,
     BinaryConv,
     Bits,
+    Concat,
     Conv,
     Elementwise,
+    Flatten,
     Int8Conv,
     MaxPool,
+    Multiply,
     Normalize,
     Op,
     Plan,
@@ -82,9 +86,11 @@ class RandomPlan(Constants):
         fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
         if fitting and self.rng.random() < 0.7:
             parts["residual"] = self.pick(*fitting)
-        parts["activation"] = self.pick("none", "prelu", "softsign")
+        parts["activation"] = self.pick("none", "prelu", "clamp", "sigmoid", "softsign")
         if parts["activation"] == "prelu":
             parts["slope"] = self.floats(shape.channels)
+        if parts["activation"] == "clamp":
+            parts |= self.limits(shape.channels)
         return Tail(**parts)
 
     def add(self, op: type[Op], source: str, shape: Shape, writes: tuple[str, ...], **fields: Any) -> None:
@@ -95,8 +101,8 @@ class RandomPlan(Constants):
         bits = None
         if "bits" in writes:
             bits = Bits(self.value(shape._replace(kind="bits")), threshold, self.bits(shape.channels))
-        parts = {part: getattr(tail, part) for part in ("scale", "bias", "shift", "residual", "activation", "slope")}
-        self.ops.append(op(op.kind, source, out, Tail(**parts, mean=mean, bits=bits), **fields))
+        tail = dataclasses.replace(tail, mean=mean, bits=bits)
+        self.ops.append(op(op.kind, source, out, tail, **fields))
 
     def window(self, shape: Shape, kernel: Pair, stride: Pair, padding: Pair, channels: int) -> Shape:
         sizes = zip(shape[1:3], kernel, stride, padding, strict=True)
@@ -110,11 +116,8 @@ class RandomPlan(Constants):
         sizes = shape[1:3]
         kernel: Pair = self.pick((1, 1), (3, 3), (5, 5), (3, 1), sizes)
         stride = (self.pick(1, 2), self.pick(1, 2))
-        kind = (
-            self.pick("conv", "conv", "int8", "grouped", "max", "avg", "elementwise")
-            if shape.kind == "float"
-            else "binary"
-        )
+        kinds = ("conv", "conv", "int8", "grouped", "max", "avg", "elementwise", "multiply", "concat", "flatten")
+        kind = self.pick(*kinds) if shape.kind == "float" else "binary"
         if kind in ("max", "avg"):
             kernel = (min(kernel[0], sizes[0]), min(kernel[1], sizes[1]))
         # The least padding at which the kernel fits, or one more.
@@ -124,7 +127,8 @@ class RandomPlan(Constants):
             padding = (0, 0)
         elif kind == "max":
             padding = (min(padding[0], kernel[0] - 1), min(padding[1], kernel[1] - 1))
-        groups = shape.channels if kind == "grouped" else 1
+        divisors = [n for n in range(1, shape.channels + 1) if shape.channels % n == 0]
+        groups = self.pick(shape.channels, *divisors) if kind == "grouped" else 1
         outputs = {"grouped": shape.channels * self.pick(1, 2), "max": shape.channels, "avg": shape.channels}.get(
             kind, self.pick(*CHANNELS)
         )
@@ -149,6 +153,16 @@ class RandomPlan(Constants):
             self.add(MaxPool, source, result, writes, kernel=kernel, stride=stride, padding=padding)
         elif kind == "avg":
             self.add(AvgPool, source, result, writes, kernel=kernel, stride=stride)
+        elif kind == "multiply":
+            fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
+            self.add(Multiply, source, shape, writes, factor=self.pick(*fitting))
+        elif kind == "concat":
+            fits = [name for name, other in self.shapes.items() if other[:3] == shape[:3]]
+            others = tuple(self.pick(*fits) for _ in range(self.pick(1, 2)))
+            channels = shape.channels + sum(self.shapes[name].channels for name in others)
+            self.add(Concat, source, shape._replace(channels=channels), writes, others=others)
+        elif kind == "flatten":
+            self.add(Flatten, source, Shape("float", 1, 1, int(np.prod(shape[1:]))), writes)
         else:
             self.add(Elementwise, source, shape, writes)
 

@@ -216,6 +216,22 @@ def assert_exact_but_for_nan(plan: Plan, batch: npt.NDArray[np.float32]) -> None
         assert np.array_equal(np.signbit(logits[number]), np.signbit(expected[number]))
 
 
+def test_the_sigmoid_is_one() -> None:
+    """Within 2.1e-7 of 1 / (1 + exp(-v)) and in [0, 1], at its limits and beyond them too."""
+    numbers = np.concatenate([np.linspace(-20, 20, 40001), [-1e30, -1e-30, 1e30, -np.inf, np.inf]]).astype(np.float32)
+    make = PlanMaker(0, 1, 1, 1)
+    x = make.conv(make.normalize(), len(numbers), (1, 1), (1, 1), (0, 0), 1, "bias")
+    make.tensors[make.ops[-1].tail.bias or ""][:] = numbers
+    make.elementwise(x, "sigmoid")
+    plan = make.plan(x)
+    found = reference.values(plan, np.zeros((1, 1, 1, 1), np.float32))[make.ops[-2].out or ""].reshape(-1)
+    with np.errstate(over="ignore"):
+        exact = 1 / (1 + np.exp(-numbers.astype(np.float64)))
+    assert np.abs(found - exact).max() <= 2.1e-7
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
 @pytest.mark.parametrize("plan", extremes())
 def test_extreme_values_agree(plan: Plan) -> None:
     assert_exact_but_for_nan(plan, images(plan, 2))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evenbit.data.dataset import Split
 from evenbit.deploy.capture import capture
@@ -16,6 +16,7 @@ from evenbit.deploy.quantize import quantize_float_layers
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
+from evenbit.nn.trace import image_size
 from evenbit.plan import Plan
 
 CALIBRATION_IMAGES = 500
@@ -23,21 +24,18 @@ CALIBRATION_IMAGES = 500
 
 def pack(
     module: nn.Module,
+    example: Tensor,
     *,
-    channels: int,
-    height: int,
-    width: int,
-    classes: tuple[str, ...],
+    classes: Sequence[str] | None = None,
     info: Mapping[str, str] | None = None,
 ) -> Plan:
     """Turns a network into a Plan: captured with `torch.export`, then simplified by `evenbit.deploy.passes.PASSES`.
 
     Args:
-        module: A network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`.
-        channels: C.
-        height: H.
-        width: W.
-        classes: Class names in the order of the logits.
+        module: Any network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, or to something
+            that holds them under the name `logits`, as Hugging Face's networks do.
+        example: Images `[N, C, H, W]`, of which only C, H and W count: the Plan takes images of that size.
+        classes: Class names in the order of the logits; their numbers if there are none.
         info: Where the network comes from; kept in the file for people.
 
     Returns:
@@ -46,7 +44,8 @@ def pack(
     Raises:
         CaptureError: If the network holds something that cannot be deployed; names the module.
     """
-    plan = capture(module, channels, height, width, classes, info or {})
+    names = None if classes is None else tuple(classes)
+    plan = capture(module, *image_size(example), names, info or {})
     for simplify in PASSES:
         plan = simplify(plan)
         plan.shapes()
@@ -69,8 +68,8 @@ def pack_run(folder: str | os.PathLike[str]) -> Plan:
     task = run.task
     info = {"model": run.recipe.model, "method": run.recipe.method, "data": run.recipe.data}
     info |= {"epochs": str(run.epoch), "seed": str(run.recipe.seed)}
-    size = {"channels": task.channels, "height": task.height, "width": task.width}
-    return pack(run.model, **size, classes=task.classes, info=info)
+    example = torch.zeros(1, task.channels, task.height, task.width)
+    return pack(run.model, example, classes=task.classes, info=info)
 
 
 def calibration_split(folder: str | os.PathLike[str], data_root: str | None = None) -> Split:
@@ -107,9 +106,8 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
     )
-    names = tuple(str(index) for index in range(classes))
     info = {"model": model, "method": method, "data": "none"}
-    return pack(network.eval(), channels=channels, height=size, width=size, classes=names, info=info)
+    return pack(network.eval(), torch.zeros(1, channels, size, size), info=info)
 
 
 __all__ = ["calibration_split", "pack", "pack_run", "pack_untrained", "quantize_float_layers"]

@@ -1,14 +1,14 @@
 """Capture: a torch module in eval mode becomes a Plan of unfused ops.
 
-`torch.export` gives a graph of ATen ops in which binary layers are single nodes (`evenbit.nn.ops`). Nodes that do
-not depend on the images, such as the binarization of weights, are evaluated on the spot; each of the others is
-turned into Plan ops by the function that `evenbit.deploy.lowering` has for it. An op without one is an error that
-names it and the module it comes from.
+`evenbit.nn.trace` gives a graph of ATen ops in which binary layers are single nodes. Nodes that do not depend on the
+images, such as the binarization of weights, are evaluated on the spot; each of the others is turned into Plan ops by
+the function that `evenbit.deploy.aten` has for it. An op without one is an error that names it and the module it
+comes from.
 """
 
 from __future__ import annotations
 
-import warnings
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,13 +16,21 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from evenbit.deploy.lowering import BATCH, LOWERINGS, VIEWS, Lowering, module_path, where
+from evenbit.deploy.aten import LOWERINGS, VIEWS, hint
+from evenbit.deploy.lowering import Lowering, chw
 from evenbit.errors import CaptureError
+from evenbit.nn.conv import BinaryConv2d, BinaryLinear
+from evenbit.nn.trace import module_path, trace, where
 from evenbit.plan import Plan
 
 
 def capture(
-    module: nn.Module, channels: int, height: int, width: int, classes: tuple[str, ...], info: Mapping[str, str]
+    module: nn.Module,
+    channels: int,
+    height: int,
+    width: int,
+    classes: tuple[str, ...] | None,
+    info: Mapping[str, str],
 ) -> Plan:
     """The Plan of a network, one op or more for each node of its graph.
 
@@ -31,25 +39,32 @@ def capture(
         channels: C.
         height: H.
         width: W.
-        classes: Class names in the order of the logits.
+        classes: Class names in the order of the logits; None for their numbers.
         info: Where the network comes from.
 
     Raises:
-        CaptureError: If the network cannot be exported or holds an op that has no lowering.
+        CaptureError: If the network cannot be traced or holds something that cannot be lowered.
     """
-    if module.training:
-        raise CaptureError("the network is in training mode; call eval() first")
-    example = torch.zeros(BATCH, channels, height, width)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(module, (example,))
-    except Exception as error:  # torch.export raises many types for what it cannot trace
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CaptureError(f"torch.export cannot trace the network: {reason[0]}") from error
+    check_weights(module)
+    program = trace(module, channels, height, width)
     lowering = Lowering(program.graph)
     output = _walk(program, lowering)
+    count = lowering.maps[output][0]
+    if classes is None:
+        classes = tuple(map(str, range(count)))
+    if lowering.maps[output] != (len(classes), 1, 1):
+        raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {count}")
     return lowering.builder.plan(channels, height, width, classes, output, info)
+
+
+def check_weights(module: nn.Module) -> None:
+    """Raises CaptureError that names a binary layer whose weights are all zero or not all finite."""
+    for path, layer in module.named_modules():
+        if isinstance(layer, BinaryConv2d | BinaryLinear):
+            if not layer.weight.isfinite().all():
+                raise CaptureError(f"module '{path}': holds a weight that is not finite")
+            if not layer.weight.any():
+                raise CaptureError(f"module '{path}': its weights are all zero, which have no signs")
 
 
 def _walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
@@ -71,6 +86,7 @@ def _walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
         elif node.op == "output":
             return _output(node, lowering)
         elif all(parent in constants for parent in node.all_input_nodes):
+            _check_constant(node)
             constants[node] = node.target(*lowering.evaluate(node.args), **lowering.evaluate(node.kwargs))
         elif node not in skipped:
             _lower(node, lowering)
@@ -80,15 +96,33 @@ def _walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
 def _lower(node: Node, lowering: Lowering) -> None:
     lower = LOWERINGS.get(node.target)
     if lower is None:
-        raise CaptureError(f"{where(node)}: cannot lower {node.target}; the layers around it may have to change")
+        raise CaptureError(f"{where(node)}: cannot lower {node.target}; {hint(node.target)}")
+    _check_settings(node)
     _check_in_place(node)
     with lowering.builder.at(module_path(node)):
         lower(lowering, node)
 
 
+def _check_settings(node: Node) -> None:
+    """Refuses what no lowering looks at."""
+    result = node.meta["val"]
+    if result is None:  # a check that holds while tracing
+        return
+    for name, value in node.kwargs.items():
+        if value is not None and name not in ("alpha", "min", "max", "memory_format", "dtype"):
+            raise CaptureError(f"{where(node)}: {node.target} with the setting '{name}' cannot be lowered")
+    if isinstance(result, torch.Tensor) and result.dtype != torch.float32 and node.target != operator.getitem:
+        raise CaptureError(f"{where(node)}: {node.target} gives {result.dtype}; only float32 can be lowered")
+
+
+def _is_mutable(node: Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
 def _check_in_place(node: Node) -> None:
     """Refuses to change a tensor in place while a view of it is used: the graph does not show that both change."""
-    if not getattr(node.target, "_schema").is_mutable:  # noqa: B009  (every target here is an overload)
+    if not _is_mutable(node):
         return
     source: Any = node.args[0]
     shared = [user for user in source.users if user is not node and user.target in VIEWS]
@@ -96,8 +130,17 @@ def _check_in_place(node: Node) -> None:
         raise CaptureError(f"{where(node)}: {node.target} changes a tensor of which a view is used too")
 
 
+def _check_constant(node: Node) -> None:
+    """Refuses what is not the same in every run."""
+    if _is_mutable(node):
+        raise CaptureError(f"{where(node)}: {node.target} changes a parameter or buffer while running")
+    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        raise CaptureError(f"{where(node)}: {node.target} draws random numbers, which cannot be lowered")
+
+
 def _output(node: Node, lowering: Lowering) -> str:
     results: Any = node.args[0]
-    if not isinstance(results, tuple | list) or len(results) != 1 or results[0] not in lowering.values:
-        raise CaptureError("the network should return one tensor, its logits")
-    return lowering.values[results[0]]
+    if results[0] not in lowering.values:
+        raise CaptureError("the logits do not depend on the images")
+    chw(results[0])
+    return lowering.stored(results[0])

@@ -21,17 +21,21 @@ Vector = npt.NDArray[np.float64]
 
 
 def move_affine_past_mean(plan: Plan) -> Plan:
-    """`mean(s x + t) = s mean(x) + t`: the mean reads the map that is stored anyway, the affine map a vector."""
+    """`mean(s x + t) = s mean(x) + t`: the mean reads the map that is stored anyway, the affine maps a vector."""
     rewriter = Rewriter(plan)
     for op in plan.ops:
-        source = rewriter.producer(op.input)
-        if isinstance(op, Elementwise) and op.tail == Tail(mean=op.tail.mean) and source and is_affine(source):
-            mean = rewriter.fresh()
-            rewriter.replace(
-                op,
-                Elementwise(op.name, source.input, None, Tail(mean=mean)),
-                Elementwise(source.name, mean, op.tail.mean, Tail(scale=source.tail.scale, bias=source.tail.bias)),
-            )
+        if not isinstance(op, Elementwise) or op.tail != Tail(mean=op.tail.mean):
+            continue
+        source, passed = op.input, []
+        while (affine := rewriter.producer(source)) and is_affine(affine) and not _is_stored(rewriter, source):
+            passed.append(affine)
+            source = affine.input
+        names = [rewriter.fresh() for _ in passed] + [op.tail.mean]
+        moved = [Elementwise(op.name, source, None, Tail(mean=names[0]))]
+        for affine, before, after in zip(reversed(passed), names, names[1:], strict=False):
+            assert before is not None
+            moved.append(Elementwise(affine.name, before, after, affine.tail))
+        rewriter.replace(op, *moved)
     return rewriter.plan()
 
 
@@ -40,7 +44,8 @@ def merge_thresholds(plan: Plan) -> Plan:
 
     The chain is followed back through affine maps and at most one vector `e` of the instance (group excitation),
     which gives `sign(s x + t + e)`. Without `e` it is `x >= -t / s` for s > 0, `x <= -t / s` for s < 0 and constant
-    for s = 0; with `e` the same is solved at run time by a `Threshold`.
+    for s = 0; with `e` the same is solved at run time by a `Threshold`. A map that other ops read is not looked past:
+    two maps would have to be stored then.
     """
     rewriter = Rewriter(plan)
     for op in plan.ops:
@@ -69,7 +74,7 @@ def _chain(rewriter: Rewriter, op: Elementwise) -> tuple[str, Vector, Vector, st
     source, scale, offset, vector = op.input, np.ones(channels), np.zeros(channels), None
     while True:
         producer = rewriter.producer(source)
-        if not isinstance(producer, Elementwise) or producer.out != source:
+        if not isinstance(producer, Elementwise) or producer.out != source or _is_stored(rewriter, source):
             break
         residual = producer.tail.residual
         if is_affine(producer):
@@ -86,6 +91,18 @@ def _chain(rewriter: Rewriter, op: Elementwise) -> tuple[str, Vector, Vector, st
             break
         source = producer.input
     return source, scale, offset, vector
+
+
+def _is_stored(rewriter: Rewriter, value: str) -> bool:
+    """Whether `value` is kept in any case: read by something else than what the passes look through."""
+
+    def looks_through(reader: Op) -> bool:
+        residual = reader.tail.residual
+        shifted = reader.tail == Tail(residual=residual) and rewriter.is_vector(residual)
+        return isinstance(reader, Elementwise) and (is_affine(reader) or reader.out is None or shifted)
+
+    readers = rewriter.readers(value)
+    return value == rewriter.output or any(op.input != value or not looks_through(op) for op in readers)
 
 
 def _static_threshold(scale: Vector, offset: Vector) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint64]]:
@@ -219,7 +236,8 @@ def _try_join(rewriter: Rewriter, producer: Op, op: Elementwise, second: Tail) -
     if used and wanted and max(used) >= min(wanted):
         return False
     changes = {_PARTS[index]: getattr(second, _PARTS[index]) for index in wanted}
-    joined = replace(first, **changes, slope=second.slope or first.slope, mean=second.mean, bits=second.bits)
+    changes |= {name: getattr(second, name) or getattr(first, name) for name in ("slope", "low", "high")}
+    joined = replace(first, **changes, mean=second.mean, bits=second.bits)
     # The joined op stands where the second one stood: its residual may be computed in between.
     rewriter.replace(producer)
     rewriter.replace(op, replace(producer, out=op.out, tail=joined))

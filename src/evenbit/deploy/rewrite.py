@@ -89,6 +89,8 @@ def _renamed(item: Any, names: Mapping[str, str]) -> Any:
         value = getattr(item, field.name)
         if dataclasses.is_dataclass(value):
             changes[field.name] = _renamed(value, names)
+        elif field.name == "others":
+            changes[field.name] = tuple(names.get(name, name) for name in value)
         elif isinstance(value, str) and field.name not in ("name", "activation"):
             changes[field.name] = names.get(value, value)
     return dataclasses.replace(item, **changes)

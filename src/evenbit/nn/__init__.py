@@ -1,8 +1,10 @@
 """The method: sign and its gradient estimators, weight binarization, and the parts that place the zero point."""
 
 from evenbit.nn.activation import BinaryActivation
-from evenbit.nn.block import PlainConv, ResidualConv
+from evenbit.nn.block import BinaryLayer, PlainConv, PlainLinear, ResidualConv
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear, latent_weights
+from evenbit.nn.conversion import Conversion, Conversions
+from evenbit.nn.convert import Binarized, binarize
 from evenbit.nn.distribution import DistributionAdjustment
 from evenbit.nn.excitation import GroupExcitation, freeze_excitation
 from evenbit.nn.method import METHODS, Method, resolve_method
@@ -13,18 +15,24 @@ from evenbit.nn.weight import WeightBinarizer
 __all__ = [
     "ESTIMATORS",
     "METHODS",
+    "Binarized",
     "BinaryActivation",
     "BinaryConv2d",
+    "BinaryLayer",
     "BinaryLinear",
+    "Conversion",
+    "Conversions",
     "DistributionAdjustment",
     "GroupExcitation",
     "Method",
     "PlainConv",
+    "PlainLinear",
     "RPReLU",
     "ResidualConv",
     "Sign",
     "WeightBinarizer",
     "ZeroPoint",
+    "binarize",
     "freeze_excitation",
     "latent_weights",
     "resolve_method",

@@ -6,15 +6,21 @@ z = activation(y + shortcut(x))
 
 from __future__ import annotations
 
+import dataclasses
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn import fused
 from evenbit.nn.activation import BinaryActivation
-from evenbit.nn.conv import BinaryConv2d
+from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.method import Method
 from evenbit.nn.refinement import Maxout, RPReLU
 from evenbit.nn.weight import RealWeights, WeightBinarizer
+
+# Settings that networks read from their layers, to compute a padding for instance.
+SETTINGS: tuple[str, ...] = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+SETTINGS += ("in_features", "out_features")
 
 
 def make_activation(channels: int, method: Method) -> nn.Module:
@@ -77,6 +83,12 @@ class Stem(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         return finish(self.conv(x), None, self.norm, self.activation)
+
+
+def for_vectors(method: Method) -> Method:
+    """The method for a layer on vectors: nothing to take a mean over, so no excitation and no axes "instance"."""
+    adjustment = "channel" if method.adjustment == "instance" else method.adjustment
+    return dataclasses.replace(method, excitation_groups=0, adjustment=adjustment)
 
 
 class ResidualConv(nn.Module):
@@ -164,3 +176,63 @@ class PlainConv(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         return finish(self.pool(self.conv(x)), None, self.norm, self.activation)
+
+
+class PlainLinear(nn.Module):
+    """One dense layer without shortcut, followed by the normalization.
+
+    Args:
+        inputs: Inputs C.
+        outputs: Outputs O.
+        method: The way to binarize.
+
+    Shape:
+        `[N, C]` to `[N, O]`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, method: Method) -> None:
+        super().__init__()
+        self.linear: nn.Module = nn.Linear(inputs, outputs, bias=False)
+        if method.binary:
+            linear = BinaryLinear(inputs, outputs, make_binarizer(method))
+            self.linear = nn.Sequential(BinaryActivation(inputs, for_vectors(method)), linear)
+        self.norm = nn.BatchNorm1d(outputs)
+        self.activation = make_activation(outputs, method)
+
+    def forward(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "n o"]:
+        """See the class."""
+        return self.activation(self.norm(self.linear(x)))  # type: ignore[no-any-return]
+
+
+class BinaryLayer(nn.Module):
+    """Stands where a real layer stood: its input's signs, the layer with binary weights, a normalization or nothing.
+
+    The settings of the layer that it replaces (`stride`, `in_features`, ...) can be read from it too.
+
+    Args:
+        activation: Makes ±1 of the input.
+        layer: The layer on ±1.
+        norm: What follows it.
+        replaced: The layer that it replaces.
+
+    Shape:
+        As the replaced layer.
+    """
+
+    def __init__(self, activation: nn.Module, layer: nn.Module, norm: nn.Module, replaced: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+        self.layer = layer
+        self.norm = norm
+        for name in SETTINGS:
+            if hasattr(replaced, name):
+                setattr(self, name, getattr(replaced, name))
+
+    @property
+    def weight(self) -> Tensor:
+        """The latent weights."""
+        return self.layer.weight  # type: ignore[return-value]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return self.norm(self.layer(self.activation(x)))  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.ops import convolve_padded
+from evenbit.nn.trace import pair
 from evenbit.nn.weight import RealWeights, WeightBinarizer
 
 
@@ -28,10 +29,10 @@ class BinaryConv2d(nn.Module):
     Args:
         in_channels: Channels C of the input.
         out_channels: Filters O.
-        kernel_size: Height and width of the square kernel.
+        kernel_size: Height and width of the kernel, one number if they are the same; so for the next two.
         binarizer: How the latent weights become signs and scales.
-        stride: Step in both directions.
-        padding: Rows and columns added on each side.
+        stride: Vertical and horizontal step.
+        padding: Rows added above and below, columns left and right.
         centred: Whether each filter takes the two values `mean(w) ± scale` instead of `± scale` (AdaBin).
         groups: Number of channel groups; C and O are multiples of it.
 
@@ -43,19 +44,19 @@ class BinaryConv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         binarizer: WeightBinarizer | RealWeights,
         *,
-        stride: int = 1,
-        padding: int = 0,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
         centred: bool = False,
         groups: int = 1,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *pair(kernel_size)))
         self.binarizer = binarizer
-        self.stride = (stride, stride)
-        self.padding = (padding, padding)
+        self.stride = pair(stride)
+        self.padding = pair(padding)
         self.centred = centred
         self.groups = groups
         nn.init.kaiming_normal_(self.weight)
@@ -82,9 +83,9 @@ class BinaryConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""
-        outputs, inputs, kernel, _ = self.weight.shape
-        size = f"{inputs * self.groups}, {outputs}, kernel_size={kernel}"
-        return f"{size}, stride={self.stride[0]}, padding={self.padding[0]}, groups={self.groups}"
+        outputs, inputs, *kernel = self.weight.shape
+        size = f"{inputs * self.groups}, {outputs}, kernel_size={tuple(kernel)}"
+        return f"{size}, stride={self.stride}, padding={self.padding}, groups={self.groups}"
 
 
 class BinaryLinear(nn.Module):

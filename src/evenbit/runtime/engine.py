@@ -13,10 +13,13 @@ from evenbit.errors import EvenbitError, InputError, PlanError
 from evenbit.plan import (
     AvgPool,
     BinaryConv,
+    Concat,
     Conv,
     Elementwise,
+    Flatten,
     Int8Conv,
     MaxPool,
+    Multiply,
     Normalize,
     Op,
     Plan,
@@ -187,6 +190,12 @@ class _Loader:
                 self.core.add_binary_conv(source, self.tensor(op.weight), op.stride, op.padding, op.groups, tail)
             case Elementwise():
                 self.core.add_elementwise(source, tail)
+            case Multiply():
+                self.core.add_multiply(source, self.values[op.factor], tail)
+            case Concat():
+                self.core.add_concat([source, *(self.values[name] for name in op.others)], tail)
+            case Flatten():
+                self.core.add_flatten(source, tail)
             case MaxPool():
                 self.core.add_pool(source, True, op.kernel, op.stride, op.padding, tail)
             case AvgPool():
@@ -213,9 +222,10 @@ class _Loader:
     def tail(self, op: Op) -> _core.Tail:
         """The Tail of an op."""
         spec, result = op.tail, _core.Tail()
-        for part in ("scale", "bias", "slope", "shift"):
+        for part in ("scale", "bias", "slope", "low", "high", "shift"):
             if (name := getattr(spec, part)) is not None:
                 getattr(result, f"set_{part}")(self.tensor(name))
+        result.sigmoid = spec.activation == "sigmoid"
         result.softsign = spec.activation == "softsign"
         if op.out is not None:
             result.out = self.values[op.out]

@@ -14,7 +14,24 @@ import numpy.typing as npt
 
 from evenbit.bits import pack_bits, unpack_bits, words
 from evenbit.errors import InputError
-from evenbit.plan import AvgPool, BinaryConv, Conv, Elementwise, Int8Conv, MaxPool, Normalize, Op, Plan, Threshold
+from evenbit.plan import (
+    SIGMOID_DENOMINATOR,
+    SIGMOID_LIMIT,
+    SIGMOID_NUMERATOR,
+    AvgPool,
+    BinaryConv,
+    Concat,
+    Conv,
+    Elementwise,
+    Flatten,
+    Int8Conv,
+    MaxPool,
+    Multiply,
+    Normalize,
+    Op,
+    Plan,
+    Threshold,
+)
 
 Map = npt.NDArray[np.float32]
 BitMap = npt.NDArray[np.uint64]
@@ -44,7 +61,7 @@ def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     known: dict[str, npt.NDArray[Any]] = {"images": images.transpose(0, 2, 3, 1)}
     with np.errstate(all="ignore"):
         for op in plan.ops:
-            v = _accumulate(plan, op, known[op.input], shapes[op.input].channels)
+            v = _accumulate(plan, op, known, shapes[op.input].channels)
             _finish(plan, op, np.asarray(v, np.float32), known)
     return known
 
@@ -61,13 +78,20 @@ def check_images(plan: Plan, images: npt.NDArray[Any]) -> None:
         raise InputError("images hold a value that is not finite (NaN or infinity)")
 
 
-def _accumulate(plan: Plan, op: Op, x: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
+def _accumulate(plan: Plan, op: Op, known: dict[str, npt.NDArray[Any]], channels: int) -> npt.NDArray[Any]:
     """What the op computes from its input, which has that many channels, before its Tail."""
+    x = known[op.input]
     match op:
         case Normalize():
             return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
         case Elementwise():
             return x
+        case Multiply():
+            return np.asarray(x * known[op.factor])
+        case Concat():
+            return np.concatenate([x, *(known[name] for name in op.others)], axis=-1)
+        case Flatten():
+            return x.transpose(0, 3, 1, 2).reshape(len(x), 1, 1, -1)
         case Conv():
             return _conv(x, plan.tensors[op.weight], op)
         case Int8Conv():
@@ -103,6 +127,10 @@ def _finish(plan: Plan, op: Op, v: npt.NDArray[Any], known: dict[str, npt.NDArra
         v = v + known[tail.residual]
     if tail.activation == "prelu" and tail.slope is not None:
         v = np.where(v >= 0, v, v * plan.tensors[tail.slope])
+    if tail.activation == "clamp" and tail.low is not None and tail.high is not None:
+        v = _clamp(v, plan.tensors[tail.low], plan.tensors[tail.high])
+    if tail.activation == "sigmoid":
+        v = _sigmoid(v)
     if tail.activation == "softsign":
         v = v / (np.float32(1) + np.abs(v))
     if tail.shift is not None:
@@ -115,6 +143,26 @@ def _finish(plan: Plan, op: Op, v: npt.NDArray[Any], known: dict[str, npt.NDArra
         dynamic = tail.bits.threshold in known
         threshold = known[tail.bits.threshold] if dynamic else plan.tensors[tail.bits.threshold]
         known[tail.bits.out] = pack_bits(v >= threshold) ^ plan.tensors[tail.bits.flip]
+
+
+def _clamp(v: npt.NDArray[Any], low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[Any]:
+    v = np.where(low > v, low, v)
+    return np.where(high < v, high, v)
+
+
+def _sigmoid(v: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    limit = np.float32(SIGMOID_LIMIT)
+    t = _clamp(v, -limit, limit)
+    u = t * t
+    return np.asarray(np.float32(0.5) + t * _horner(SIGMOID_NUMERATOR, u) / _horner(SIGMOID_DENOMINATOR, u))
+
+
+def _horner(coefficients: tuple[float, ...], u: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The polynomial with these coefficients, the constant one first, at `u`."""
+    p = np.full_like(u, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        p = p * u + np.float32(coefficient)
+    return p
 
 
 def _mean(v: npt.NDArray[Any]) -> npt.NDArray[Any]:

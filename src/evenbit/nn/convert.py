@@ -1,0 +1,288 @@
+"""Binarizing a network that somebody has: layer by layer, in place of the real ones.
+
+    Conv2d, Linear                      BinaryActivation, then BinaryConv2d or BinaryLinear with the same weights as
+                                        latent weights, then a batch normalization if none follows
+    ReLU, ReLU6 that a sign reads       the method's activation: RPReLU, or nothing
+    everything else                     stays
+
+docs/bring-your-own-network.md says why, and which layers stay real.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import fnmatch
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from evenbit.errors import BinarizeError
+from evenbit.nn.activation import BinaryActivation
+from evenbit.nn.block import BinaryLayer, for_vectors, make_activation, make_binarizer
+from evenbit.nn.conv import BinaryConv2d, BinaryLinear
+from evenbit.nn.conversion import Conversion, Conversions
+from evenbit.nn.method import Method, resolve_method
+from evenbit.nn.structure import Call, Structure
+from evenbit.nn.trace import image_size, module_path
+
+FIRST, LAST, BRIDGES = KINDS = "first", "last", "bridges"
+
+
+class Binarized(NamedTuple):
+    """A binary network and what became of the layers that it was made from."""
+
+    network: nn.Module
+    table: Conversions
+
+
+def binarize(
+    module: nn.Module, example: Tensor, *, method: str | Method = "fd", keep: Sequence[str] = (FIRST, LAST)
+) -> Binarized:
+    """Makes a binary network of a real one, trained or fresh; it has to be trained before it is of use.
+
+    The convolutions and dense layers get binary weights and inputs, but for those that `keep` names and those that
+    cannot or should not: depthwise and other grouped convolutions, dilated ones, 1x1 convolutions in shortcuts, the
+    gates of squeeze-and-excitation, layers whose class has a forward of its own.
+
+    Args:
+        module: A network from images to logits, or to something that holds them under the name `logits`. It is left
+            as it is. It has to be one that `torch.export` can trace.
+        example: Images `[N, C, H, W]`, of which only C, H and W count.
+        method: The way to binarize, or its name in `evenbit.METHODS`.
+        keep: What stays real: "first" (layers that read the images), "last" (layers that make the logits), "bridges"
+            (layers that no path leads around, so that all that the network knows passes through their signs), or paths
+            of modules, with all that is in them, in which `*` stands for anything.
+
+    Returns:
+        The binary network, in the mode (training or not) of the real one, and a table of its layers.
+
+    Raises:
+        CaptureError: If the network cannot be traced.
+        BinarizeError: If nothing can be binarized, an entry of `keep` names nothing, or a layer's weights are all zero
+            or not all finite.
+        RecipeError: If the method is unknown.
+    """
+    chosen = resolve_method(method, {}) if isinstance(method, str) else method
+    if not chosen.binary:
+        raise BinarizeError(f"method '{chosen.name}' is not a binary one")
+    if isinstance(keep, str):
+        raise BinarizeError(f"keep should be a sequence of names, but is the string '{keep}'")
+    network = copy.deepcopy(module)
+    modes = {path: part.training for path, part in network.named_modules()}
+    structure = Structure(network.eval(), *image_size(example))
+    for path, part in network.named_modules():
+        part.training = modes[path]
+    return _Conversion(network, structure, chosen, tuple(keep)).run()
+
+
+class _Conversion:
+    """Replaces the modules of one network."""
+
+    def __init__(self, network: nn.Module, structure: Structure, method: Method, keep: tuple[str, ...]) -> None:
+        self.network, self.structure, self.method, self.keep = network, structure, method, keep
+        self.modules = dict(network.named_modules(remove_duplicate=False))
+        self.calls: dict[str, list[Call]] = {}
+        first = {id(part): path for path, part in reversed(self.modules.items())}  # of the paths that a part has
+        for call in structure.calls:
+            self.calls.setdefault(first[id(self.modules[call.path])], []).append(call)
+        self.replaced: dict[int, tuple[nn.Module, nn.Module]] = {}  # by id of the real module, which is kept alive
+
+    def run(self) -> Binarized:
+        """The network after all replacements."""
+        self._check_keep()
+        reasons = {path: self._reason(path) for path in self.calls}
+        binary = [path for path, reason in reasons.items() if not reason]
+        if not binary:
+            listed = "; ".join(f"'{path}' {reason}" for path, reason in reasons.items())
+            raise BinarizeError(f"no layer of the network can be binarized: {listed or 'it has none'}")
+        activations = self._activations(call.node.args[0] for path in binary for call in self.calls[path])
+        at_least_zero = self.structure.at_least_zero(activations.values())
+        rows = []
+        for path, calls in self.calls.items():
+            was, became = _describe(self.modules[path], calls[0]), "float"
+            if path in binary:
+                never_negative = any(call.node.args[0] in at_least_zero for call in calls)
+                became = self._replace_layer(path, calls, never_negative)
+            rows.append(Conversion(path, was, became, reasons[path], sum(call.macs for call in calls)))
+        rows += [self._replace_activation(path, node.meta["val"].shape[1]) for path, node in activations.items()]
+        rows += self._never_called()
+        order = {path: index for index, path in enumerate(self._paths())}
+        rows.sort(key=lambda row: order.get(row.path, len(order)))
+        for path, part in self.modules.items():
+            if id(part) in self.replaced:
+                self._put(path, self.replaced[id(part)][1])
+        return Binarized(self.network, Conversions(rows))
+
+    def _paths(self) -> list[str]:
+        """Paths of the modules in the order of their first call."""
+        return list(
+            dict.fromkeys(module_path(node) for node in self.structure.graph.nodes if node.op == "call_function")
+        )
+
+    def _check_keep(self) -> None:
+        for entry in self.keep:
+            if entry not in KINDS and not any(_matches(entry, path) for path in self.calls):
+                known = ", ".join(f"'{path}'" for path in list(self.calls)[:3])
+                raise BinarizeError(f"keep names '{entry}', which is no layer of the network; layers are {known}, ...")
+
+    def _reason(self, path: str) -> str:
+        """Why the layer stays float; empty if it does not."""
+        module, calls = self.modules[path], self.calls[path]
+        if FIRST in self.keep and any(call.is_first for call in calls):
+            return "reads the images"
+        if LAST in self.keep and any(call.is_last for call in calls):
+            return "makes the logits"
+        if any(_matches(entry, path) for entry in self.keep if entry not in KINDS):
+            return "is named in keep"
+        if any(call.is_gate for call in calls):
+            return "gates a map"
+        if any(call.is_shortcut for call in calls):
+            return "is a 1x1 shortcut"
+        if isinstance(module, nn.Conv2d) and type(module).forward is nn.Conv2d.forward:
+            reason = _reason_of_conv(module)
+        elif isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
+            reason = "is not applied to vectors" if any(len(call.input) != 2 for call in calls) else ""
+        else:
+            return f"is called by the forward of {type(module).__name__}"
+        if not reason and not isinstance(module._parameters.get("weight"), nn.Parameter):
+            reason = "has a parametrized weight"
+        if not reason and BRIDGES in self.keep and any(call.is_bridge for call in calls):
+            reason = "is a bridge"
+        return reason
+
+    def _activations(self, read: Iterable[Any]) -> dict[str, torch.fx.Node]:
+        """ReLU modules that keep a sign from seeing negative values and are called once, by path, with their nodes."""
+        if self.method.activation == "relu":
+            return {}
+        called: dict[int, int] = {}
+        for node in self.structure.graph.nodes:
+            if node.op == "call_function":
+                part = self.modules.get(module_path(node))
+                called[id(part)] = called.get(id(part), 0) + 1
+        sources = self.structure.at_least_zero(())
+        found = {}
+        for node in sorted({source for value in read if value in sources for source in sources[value]}):
+            path = module_path(node)
+            part = self.modules.get(path)
+            if type(part) in (nn.ReLU, nn.ReLU6) and called[id(part)] == 1:
+                found[path] = node
+        return found
+
+    def _replace_layer(self, path: str, calls: list[Call], never_negative: bool) -> str:
+        module = self.modules[path]
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        weight = module.weight
+        assert isinstance(weight, nn.Parameter)
+        if not weight.isfinite().all():
+            raise BinarizeError(f"module '{path}': holds a weight that is not finite")
+        if not weight.any():
+            raise BinarizeError(f"module '{path}': its weights are all zero, which have no signs")
+        method = _fitted(self.method, calls, never_negative)
+        layer: nn.Module
+        if isinstance(module, nn.Conv2d):
+            layer = BinaryConv2d(
+                module.in_channels,
+                module.out_channels,
+                _pair(module.kernel_size),
+                make_binarizer(method),
+                stride=_pair(module.stride),
+                padding=_padding(module),
+            )
+            norm: nn.Module = nn.BatchNorm2d(module.out_channels)
+        else:
+            layer = BinaryLinear(module.in_features, module.out_features, make_binarizer(method))
+            norm = nn.BatchNorm1d(module.out_features)
+        name = type(layer).__name__
+        if all(call.is_normalized for call in calls):
+            norm = nn.Identity()
+        else:
+            name += f", {type(norm).__name__}"
+            if module.bias is not None:
+                norm.bias = nn.Parameter(module.bias.detach().clone())
+        activation = BinaryActivation(weight.shape[1], method)
+        made = BinaryLayer(activation, layer, norm, module).to(weight.device, weight.dtype).train(module.training)
+        layer.weight = weight  # the parameter itself, so that it stays shared where it was
+        self.replaced[id(module)] = (module, made)
+        return name
+
+    def _replace_activation(self, path: str, channels: int) -> Conversion:
+        module = self.modules[path]
+        made = make_activation(channels, self.method).train(module.training)
+        reference = next(self.network.parameters())
+        self.replaced[id(module)] = (module, made.to(reference.device, reference.dtype))
+        return Conversion(path, type(module).__name__, type(made).__name__, "is read by a sign", 0)
+
+    def _never_called(self) -> list[Conversion]:
+        weighted = (path for path, part in self.modules.items() if isinstance(part, nn.Conv2d | nn.Linear))
+        return [
+            Conversion(path, _describe(self.modules[path]), "float", "is never called itself", 0)
+            for path in weighted
+            if path not in self.calls and id(self.modules[path]) not in self.replaced
+        ]
+
+    def _put(self, path: str, made: nn.Module) -> None:
+        if not path:
+            self.network = made
+            return
+        parent, _, name = path.rpartition(".")
+        self.modules[parent]._modules[name] = made
+
+
+def _matches(entry: str, path: str) -> bool:
+    return fnmatch.fnmatchcase(path, entry) or fnmatch.fnmatchcase(path, f"{entry}.*")
+
+
+def _reason_of_conv(module: nn.Conv2d) -> str:
+    """Why a convolution cannot be binary; empty if it can."""
+    if module.groups > 1:
+        return "is depthwise" if module.groups == module.in_channels else f"has {module.groups} groups"
+    if _pair(module.dilation) != (1, 1):
+        return "is dilated"
+    if module.padding_mode != "zeros":
+        return f"has the padding mode '{module.padding_mode}'"
+    if module.padding == "same" and not all(size % 2 for size in module.kernel_size):
+        return "is padded by more on one side than on the other"
+    return ""
+
+
+def _pair(value: tuple[int, ...]) -> tuple[int, int]:
+    return value[0], value[1]
+
+
+def _padding(module: nn.Conv2d) -> tuple[int, int]:
+    if isinstance(module.padding, str):
+        same = module.padding == "same"
+        return (module.kernel_size[0] // 2, module.kernel_size[1] // 2) if same else (0, 0)
+    return _pair(module.padding)
+
+
+def _fitted(method: Method, calls: list[Call], never_negative: bool) -> Method:
+    """The method for one layer.
+
+    Its groups divide the channels, vectors are not excited, and what cannot be negative is adjusted, since its sign
+    would be +1 everywhere.
+    """
+    channels = calls[0].input[1]
+    has_maps = all(math.prod(call.input[2:]) > 1 for call in calls)
+    if not has_maps:
+        method = for_vectors(method)
+    return dataclasses.replace(
+        method,
+        adjustment="channel" if method.adjustment == "none" and never_negative else method.adjustment,
+        adjustment_groups=math.gcd(method.adjustment_groups, channels),
+        excitation_groups=math.gcd(method.excitation_groups, channels) if method.excitation_groups else 0,
+    )
+
+
+def _describe(module: nn.Module, call: Call | None = None) -> str:
+    """A layer in a few words."""
+    if isinstance(module, nn.Linear):
+        return f"Linear {module.in_features} to {module.out_features}"
+    if isinstance(module, nn.Conv2d):
+        kernel = "x".join(map(str, module.kernel_size))
+        return f"Conv2d {kernel} {module.in_channels} to {module.out_channels}"
+    return "dense layer" if call is None or len(call.input) == 2 else "convolution"

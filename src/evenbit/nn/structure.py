@@ -1,0 +1,240 @@
+"""What the graph of a network says of its layers: where they stand and what they read.
+
+A *layer* is a convolution or dense layer, called with weights that do not depend on the images.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import Graph, Node
+
+from evenbit.nn.trace import argument, module_path, trace
+
+aten = torch.ops.aten
+LAYERS = {aten.conv2d.default, aten.conv2d.padding, aten.linear.default}
+NORMALIZATIONS = {aten.batch_norm.default}
+# Ops that keep what is at least 0 so, and by which no value becomes another kind of value.
+POOLS_AND_VIEWS = {
+    aten.max_pool2d.default,
+    aten.avg_pool2d.default,
+    aten.adaptive_avg_pool2d.default,
+    aten.adaptive_max_pool2d.default,
+    operator.getitem,
+    aten.mean.dim,
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+    aten.flatten.using_ints,
+    aten.view.default,
+    aten.reshape.default,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
+    aten.contiguous.default,
+    aten.clone.default,
+    aten.to.dtype,
+    aten.pad.default,
+}
+# Other ops of one value that keep what is at least 0 so.
+SIGN_KEEPERS = {
+    aten.leaky_relu.default,
+    aten.leaky_relu_.default,
+    aten.silu.default,
+    aten.silu_.default,
+    aten.hardswish.default,
+    aten.hardswish_.default,
+}
+SUMS = {aten.add.Tensor, aten.add_.Tensor}
+PRODUCTS = {aten.mul.Tensor, aten.mul_.Tensor}
+QUOTIENTS = {aten.div.Tensor, aten.div_.Tensor}
+AT_LEAST_ZERO = {
+    aten.relu.default,
+    aten.relu_.default,
+    aten.relu6.default,
+    aten.sigmoid.default,
+    aten.sigmoid_.default,
+    aten.hardsigmoid.default,
+    aten.hardsigmoid_.default,
+}
+CLAMPS = {
+    aten.clamp.default,
+    aten.clamp_.default,
+    aten.clamp_min.default,
+    aten.hardtanh.default,
+    aten.hardtanh_.default,
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer.
+
+    Attributes:
+        path: Path of the module whose forward calls it.
+        node: Its node.
+        input: Shape of what it reads, `[N, ...]`.
+        macs: Multiply-adds for an image.
+        is_first: Whether no other layer comes before it: it reads the images.
+        is_last: Whether no other layer comes after it: it makes the logits.
+        is_bridge: Whether no path leads around it from the images to the logits.
+        is_gate: Whether its result is a vector that a map is multiplied by or moved by (squeeze-and-excitation).
+        is_shortcut: Whether it is a 1x1 convolution that is added to what other layers make of its input.
+        is_normalized: Whether all that reads it is a batch normalization, perhaps after a pooling.
+    """
+
+    path: str
+    node: Node
+    input: tuple[int, ...]
+    macs: int
+    is_first: bool
+    is_last: bool
+    is_bridge: bool
+    is_gate: bool
+    is_shortcut: bool
+    is_normalized: bool
+
+
+class Structure:
+    """The calls of a network's layers, in order, and where its values cannot be negative.
+
+    Raises:
+        CaptureError: If the network cannot be traced.
+    """
+
+    def __init__(self, network: nn.Module, channels: int, height: int, width: int) -> None:
+        program = trace(network, channels, height, width)
+        self.graph: Graph = program.graph
+        images = [name for name in program.graph_signature.user_inputs if isinstance(name, str)]
+        self._ancestors: dict[Node, set[Node]] = {}  # of what depends on the images
+        self._images: Node | None = None
+        for node in self.graph.nodes:
+            parents = [parent for parent in node.all_input_nodes if parent in self._ancestors]
+            if node.op == "placeholder" and node.name in images:
+                self._images = node
+                self._ancestors[node] = set()
+            elif parents and node.op == "call_function":
+                self._ancestors[node] = set(parents).union(*(self._ancestors[parent] for parent in parents))
+        nodes = [node for node in self._ancestors if node.target in LAYERS and self._depends(argument(node, 0))]
+        self.calls = [self._call(node, nodes) for node in nodes]
+
+    def _depends(self, node: Any) -> bool:
+        return isinstance(node, Node) and node in self._ancestors
+
+    def _call(self, node: Node, layers: list[Node]) -> Call:
+        return Call(
+            path=module_path(node),
+            node=node,
+            input=tuple(node.args[0].meta["val"].shape),  # type: ignore[union-attr]
+            macs=_macs(node),
+            is_first=not any(other in self._ancestors[node] for other in layers),
+            is_last=not any(node in self._ancestors[other] for other in layers),
+            is_bridge=not self._has_way_around(node),
+            is_gate=_is_vector(node) and self._gates(node),
+            is_shortcut=self._is_shortcut(node),
+            is_normalized=all(user.target in NORMALIZATIONS for user in self._readers(node)),
+        )
+
+    def _has_way_around(self, node: Node) -> bool:
+        """Whether the output can be reached from the images without `node`."""
+        seen: set[Node] = {node}
+        frontier = [self._images]
+        while frontier:
+            value = frontier.pop()
+            if value is None or value in seen:
+                continue
+            if value.op == "output":
+                return True
+            seen.add(value)
+            frontier += value.users
+        return False
+
+    def _readers(self, node: Node) -> Iterator[Node]:
+        """What reads a value, looking through pools and views."""
+        for user in node.users:
+            if user.target in POOLS_AND_VIEWS:
+                yield from self._readers(user)
+            else:
+                yield user
+
+    def _gates(self, node: Node) -> bool:
+        """Whether the vector `node` reaches a sum or product with a map by way of vectors."""
+        for user in node.users:
+            if user.target in SUMS | PRODUCTS and not _is_vector(user):
+                return True
+            if user.op == "call_function" and _is_vector(user) and self._gates(user):
+                return True
+        return False
+
+    def _is_shortcut(self, node: Node) -> bool:
+        if node.target not in LAYERS or tuple(argument(node, 1).meta["val"].shape[2:]) != (1, 1):
+            return False
+        source: Any = argument(node, 0)
+        while source.target in POOLS_AND_VIEWS | NORMALIZATIONS:
+            source = argument(source, 0)
+        frontier = list(node.users)
+        while frontier:
+            user = frontier.pop()
+            if user.target in POOLS_AND_VIEWS | NORMALIZATIONS:
+                frontier += user.users
+            elif user.target in SUMS:
+                others = [side for side in user.args[:2] if self._depends(side) and not self._is_behind(side, node)]
+                if any(source in self._ancestors[side] for side in others):  # type: ignore[index]
+                    return True
+        return False
+
+    def _is_behind(self, value: Any, node: Node) -> bool:
+        return value is node or node in self._ancestors[value]
+
+    def at_least_zero(self, signed: Iterable[Node]) -> dict[Node, set[Node]]:
+        """Values that hold channels which cannot be negative, each with the nodes that make them so.
+
+        Args:
+            signed: Nodes that are taken to give values of both signs, whatever they are.
+        """
+        found: dict[Node, set[Node]] = {}
+        exempt = set(signed)
+        for node in self._ancestors:
+            sources = [found[part] for part in node.all_input_nodes if part in found]
+            if node in exempt:
+                continue
+            sides = node.args[:2]
+            square = node.target in PRODUCTS and sides[0] is sides[1]
+            if node is self._images or node.target in AT_LEAST_ZERO or _clamps_at_zero(node) or square:
+                found[node] = {node}
+            elif node.target in POOLS_AND_VIEWS | SIGN_KEEPERS | CLAMPS and sources:
+                found[node] = sources[0]
+            elif (node.target == aten.cat.default and sources) or (
+                node.target in SUMS | PRODUCTS | QUOTIENTS
+                and sources
+                and all(side in found or (isinstance(side, int | float) and side >= 0) for side in sides)
+            ):
+                found[node] = set().union(*sources)
+        return found
+
+
+def _clamps_at_zero(node: Node) -> bool:
+    least = argument(node, 1, node.kwargs.get("min"))
+    return node.target in CLAMPS and isinstance(least, int | float) and least >= 0
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    value = node.meta["val"]
+    return tuple((value[0] if isinstance(value, tuple | list) else value).shape)
+
+
+def _is_vector(node: Node) -> bool:
+    return prod(_shape(node)[2:]) == 1
+
+
+def _macs(node: Node) -> int:
+    """Multiply-adds for an image: inputs of an output times outputs."""
+    weight: Any = argument(node, 1)
+    return int(prod(weight.meta["val"].shape[1:]) * prod(_shape(node)[1:]))

@@ -1,0 +1,132 @@
+"""The graph of a network, by `torch.export`: what deployment lowers and what binarization looks at.
+
+Binary convolution and sign are single nodes of it (`evenbit.nn.ops`), the rest is standard ATen.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from evenbit.errors import CaptureError
+
+BATCH = 2  # of the example input; any batch runs
+
+
+class _Logits(nn.Module):
+    """A network with nothing around its logits: Hugging Face's return a dataclass that holds them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.training = network.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        output = self.network(images)
+        if isinstance(output, Mapping) and "logits" in output:
+            output = output["logits"]
+        output = getattr(output, "logits", output)
+        if not isinstance(output, Tensor):
+            raise CaptureError("the network should return one tensor, its logits, or hold it under the name 'logits'")
+        return output
+
+
+def image_size(example: Tensor) -> tuple[int, int, int]:
+    """Channels, height and width of images `[N, C, H, W]`.
+
+    Raises:
+        CaptureError: If they have another number of axes.
+    """
+    if not isinstance(example, Tensor) or example.dim() != 4:
+        shape = list(example.shape) if isinstance(example, Tensor) else type(example).__name__
+        raise CaptureError(f"the example should be images of the shape N x C x H x W, but is {shape}")
+    _, channels, height, width = example.shape
+    return channels, height, width
+
+
+def trace(module: nn.Module, channels: int, height: int, width: int) -> torch.export.ExportedProgram:
+    """The graph from images `[BATCH, channels, height, width]` to logits; see `module_path` for its nodes.
+
+    Raises:
+        CaptureError: If the network is in training mode or cannot be traced, naming the module where that was found.
+    """
+    if module.training:
+        raise CaptureError("the network is in training mode; call eval() first")
+    device = next((parameter.device for parameter in module.parameters()), None)
+    example = torch.zeros(BATCH, channels, height, width, device=device)
+    entered: list[str] = []  # modules whose forward has begun and not ended
+    try:
+        with _recorded(module, entered), _quiet():
+            return torch.export.export(_Logits(module), (example,), strict=False)
+    except CaptureError:
+        raise
+    except Exception as error:  # torch.export raises many types for what it cannot trace
+        place = f"module '{entered[-1]}'" if entered and entered[-1] else "the network"
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        if isinstance(error, GuardOnDataDependentSymNode):
+            reason = ["which ops it does, or on what shapes, depends on the values of the images"]
+        raise CaptureError(f"{place}: torch.export cannot trace it: {reason[0]}") from error
+
+
+@contextmanager
+def _recorded(module: nn.Module, entered: list[str]) -> Iterator[None]:
+    """Keeps the paths of the modules that are being computed in `entered`."""
+
+    def leave(*_: object) -> None:
+        entered.pop()
+
+    with ExitStack() as hooks:
+        for path, child in module.named_modules(remove_duplicate=True):
+            before = child.register_forward_pre_hook(lambda *_, path=path: entered.append(path))
+            after = child.register_forward_hook(leave)
+            hooks.callback(before.remove)
+            hooks.callback(after.remove)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says of a failure beside its exception."""
+    loggers = [logging.getLogger(f"torch.{name}") for name in ("fx.experimental.symbolic_shapes", "export")]
+    before = [logger.disabled for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.disabled = True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
+
+
+def module_path(node: Node) -> str:
+    """Path of the module that a node comes from, "" for the network itself."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [str(path) for path, _ in stack.values()]
+    return paths[-1].removeprefix("network").removeprefix(".") if paths else ""
+
+
+def where(node: Node) -> str:
+    """How errors name the place of a node."""
+    path = module_path(node)
+    return f"module '{path}'" if path else "the network"
+
+
+def argument(node: Node, index: int, default: Any = None) -> Any:
+    """Positional argument, or what torch takes when it is not given."""
+    return node.args[index] if len(node.args) > index else default
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Vertical and horizontal of a setting that may be one number for both."""
+    items = [value] if isinstance(value, int) else list(value)
+    return (items[0], items[-1])

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import evenbit
+from evenbit.errors import BinarizeError, CaptureError, RecipeError
+from evenbit.nn import BinaryConv2d, BinaryLayer, BinaryLinear, RPReLU, binarize, latent_weights, resolve_method
+from evenbit.runtime import reference
+
+IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """A stem, some parts and a head, put together by `forward(self.parts, x)`."""
+
+    def __init__(self, *parts: nn.Module, forward: Callable[..., Tensor] | None = None, channels: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.parts = nn.Sequential(*parts)
+        self.head = nn.Linear(channels, 5)
+        self.combine = forward or (lambda parts, x: parts(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.combine(self.parts, self.stem(x)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def became(net: nn.Module, **options: object) -> dict[str, tuple[str, str]]:
+    table = binarize(net, IMAGES, **options).table
+    return {row.path: (row.became, row.reason) for row in table}
+
+
+def test_the_original_stays_as_it_is() -> None:
+    net = Net(nn.Conv2d(8, 8, 3, padding=1)).train()
+    net.stem[1].eval()
+    before = copy.deepcopy(net.state_dict())
+    network, _ = binarize(net, IMAGES)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert isinstance(net.parts[0], nn.Conv2d)
+    assert network is not net
+    for made in (net, network):
+        assert made.training
+        assert not made.stem[1].training
+    assert network.parts[0].training
+
+
+def test_weights_become_latent_weights() -> None:
+    net = Net(nn.Conv2d(8, 6, (3, 1), (2, 1), (1, 0), bias=False), nn.BatchNorm2d(6), channels=6)
+    network, table = binarize(net, IMAGES)
+    layer = network.parts[0]
+    assert isinstance(layer, BinaryLayer)
+    assert isinstance(layer.layer, BinaryConv2d)
+    assert torch.equal(layer.weight, net.parts[0].weight)
+    assert layer.weight.data_ptr() != net.parts[0].weight.data_ptr()
+    assert [weight.shape for weight in latent_weights(network)] == [(6, 8, 3, 1)]
+    assert (layer.stride, layer.kernel_size, layer.in_channels) == ((2, 1), (3, 1), 8)
+    assert isinstance(layer.norm, nn.Identity)
+    assert [row.path for row in table] == ["stem.0", "stem.2", "parts.0", "head"]
+    binary, total = 6 * 8 * 3 * 4 * 8, 8 * 27 * 64 + 6 * 8 * 3 * 4 * 8 + 6 * 5
+    assert table.binary_share == binary / total
+    assert "parts.0  Conv2d 3x1 8 to 6  BinaryConv2d" in str(table)
+    assert f"{100 * binary / total:.1f} % of the multiply-adds are binary" in str(table)
+
+
+def test_a_normalization_follows_each_binary_layer() -> None:
+    convs = [nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1, bias=False)]
+    network, table = binarize(Net(*convs), IMAGES)
+    norms = [type(network.parts[index].norm) for index in (0, 1, 4)]
+    assert norms == [nn.BatchNorm2d, nn.Identity, nn.BatchNorm2d]
+    assert torch.equal(network.parts[0].norm.bias, convs[0].bias)
+    assert torch.equal(network.parts[4].norm.bias, torch.zeros(8))
+    assert [row.became for row in table if row.path.startswith("parts")] == [
+        "BinaryConv2d, BatchNorm2d",
+        "BinaryConv2d",
+        "BinaryConv2d, BatchNorm2d",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (nn.Conv2d(8, 8, 3, padding=1, groups=8), "is depthwise"),
+        (nn.Conv2d(8, 8, 3, padding=1, groups=2), "has 2 groups"),
+        (nn.Conv2d(8, 8, 3, padding=2, dilation=2), "is dilated"),
+        (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), "has the padding mode 'reflect'"),
+        (nn.Conv2d(8, 8, 2, padding="same"), "is padded by more on one side than on the other"),
+        (nn.Linear(8, 8), "is not applied to vectors"),
+        (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)), "has a parametrized weight"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_layers_that_cannot_be_binary_say_why(part: nn.Module, reason: str) -> None:
+    rows = became(Net(part, nn.Conv2d(8, 8, 1)))
+    assert rows["parts.0"] == ("float", reason)
+    assert rows["parts.1"][0].startswith("BinaryConv2d")
+    assert rows["stem.0"] == ("float", "reads the images")
+    assert rows["head"] == ("float", "makes the logits")
+
+
+def test_layers_with_a_forward_of_their_own_stay() -> None:
+    class Standardized(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.conv2d(x, self.weight - self.weight.mean(), self.bias)
+
+    class Unused(nn.Conv2d):
+        pass
+
+    net = Net(Standardized(8, 8, 1), nn.Conv2d(8, 8, 1), forward=lambda parts, x: parts[:2](x))
+    net.unused = Unused(8, 8, 1)
+    rows = became(net)
+    assert rows["parts.0"] == ("float", "is called by the forward of Standardized")
+    assert rows["unused"] == ("float", "is never called itself")
+    assert list(rows)[-1] == "unused"
+
+
+def test_shortcuts_and_gates_stay() -> None:
+    def squeezed(parts: nn.Sequential, x: Tensor) -> Tensor:
+        y = parts[2](F.relu(parts[1](F.relu(parts[0](x))))) + parts[3](F.avg_pool2d(x, 1))
+        gate = torch.sigmoid(parts[5](F.relu(parts[4](y.mean((2, 3))))))
+        return y * gate[:, :, None, None]
+
+    convs = [nn.Conv2d(8, 8, size, padding=size // 2) for size in (1, 3, 1, 1)]
+    rows = became(Net(*convs, nn.Linear(8, 4), nn.Linear(4, 8), forward=squeezed))
+    assert [rows[f"parts.{index}"][0].split(",")[0] for index in range(3)] == ["BinaryConv2d"] * 3
+    assert rows["parts.3"] == ("float", "is a 1x1 shortcut")
+    assert rows["parts.4"] == rows["parts.5"] == ("float", "gates a map")
+
+
+def test_keep_names_layers_and_all_in_a_module() -> None:
+    net = Net(nn.Conv2d(8, 8, 1), nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3)), nn.Conv2d(8, 8, 1))
+    rows = became(net, keep=("first", "parts.1", "*.2"))
+    assert [rows[path] for path in ("parts.1.0", "parts.1.1", "parts.2")] == [("float", "is named in keep")] * 3
+    assert rows["parts.0"][0].startswith("BinaryConv2d")
+    assert rows["head"][0] == "BinaryLinear, BatchNorm1d"
+    rows = became(net, keep=())
+    assert all(what.startswith("Binary") for path, (what, _) in rows.items() if path != "stem.2")
+
+
+def test_bridges_are_what_no_path_leads_around() -> None:
+    def forward(parts: nn.Sequential, x: Tensor) -> Tensor:
+        x = parts[0](x)
+        x = parts[2](parts[1](x)) + x
+        return torch.cat([parts[3](x), parts[4](x)], 1)
+
+    net = Net(*(nn.Conv2d(8, 8, 3, padding=1) for _ in range(5)), forward=forward, channels=16)
+    rows = became(net, keep=("bridges",))
+    assert [path for path, (_, reason) in rows.items() if reason == "is a bridge"] == ["stem.0", "parts.0", "head"]
+    assert sum(what.startswith("Binary") for what, _ in rows.values()) == 4
+    assert all(row.is_binary for row in binarize(net, IMAGES, keep=()).table if row.macs)
+
+
+def test_both_branches_that_read_the_images_are_first() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3, padding=1)
+            self.c = nn.Conv2d(8, 5, 8)
+            self.d = nn.Conv2d(8, 5, 8)
+            self.e = nn.Conv2d(8, 8, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.e(torch.cat([self.a(x - 0.5), self.b(x)], 1))
+            return (self.c(x) + self.d(x)).flatten(1)
+
+    rows = became(Twice())
+    assert [rows[name][1] for name in "abcde"] == ["reads the images"] * 2 + ["makes the logits"] * 2 + [""]
+
+
+def test_a_relu_before_a_sign_becomes_the_methods_activation() -> None:
+    parts = (nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU6(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 1))
+    assert became(Net(*parts))["parts.2"] == ("RPReLU", "is read by a sign")
+    network, _ = binarize(Net(*parts, nn.ReLU()), IMAGES)
+    assert isinstance(network.stem[2], RPReLU)
+    assert isinstance(network.parts[2], RPReLU)
+    assert isinstance(network.parts[5], nn.ReLU)  # no sign reads it
+    network, _ = binarize(Net(*parts), IMAGES, method="bnn")
+    assert isinstance(network.parts[2], nn.Identity)
+    assert isinstance(network.parts[4].activation.adjust, nn.Identity)
+
+
+@pytest.mark.parametrize("method", ["bnn", "irnet", "react", "fd"])
+def test_what_cannot_be_negative_is_centred(method: str) -> None:
+    """Where a ReLU cannot be replaced, its sign would be +1 everywhere without an adjustment."""
+    net = Net(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1))
+    net.combine = lambda parts, x: parts[3](
+        2 * F.leaky_relu(F.relu(parts[2](parts[1](parts[0](parts[1](x)))))).clamp(max=6) / 3 + 0.1
+    )
+    network, table = binarize(net, IMAGES, method=method)
+    assert "parts.1" not in {row.path for row in table}  # called twice
+    seen: list[Tensor] = []
+    for index in (0, 2, 3):
+        network.parts[index].activation.register_forward_hook(lambda _, inputs, output: seen.append(output))
+    network.train()(torch.rand(16, 3, 8, 8))
+    assert [index for index, bits in enumerate(seen) if not 0.2 < (bits > 0).float().mean() < 0.8] == []
+
+
+def test_groups_fit_the_channels_and_vectors_are_not_excited() -> None:
+    method = resolve_method("fd", {"adjustment": "group", "excitation_groups": 4})
+    net = Net(nn.Conv2d(8, 6, 1), nn.Conv2d(6, 5, 1), nn.Conv2d(5, 8, 8), nn.Conv2d(8, 8, 1))
+    network, _ = binarize(net, IMAGES, method=method)
+    activations = [network.parts[index].activation for index in range(4)]
+    assert [part.adjust.groups for part in activations] == [4, 2, 1, 4]
+    assert [part.excite and part.excite.squeeze.groups for part in activations] == [4, 2, 1, None]
+    assert network(IMAGES).shape == (4, 5)
+    method = resolve_method("fd", {"adjustment": "instance"})
+    assert binarize(net, IMAGES, method=method).network.train()(IMAGES).shape == (4, 5)
+
+
+def test_shared_modules_and_weights_stay_shared() -> None:
+    shared = nn.Conv2d(8, 8, 3, padding=1)
+    net = Net(shared, nn.BatchNorm2d(8), shared, nn.Conv2d(8, 8, 3, padding=1))
+    net.parts[3].weight = shared.weight
+    network, table = binarize(net, IMAGES)
+    assert network.parts[0] is network.parts[2]
+    assert network.parts[3].layer.weight is network.parts[0].layer.weight
+    assert [row.path for row in table if row.is_binary] == ["parts.0", "parts.3"]
+    network(IMAGES).sum().backward()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_dense_layers_become_binary(bias: bool) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 70), nn.ReLU(), nn.Linear(70, 65, bias), nn.Linear(65, 5))
+    network, table = binarize(net, IMAGES)
+    assert isinstance(network[3].layer, BinaryLinear)
+    assert [row.became for row in table] == ["float", "RPReLU", "BinaryLinear, BatchNorm1d", "float"]
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm1d):
+            nn.init.normal_(part.weight)
+            assert part.running_mean is not None
+            part.running_mean.normal_()
+    plan = evenbit.pack(network.eval(), IMAGES)
+    with torch.no_grad():
+        expected = network(IMAGES).numpy()
+    assert np.abs(reference.run(plan, IMAGES.numpy()) - expected).max() < 1e-4
+    assert [op.kind for op in plan.ops].count("binary_conv") == 1
+
+
+def test_bad_requests_are_named() -> None:
+    net = Net(nn.Conv2d(8, 8, 1))
+    with pytest.raises(
+        BinarizeError, match=r"keep names 'stage1', which is no layer of the network; layers are 'stem.0'"
+    ):
+        binarize(net, IMAGES, keep=("first", "stage1"))
+    with pytest.raises(BinarizeError, match="keep should be a sequence of names, but is the string 'first'"):
+        binarize(net, IMAGES, keep="first")
+    with pytest.raises(BinarizeError, match="method 'float' is not a binary one"):
+        binarize(net, IMAGES, method="float")
+    with pytest.raises(RecipeError, match="unknown method 'none'"):
+        binarize(net, IMAGES, method="none")
+    with pytest.raises(BinarizeError, match=r"no layer .* can be binarized: 'stem.0' reads the images; 'head' makes"):
+        binarize(Net(), IMAGES)
+    with pytest.raises(BinarizeError, match="it has none"):
+        binarize(nn.Flatten(), IMAGES)
+    with pytest.raises(CaptureError, match="the example should be images of the shape N x C x H x W, but is"):
+        binarize(net, IMAGES[0])
+    with pytest.raises(CaptureError, match="the example should be images of the shape N x C x H x W, but is tuple"):
+        binarize(net, (3, 8, 8))  # type: ignore[arg-type]
+    with pytest.raises(CaptureError, match=r"module 'stem.0': torch.export cannot trace it"):
+        binarize(net, torch.rand(1, 4, 8, 8))
+
+
+def test_weights_without_signs_are_named() -> None:
+    for value, message in ((0.0, "its weights are all zero"), (float("nan"), "holds a weight that is not finite")):
+        net = Net(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1))
+        network, _ = binarize(net, IMAGES)
+        nn.init.constant_(net.parts[1].weight, value)
+        nn.init.constant_(network.parts[1].layer.weight, value)
+        with pytest.raises(BinarizeError, match=rf"module 'parts\.1': {message}"):
+            binarize(net, IMAGES)
+        with pytest.raises(CaptureError, match=rf"module 'parts\.1\.layer': {message}"):
+            evenbit.pack(network.eval(), IMAGES)
+
+
+def test_control_flow_on_the_images_is_named() -> None:
+    class Gate(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.mean() > 0 else -x
+
+    with pytest.raises(CaptureError, match=r"module 'parts\.1': .* depends on the values of the images"):
+        binarize(Net(nn.Conv2d(8, 8, 1), Gate()), IMAGES)
