@@ -136,6 +136,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet8-fd-double": model("resnet8", "fd", double_skip=True),
     "resnet20-fd": model("resnet20", "fd"),
     "vgg_small-fd": model("vgg_small", "fd"),
+    "mobilenet-fd": model("mobilenet", "fd"),
+    "resnet8-sdbnn": model("resnet8", "sdbnn"),
     "vgg_small-bnn": model("vgg_small", "bnn"),
     "vgg_dense-fd": model("vgg_dense", "fd"),
     "mlp-fd": model("mlp", "fd", adjustment="instance"),

@@ -22,7 +22,7 @@ def _resnet(
     classes: int,
     size: tuple[int, int],
     widths: tuple[int, ...],
-    convs: int,
+    convs: int | tuple[int, ...],
     *,
     large: bool = False,
 ) -> nn.Sequential:
@@ -39,10 +39,11 @@ def _resnet(
         layers.add_module("stem_pool", nn.MaxPool2d(3, 2, 1))
         size = (-(-size[0] // 4), -(-size[1] // 4))
     inputs = widths[0]
-    for stage, width in enumerate(widths, 1):
+    counts = (convs,) * len(widths) if isinstance(convs, int) else convs
+    for stage, (width, count) in enumerate(zip(widths, counts, strict=True), 1):
         stride = 1 if stage == 1 else 2
         blocks: list[ResidualConv] = []
-        for _ in range(convs):
+        for _ in range(count):
             even = size[0] % 2 == 0 and size[1] % 2 == 0
             blocks.append(ResidualConv(inputs, width, method, stride, even))
             size = (-(-size[0] // stride), -(-size[1] // stride))
@@ -73,6 +74,12 @@ def resnet20(method: Method, channels: int, classes: int, size: tuple[int, int])
 def resnet18(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Four stages of 4 convolutions, widths 64 to 512, with the 3x3 stem of small images (CIFAR form)."""
     return _resnet(method, channels, classes, size, (64, 128, 256, 512), 4)
+
+
+@register_model
+def resnet34(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Four stages of 6, 8, 12 and 6 convolutions, widths 64 to 512, with the 3x3 stem of small images (CIFAR form)."""
+    return _resnet(method, channels, classes, size, (64, 128, 256, 512), (6, 8, 12, 6))
 
 
 @register_model

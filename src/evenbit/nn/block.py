@@ -44,12 +44,23 @@ def make_binarizer(method: Method) -> WeightBinarizer | RealWeights:
     )
 
 
-def make_conv(inputs: int, outputs: int, method: Method, stride: int = 1) -> nn.Sequential:
-    """A 3x3 convolution that keeps the size at stride 1, with the signs before it if the method is binary."""
+def make_conv(
+    inputs: int, outputs: int, method: Method, stride: int = 1, kernel: int = 3, groups: int = 1
+) -> nn.Sequential:
+    """A convolution that keeps the size at stride 1, with the signs before it if the method is binary."""
+    padding = kernel // 2
     if not method.binary:
-        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False))
-    binarizer = make_binarizer(method)
-    conv = BinaryConv2d(inputs, outputs, 3, binarizer, stride=stride, padding=1, centred=method.two_values)
+        return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False))
+    conv = BinaryConv2d(
+        inputs,
+        outputs,
+        kernel,
+        make_binarizer(method),
+        stride=stride,
+        padding=padding,
+        centred=method.two_values,
+        groups=groups,
+    )
     return nn.Sequential(BinaryActivation(inputs, method), conv)
 
 
@@ -92,10 +103,10 @@ def for_vectors(method: Method) -> Method:
 
 
 class ResidualConv(nn.Module):
-    """One 3x3 convolution with a shortcut of its own, the unit of binary residual networks.
+    """One convolution with a shortcut of its own, the unit of binary residual networks.
 
     A shortcut for each convolution keeps a real-valued path through the whole network (Bi-Real Net, ECCV 2018).
-    Where the size changes, the shortcut is a real average pooling and 1x1 convolution.
+    Where the size changes, the shortcut is a real average pooling, and where the channels change, a 1x1 convolution.
 
     Args:
         inputs: Channels C of the input.
@@ -103,23 +114,37 @@ class ResidualConv(nn.Module):
         method: The way to binarize.
         stride: 1 or 2.
         even: Whether the input's height and width are even; an odd map is subsampled instead of pooled.
+        kernel: Height and width of the kernel, an odd number.
+        groups: Channel groups of the convolution.
 
     Shape:
         `[N, C, H, W]` to `[N, O, ceil(H / stride), ceil(W / stride)]`.
     """
 
-    def __init__(self, inputs: int, outputs: int, method: Method, stride: int = 1, even: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        method: Method,
+        stride: int = 1,
+        even: bool = True,
+        *,
+        kernel: int = 3,
+        groups: int = 1,
+    ) -> None:
         super().__init__()
-        self.conv = make_conv(inputs, outputs, method, stride)
+        self.conv = make_conv(inputs, outputs, method, stride, kernel, groups)
         self.norm = nn.BatchNorm2d(outputs)
+        pools = stride == 2 and even
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            pools = stride == 2 and even
+        if inputs != outputs:
             self.shortcut = nn.Sequential(
                 nn.AvgPool2d(2) if pools else nn.Identity(),
                 nn.Conv2d(inputs, outputs, 1, 1 if pools else stride, bias=False),
                 nn.BatchNorm2d(outputs),
             )
+        elif stride != 1:
+            self.shortcut = nn.AvgPool2d(2 if pools else 1, stride)
         self.activation = make_activation(outputs, method)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
