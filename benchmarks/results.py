@@ -97,7 +97,8 @@ def _third_party_section(kept: dict[str, Any]) -> str:
     for row in kept["networks"]:
         accuracies = [f"{row[key]:.1f}" for key in ("accuracy_real", "accuracy_torch", "accuracy_engine")]
         found = row["agreement"]
-        cells = [row["network"], f"{row['binary_macs_percent']:.0f} %", f"{row['packed_bytes']:,}", *accuracies]
+        name = f"{row['network']}, keep {', '.join(row['keep'])}"
+        cells = [name, f"{row['binary_macs_percent']:.0f} %", f"{row['packed_bytes']:,}", *accuracies]
         lines.append(f"| {' | '.join([*cells, str(found['differing']), str(found['explained'])])} |")
     return "\n".join(lines) + "\n"
 
