@@ -62,7 +62,7 @@ format: .venv/installed ## bring the sources into form
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs
-	$(BIN)/evenbit pack --untrained resnet18 --method fd -o runs/resnet18.evb
+	$(BIN)/evenbit pack --untrained resnet18 --float-layers int8 -o runs/resnet18.evb
 	$(BIN)/evenbit bench runs/resnet18.evb --against onnxruntime,onnxruntime-int8,openvino-int8
 
 results: .venv/installed ## write docs/results.md from the kept runs in results/

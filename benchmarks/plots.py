@@ -14,18 +14,18 @@ OURS, PEERS, LIGHT = "#1f6f8b", "#b0b7bd", "#9cc9d6"
 
 
 def plot_peers(benches: list[tuple[str, dict[str, Any]]], path: Path) -> None:
-    """Bars of milliseconds, a panel for each titled benchmark; the ratio to ours beside each peer."""
+    """Bars of least times, a panel for each titled benchmark; the ratio to ours beside each peer."""
     figure = Figure(figsize=(9, 0.4 + 1.9 * -(-len(benches) // 2)), layout="constrained")
-    panels = figure.subplots(-(-len(benches) // 2), 2, squeeze=False).flat
+    panels = list(figure.subplots(-(-len(benches) // 2), 2, squeeze=False).flat)
     for panel in panels:
         panel.axis("off")
     for panel, (title, bench) in zip(panels, benches, strict=False):
         panel.axis("on")
         rows = {"evenbit": bench["ours"], **bench["peers"]}
-        times = [row["ms"] for row in rows.values()]
+        times = [row["least_ms"] for row in rows.values()]
         panel.barh(list(rows), times, color=[OURS, *[PEERS] * (len(rows) - 1)])
         for index, (row, ms) in enumerate(zip(rows.values(), times, strict=True)):
-            label = f" {ms:.3g} ms" + (f", {row['ratio']:.1f}x" if "ratio" in row else "")
+            label = f" {ms:.3g} ms" + (f", {row['least_ratio']:.1f}x" if "least_ratio" in row else "")
             panel.text(ms, index, label, va="center", fontsize=8)
         panel.set_xlim(0, 1.35 * max(times))
         panel.invert_yaxis()

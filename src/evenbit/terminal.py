@@ -114,6 +114,8 @@ def show_benchmark(result: Mapping[str, Any], *, as_json: bool) -> None:
             "ms": f"{runner['ms']:.3f}",
             "quartiles": f"{runner['low_ms']:.3f} - {runner['high_ms']:.3f}",
             "ratio": f"{runner.get('ratio', 1):.2f}",
+            "least": f"{runner['least_ms']:.3f}",
+            "ratio of least": f"{runner.get('least_ratio', 1):.2f}",
         }
         for name, runner in runners.items()
     ]
