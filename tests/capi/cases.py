@@ -137,7 +137,7 @@ def network_cases(folder: Path, **settings: Any) -> Iterator[Case]:
                 parameter.normal_()
         for _ in range(3):  # statistics of its batch normalizations
             module(torch.rand(8, 3, 32, 32))
-    plan = pack(module.eval(), channels=3, height=32, width=32, classes=tuple("abcdefghij"))
+    plan = pack(module.eval(), torch.zeros(1, 3, 32, 32), classes=tuple("abcdefghij"))
     yield case("narrow resnet20", plan, np.random.default_rng(2).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8))
 
 

@@ -170,7 +170,8 @@ NUMBERS = (
 )
 NUMBERS += (2**64 - 1, 2**64, 10**30)
 OTHERS = (None, True, "", "x", "images", "none", "prelu", "clamp", "sigmoid", "softsign", [], {}, [1, 1], [2**16, 1])
-OTHERS += ([1, -1], ["images"], [1.5], 1.5, 0.1, 0.0, -1.0, 1e-45, 1e-46, 1e15, 1e16, 3e38, 1e39, 1e300, float("inf"))
+FLOATS = (1.5, 0.1, 0.0, -1.0, 2.0**-149, 2.0**-150, 2.0**50, 2.0**60, 2.0**127, 2.0**128, 1e300, float("inf"))
+OTHERS += ([1, -1], ["images"], [1.5], *FLOATS)
 
 
 FIELDS = ("scale", "groups", "tail", "kernel", "padding", "stride", "out", "mean", "slope", "low", "high", "factor")
@@ -191,7 +192,7 @@ def mutate(rng: random.Random, head: Json, tensors: dict[str, npt.NDArray[Any]])
     names = [*tensors, *re.findall(r'"(v\d+)"', json.dumps(head))]
     kind = rng.randrange(9)
     if kind <= 3 and isinstance(value, float):
-        container[key] = rng.choice([*OTHERS, *np.geomspace(1e-46, 1e39, 7).astype(np.float32).tolist()])
+        container[key] = rng.choice(FLOATS)
     elif kind <= 3 and isinstance(value, str):
         container[key] = rng.choice(names)
     elif kind <= 3 and isinstance(value, int):
