@@ -16,6 +16,7 @@ from evenbit.plan import (
     Conv,
     Elementwise,
     Flatten,
+    Int8Conv,
     MaxPool,
     Multiply,
     Normalize,
@@ -36,6 +37,8 @@ TENSORS = {
     "b": np.zeros((4, 3, 3, 2), np.uint64),
     "bad_b": np.full((4, 3, 3, 2), 1 << 63, np.uint64),
     "head": np.zeros((3, 1, 1, C), np.float32),
+    "i": np.ones((3, 1, 1, C), np.int8),
+    "bad_i": np.full((3, 1, 1, C), -128, np.int8),
 }
 NORMALIZE = Normalize("in", "images", "x")
 CONV = Conv("conv", "x", "y", weight="w", padding=(1, 1))
@@ -81,6 +84,11 @@ def test_shapes_of_values_and_results() -> None:
         (Conv("e", "x", "z", weight="w", stride=(0, 1)), "out of range"),
         (Conv("e", "x", "z", weight="w", padding=(-1, 0)), "out of range"),
         (Conv("e", "x", "z", weight="w", padding=(2**14, 2**14)), "too large"),
+        (Int8Conv("e", "y", "z", weight="bad_i", multiplier=1.0), "tensor 'bad_i' holds -128"),
+        *(
+            (Int8Conv("e", "y", "z", weight="i", multiplier=value), "is not a positive float32")
+            for value in (0.0, -1.0, 0.1, 2.0**-150, 2.0**128, 1e300, np.inf, np.nan)
+        ),
         (AvgPool("e", "y", "z", kernel=(7, 1), stride=(1, 1)), "7x1 kernel is larger than its padded input 6x5"),
         (MaxPool("e", "y", "z", kernel=(2, 2), stride=(1, 1), padding=(2, 0)), "smaller than the kernel"),
         (Elementwise("e", "y", "z", Tail(slope="c")), "a slope goes with the activation prelu"),

@@ -1,6 +1,8 @@
 // Checking a Plan: the same rules, in the same order, as in evenbit/plan.py.
+#include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <limits>
 
 #include "evb/plan.h"
 
@@ -9,6 +11,7 @@ namespace {
 
 constexpr int64_t kMaxElements = int64_t{1} << 28;  // of one value
 constexpr int64_t kMaxFanIn = int64_t{1} << 24;
+constexpr int64_t kMaxInt8FanIn = int64_t{1} << 17;
 constexpr int64_t kMaxWindow = int64_t{1} << 15;  // kernel, stride or padding
 constexpr int64_t kAny = -1;                      // any size of at least 1
 const char* const kImages = "images";
@@ -111,51 +114,96 @@ class Checker {
     return found->second;
   }
 
-  const Tensor& tensor(const std::string& name, bool packed, const std::vector<int64_t>& shape) const {
+  // A map that an op reads besides its input.
+  const Shape& other_map(const std::string& name) const {
+    require(name != kImages, "reads 'images' as something else than its input");
+    return value(name, false);
+  }
+
+  void check_same_or_vector(const char* what, const std::string& name, const Shape& shape) const {
+    const Shape& found = other_map(name);
+    require(found == shape || found == vector_of(shape.channels),
+            what + (" '" + name) + "' is " + text(found) + ", not " + text(shape));
+  }
+
+  const Tensor& tensor(const std::string& name, Type type, const std::vector<int64_t>& shape) const {
     const auto found = plan_.tensors.find(name);
     require(found != plan_.tensors.end(), "needs the tensor '" + name + "', which is missing");
     const Tensor& tensor = found->second;
-    bool fits = tensor.packed == packed && tensor.shape.size() == shape.size();
+    bool fits = tensor.type == type && tensor.shape.size() == shape.size();
     for (size_t i = 0; fits && i < shape.size(); ++i) {
       fits = shape[i] == kAny ? tensor.shape[i] >= 1 : tensor.shape[i] == shape[i];
     }
-    require(fits, "tensor '" + name + "' should be " + (packed ? "uint64 " : "float32 ") + text(shape) + ", but is " +
-                      (tensor.packed ? "uint64 " : "float32 ") + text(tensor.shape));
+    require(fits, "tensor '" + name + "' should be " + info(type).in_numpy + " " + text(shape) + ", but is " +
+                      info(tensor.type).in_numpy + " " + text(tensor.shape));
     return tensor;
   }
 
   // Of the accumulator.
   Shape result_of(const Plan::Op& op, const Shape& in) const {
     const int channels = in.channels;
-    if (op.kind == "conv") {
-      require(op.groups >= 1 && channels % op.groups == 0,
-              std::to_string(channels) + " channels do not divide into " + std::to_string(op.groups) + " groups");
-      const auto& shape = tensor(op.weight, false, {kAny, kAny, kAny, channels / op.groups}).shape;
-      require(shape[0] % op.groups == 0,
-              std::to_string(shape[0]) + " outputs do not divide into " + std::to_string(op.groups) + " groups");
-      return window(in, {shape[1], shape[2]}, op.stride, op.padding, shape[0]);
-    }
-    if (op.kind == "binary_conv") {
-      const Tensor& weight = tensor(op.weight, true, {kAny, kAny, kAny, words(channels)});
-      const auto& shape = weight.shape;
-      require(product_fits({shape[1], shape[2], channels}, kMaxFanIn),
-              "more than " + std::to_string(kMaxFanIn) + " inputs an output");
-      check_spare_bits(op.weight, weight, channels);
+    if (op.kind == "conv" || op.kind == "binary_conv" || op.kind == "int8_conv") {
+      const auto& shape = check_weight(op, channels).shape;
       return window(in, {shape[1], shape[2]}, op.stride, op.padding, shape[0]);
     }
     if (op.kind == "max_pool" || op.kind == "avg_pool") {
       require(op.padding[0] < op.kernel[0] && op.padding[1] < op.kernel[1], "padding must be smaller than the kernel");
       return window(in, op.kernel, op.stride, op.padding, channels);
     }
+    if (op.kind == "concat") return joined(op, in);
+    if (op.kind == "flatten") return vector_of(in.height * in.width * channels);
+    if (op.kind == "multiply") check_same_or_vector("factor", op.factor, in);
     if (op.kind == "threshold") check_threshold(op, in);
     return in;
   }
 
+  // Of a convolution; returns it.
+  const Tensor& check_weight(const Plan::Op& op, int channels) const {
+    require(op.groups >= 1 && channels % op.groups == 0,
+            std::to_string(channels) + " channels do not divide into " + std::to_string(op.groups) + " groups");
+    const auto per_group = static_cast<int>(channels / op.groups);
+    const bool binary = op.kind == "binary_conv", int8 = op.kind == "int8_conv";
+    const Type type = binary ? Type::kWords : int8 ? Type::kInt8 : Type::kFloat;
+    const Tensor& weight = tensor(op.weight, type, {kAny, kAny, kAny, binary ? words(per_group) : per_group});
+    const auto& shape = weight.shape;
+    require(shape[0] % op.groups == 0,
+            std::to_string(shape[0]) + " outputs do not divide into " + std::to_string(op.groups) + " groups");
+    if (type == Type::kFloat) return weight;
+    const int64_t limit = binary ? kMaxFanIn : kMaxInt8FanIn;
+    require(product_fits({shape[1], shape[2], per_group}, limit),
+            "more than " + std::to_string(limit) + " inputs an output");
+    if (binary) check_spare_bits(op.weight, weight, per_group);
+    if (int8) check_int8(op, weight);
+    return weight;
+  }
+
+  void check_int8(const Plan::Op& op, const Tensor& weight) const {
+    const uint8_t* const end = weight.data + weight.bytes;
+    require(std::find(weight.data, end, 0x80) == end,
+            "tensor '" + op.weight + "' holds -128; int8 weights go from -127 to 127");
+    require(op.multiplier > 0 && op.multiplier <= std::numeric_limits<float>::max() &&
+                static_cast<float>(op.multiplier) == op.multiplier,
+            "its multiplier is not a positive float32");
+  }
+
+  Shape joined(const Plan::Op& op, const Shape& in) const {
+    require(!op.others.empty(), "joins a single map");
+    int64_t channels = in.channels;
+    for (const std::string& name : op.others) {
+      const Shape& other = other_map(name);
+      require(other.height == in.height && other.width == in.width,
+              "joins maps of different sizes: " + text(in) + ", " + text(other));
+      channels += other.channels;
+    }
+    require(product_fits({in.height, in.width, channels}, kMaxElements), "its map is too large");
+    return {false, in.height, in.width, static_cast<int>(channels)};
+  }
+
   void check_threshold(const Plan::Op& op, const Shape& in) const {
     require(in == vector_of(in.channels), "needs a vector, but '" + op.input + "' is " + text(in));
-    const Tensor& scale = tensor(op.scale, false, {in.channels});
-    tensor(op.offset, false, {in.channels});
-    const Tensor& flip = tensor(op.flip, true, {words(in.channels)});
+    const Tensor& scale = tensor(op.scale, Type::kFloat, {in.channels});
+    tensor(op.offset, Type::kFloat, {in.channels});
+    const Tensor& flip = tensor(op.flip, Type::kWords, {words(in.channels)});
     for (int c = 0; c < in.channels; ++c) {
       const bool flipped = element<uint64_t>(flip, c / 64) >> c % 64 & 1;
       require(flipped == (element<float>(scale, c) < 0),
@@ -164,26 +212,24 @@ class Checker {
   }
 
   void check_tail(const Plan::Tail& tail, const Shape& shape) const {
-    const Shape vector = vector_of(shape.channels);
-    for (const Plan::Name* name : {&tail.scale, &tail.bias, &tail.slope, &tail.shift}) {
-      if (*name) tensor(**name, false, {shape.channels});
+    for (const Plan::Name* name : {&tail.scale, &tail.bias, &tail.slope, &tail.low, &tail.high, &tail.shift}) {
+      if (*name) tensor(**name, Type::kFloat, {shape.channels});
     }
     require(tail.slope.has_value() == (tail.activation == "prelu"),
             "a slope goes with the activation prelu, and only with it");
-    if (tail.residual) {
-      require(*tail.residual != kImages, "reads 'images' as something else than its input");
-      const Shape& residual = value(*tail.residual, false);
-      require(residual == shape || residual == vector,
-              "residual '" + *tail.residual + "' is " + text(residual) + ", not " + text(shape));
-    }
+    const bool clamp = tail.activation == "clamp";
+    require(tail.low.has_value() == clamp && tail.high.has_value() == clamp,
+            "low and high go with the activation clamp, and only with it");
+    if (tail.residual) check_same_or_vector("residual", *tail.residual, shape);
     if (!tail.bits) return;
+    const Shape vector = vector_of(shape.channels);
     const std::string& threshold = tail.bits->threshold;
-    check_spare_bits(tail.bits->flip, tensor(tail.bits->flip, true, {words(shape.channels)}), shape.channels);
+    check_spare_bits(tail.bits->flip, tensor(tail.bits->flip, Type::kWords, {words(shape.channels)}), shape.channels);
     require(threshold != kImages, "reads 'images' as something else than its input");
     if (const auto found = shapes.values.find(threshold); found != shapes.values.end()) {
       require(found->second == vector, "threshold '" + threshold + "' should be " + text(vector));
     } else {
-      tensor(threshold, false, {shape.channels});
+      tensor(threshold, Type::kFloat, {shape.channels});
     }
   }
 

@@ -26,7 +26,19 @@ class Loader {
       engine_.add_conv(in, floats(op.weight).data(), sizes(op.weight), stride, padding, static_cast<int>(op.groups),
                        tail);
     } else if (op.kind == "binary_conv") {
-      engine_.add_binary_conv(in, words(op.weight).data(), sizes(op.weight), stride, padding, tail);
+      engine_.add_binary_conv(in, words(op.weight).data(), sizes(op.weight), stride, padding,
+                              static_cast<int>(op.groups), tail);
+    } else if (op.kind == "int8_conv") {
+      engine_.add_int8_conv(in, copied<int8_t>(op.weight).data(), sizes(op.weight), static_cast<float>(op.multiplier),
+                            stride, padding, tail);
+    } else if (op.kind == "multiply") {
+      engine_.add_multiply(in, values_.at(op.factor), tail);
+    } else if (op.kind == "concat") {
+      std::vector<int> parts{in};
+      for (const std::string& name : op.others) parts.push_back(values_.at(name));
+      engine_.add_concat(parts, tail);
+    } else if (op.kind == "flatten") {
+      engine_.add_flatten(in, tail);
     } else if (op.kind == "max_pool" || op.kind == "avg_pool") {
       engine_.add_pool(in, op.kind == "max_pool", kernel, stride, padding, tail);
     } else if (op.kind == "threshold") {
@@ -50,7 +62,10 @@ class Loader {
     tail.scale = floats(op.tail.scale);
     tail.bias = floats(op.tail.bias);
     tail.slope = floats(op.tail.slope);
+    tail.low = floats(op.tail.low);
+    tail.high = floats(op.tail.high);
     tail.shift = floats(op.tail.shift);
+    tail.sigmoid = op.tail.activation == "sigmoid";
     tail.softsign = op.tail.activation == "softsign";
     if (op.out) tail.out = values_.at(*op.out);
     if (op.tail.residual) tail.residual = values_.at(*op.tail.residual);
@@ -95,7 +110,7 @@ class Loader {
 
 std::unique_ptr<Engine> load_engine(const Plan& plan, const CheckedShapes& shapes, const std::string& isa,
                                     int threads) {
-  auto engine = std::make_unique<Engine>(isa, threads);
+  auto engine = std::make_unique<Engine>(isa, threads, "");
   const Loader loader(plan, shapes, *engine);
   return engine;
 }

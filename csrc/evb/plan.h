@@ -22,9 +22,19 @@ inline void require(bool condition, const std::string& message) {
   if (!condition) throw PlanError(message);
 }
 
+// Of a tensor's elements.
+enum class Type { kFloat, kWords, kInt8 };
+struct TypeInfo {
+  const char* in_file;
+  const char* in_numpy;
+  size_t bytes;
+};
+constexpr TypeInfo kTypes[] = {{"F32", "float32", 4}, {"U64", "uint64", 8}, {"I8", "int8", 1}};  // in order of Type
+inline const TypeInfo& info(Type type) { return kTypes[static_cast<size_t>(type)]; }
+
 // A constant, within the bytes of the file and in their order: not aligned.
 struct Tensor {
-  bool packed = false;  // U64, else F32
+  Type type = Type::kFloat;
   std::vector<int64_t> shape;
   const uint8_t* data = nullptr;
   size_t bytes = 0;
@@ -50,7 +60,7 @@ struct Plan {
     std::string out, threshold, flip;
   };
   struct Tail {
-    Name scale, bias, residual, slope, shift, mean;
+    Name scale, bias, residual, slope, low, high, shift, mean;
     std::string activation = "none";
     std::optional<Bits> bits;
   };
@@ -59,9 +69,11 @@ struct Plan {
     std::string kind, name, input;
     Name out;
     Tail tail;
-    std::string weight, scale, offset, flip;
+    std::string weight, factor, scale, offset, flip;
+    std::vector<std::string> others;
     Sizes kernel{1, 1}, stride{1, 1}, padding{0, 0};
     int64_t groups = 1;
+    double multiplier = 1;
   };
 
   int64_t channels = 0, height = 0, width = 0;

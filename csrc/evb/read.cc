@@ -1,5 +1,7 @@
 // Reading an .evb file: safetensors, with the Plan as JSON in its metadata. See docs/file-format.md.
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -47,8 +49,36 @@ const Any& member(const Any& object, const char* key, const std::string& message
   return *found;
 }
 
+// The same text as Python's repr(value): the fewest digits that read back as this number, of those the closest to it.
+// (Those of nlohmann::json are at times more than the fewest.)
+std::string python_repr(double value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, std::abs(value), std::chars_format::scientific).ptr;
+  const std::string scientific(text, end);  // d.ddde+dd
+  const size_t e = scientific.find('e');
+  const int exponent = std::stoi(scientific.substr(e + 1));
+  std::string result = std::signbit(value) ? "-" : "";
+  if (exponent < -4 || exponent >= 16) return result + scientific;
+  std::string digits = scientific.substr(0, e);
+  digits.erase(std::remove(digits.begin(), digits.end(), '.'), digits.end());
+  if (exponent < 0) return result + "0." + std::string(-exponent - 1, '0') + digits;
+  const auto whole = static_cast<size_t>(exponent) + 1;  // digits before the point
+  if (digits.size() <= whole) digits.append(whole + 1 - digits.size(), '0');
+  return result + digits.insert(whole, ".");
+}
+
 // The same text that Python's json.dumps(value, separators=(",", ":")) gives.
-std::string canonical(const Json& value) { return value.dump(-1, ' ', /*ensure_ascii=*/true); }
+std::string canonical(const Json& value) {
+  if (value.is_number_float()) return python_repr(value.get<double>());
+  if (!value.is_structured()) return value.dump(-1, ' ', /*ensure_ascii=*/true);
+  std::string parts;
+  for (const auto& [key, part] : value.items()) {
+    if (!parts.empty()) parts += ",";
+    if (value.is_object()) parts += canonical(key) + ":";
+    parts += canonical(part);
+  }
+  return value.is_object() ? "{" + parts + "}" : "[" + parts + "]";
+}
 
 std::string digest(const Json& plan, const std::map<std::string, Tensor>& tensors) {
   Sha256 sha;
@@ -59,7 +89,7 @@ std::string digest(const Json& plan, const std::map<std::string, Tensor>& tensor
     for (const int64_t size : tensor.shape) shape += (shape.empty() ? "" : ", ") + std::to_string(size);
     if (tensor.shape.size() == 1) shape += ",";
     const std::string zero(1, '\0');
-    const std::string head = zero + name + zero + (tensor.packed ? "U64" : "F32") + zero + "(" + shape + ")" + zero;
+    const std::string head = zero + name + zero + info(tensor.type).in_file + zero + "(" + shape + ")" + zero;
     sha.update(head.data(), head.size());
     sha.update(tensor.data, tensor.bytes);
   }
@@ -81,10 +111,11 @@ std::tuple<uint64_t, uint64_t, Tensor> to_tensor(const std::string& name, const 
   const Header& shape = member(entry, "shape", damaged);
   const Header& offsets = member(entry, "data_offsets", damaged);
   require(shape.is_array() && offsets.is_array() && offsets.size() == 2 && entry.size() == 3, damaged);
-  require(dtype == "F32" || dtype == "U64", "tensor '" + name + "' is neither F32 nor U64");
+  const auto type = std::find_if(std::begin(kTypes), std::end(kTypes), [&](auto& t) { return dtype == t.in_file; });
+  require(type != std::end(kTypes), "tensor '" + name + "' is neither F32, U64 nor I8");
   Tensor tensor;
-  tensor.packed = dtype == "U64";
-  uint64_t bytes = tensor.packed ? sizeof(uint64_t) : sizeof(float);
+  tensor.type = static_cast<Type>(type - std::begin(kTypes));
+  uint64_t bytes = type->bytes;
   for (const Header& size : shape) {
     tensor.shape.push_back(static_cast<int64_t>(to_size(size, damaged)));
     require(!__builtin_mul_overflow(bytes, static_cast<uint64_t>(tensor.shape.back()), &bytes), damaged);
@@ -135,6 +166,16 @@ void take(const Json& value, const std::string& key, int64_t& to) {
   } else {
     to = value.get<int64_t>();
   }
+}
+
+void take(const Json& value, const std::string& key, double& to) {
+  if (!value.is_number_float()) refuse(key);
+  to = value.get<double>();
+}
+
+void take(const Json& value, const std::string& key, std::vector<std::string>& to) {
+  if (!value.is_array()) refuse(key);
+  for (const Json& item : value) take(item, key, to.emplace_back());
 }
 
 void take(const Json& value, const std::string& key, Plan::Sizes& to) {
@@ -189,9 +230,11 @@ void take(const Json& value, const std::string& key, Plan::Tail& to) {
   if (!value.is_object()) refuse(key);
   Fields fields(value, "Tail");
   fields.optional("scale", to.scale).optional("bias", to.bias).optional("residual", to.residual);
-  fields.optional("activation", to.activation).optional("slope", to.slope).optional("shift", to.shift);
-  fields.optional("mean", to.mean).optional("bits", to.bits).end();
-  if (to.activation != "none" && to.activation != "prelu" && to.activation != "softsign") refuse("activation");
+  fields.optional("activation", to.activation).optional("slope", to.slope).optional("low", to.low);
+  fields.optional("high", to.high).optional("shift", to.shift).optional("mean", to.mean).optional("bits", to.bits);
+  fields.end();
+  const std::set<std::string> activations{"none", "prelu", "clamp", "sigmoid", "softsign"};
+  if (activations.count(to.activation) == 0) refuse("activation");
 }
 
 Plan::Op to_op(const Json& item) {
@@ -201,11 +244,16 @@ Plan::Op to_op(const Json& item) {
   Fields fields(item, op.kind);
   fields.required("op", op.kind).required("name", op.name).required("input", op.input);
   fields.optional("out", op.out).optional("tail", op.tail);
-  if (op.kind == "conv") {
+  if (op.kind == "conv" || op.kind == "binary_conv") {
     fields.required("weight", op.weight).optional("stride", op.stride).optional("padding", op.padding);
     fields.optional("groups", op.groups);
-  } else if (op.kind == "binary_conv") {
-    fields.required("weight", op.weight).optional("stride", op.stride).optional("padding", op.padding);
+  } else if (op.kind == "int8_conv") {
+    fields.required("weight", op.weight).required("multiplier", op.multiplier);
+    fields.optional("stride", op.stride).optional("padding", op.padding);
+  } else if (op.kind == "multiply") {
+    fields.required("factor", op.factor);
+  } else if (op.kind == "concat") {
+    fields.required("others", op.others);
   } else if (op.kind == "threshold") {
     fields.required("scale", op.scale).required("offset", op.offset).required("flip", op.flip);
   } else if (op.kind == "max_pool") {
@@ -213,7 +261,8 @@ Plan::Op to_op(const Json& item) {
   } else if (op.kind == "avg_pool") {
     fields.required("kernel", op.kernel).required("stride", op.stride);
   } else {
-    require(op.kind == "normalize" || op.kind == "elementwise", "has an unknown op '" + op.kind + "'");
+    require(op.kind == "normalize" || op.kind == "elementwise" || op.kind == "flatten",
+            "has an unknown op '" + op.kind + "'");
   }
   fields.end();
   return op;

@@ -3,6 +3,8 @@
 #include "simd/neon.h"
 //
 #include "kernels/isa.h"
+//
+#include "kernels/binary_popcount.h"
 
 namespace evenbit {
 extern const Kernels kernels_neon;

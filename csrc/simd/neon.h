@@ -9,12 +9,12 @@ namespace evenbit {
 namespace {
 
 using F = float32x4_t;
-using U = uint64x2_t;
+using U = uint32x4_t;
 constexpr int kLanes = 4;
-constexpr int kWordLanes = 2;
 // 32 registers: 16 for the sums of a tile, the rest for weights, inputs and what is in flight.
-constexpr int kBinaryPixels = 2;
+constexpr int kBinaryPixels = 4;
 constexpr int kBinaryBlocks = 1;
+#define EVENBIT_BINARY_TILES(TILE) TILE(4, 1)
 constexpr int kConvPixels = 4;
 constexpr int kConvBlocks = 1;
 
@@ -30,25 +30,38 @@ inline F div(F a, F b) { return vdivq_f32(a, b); }
 inline F larger(F a, F b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 inline F smaller(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 inline F absolute(F v) { return vabsq_f32(v); }
-inline F select_ge_zero(F v, F other) { return vbslq_f32(vcgezq_f32(v), v, other); }
+inline F prelu(F v, F slope) { return vbslq_f32(vcgezq_f32(v), v, vmulq_f32(v, slope)); }
+inline bool all_finite(F v) { return vminvq_u32(vceqzq_f32(vsubq_f32(v, v))) != 0; }
 inline uint32_t ge_mask(F a, F b) {
   constexpr uint32_t kBits[] = {1, 2, 4, 8};
   return vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32(kBits)));
 }
 
-inline U load_words(const uint64_t* p) { return vld1q_u64(p); }
-inline U broadcast_word(uint64_t v) { return vdupq_n_u64(v); }
+inline U load_units(const uint32_t* p) { return vld1q_u32(p); }
+inline U broadcast_unit(uint32_t v) { return vdupq_n_u32(v); }
+inline F to_floats(U v) { return vcvtq_f32_s32(vreinterpretq_s32_u32(v)); }
 inline void opaque(U& v) { asm volatile("" : "+w"(v)); }
-inline U zero_words() { return vdupq_n_u64(0); }
-// A word's count is kept as two, one for each of its halves: adding them together can wait until the end.
+inline U zero_counts() { return vdupq_n_u32(0); }
 inline U add_popcount_xor(U sum, U a, U b) {
-  const uint16x8_t counts = vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u64(veorq_u64(a, b))));
-  return vreinterpretq_u64_u32(vpadalq_u16(vreinterpretq_u32_u64(sum), counts));
+  return vpadalq_u16(sum, vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u32(veorq_u32(a, b)))));
 }
-inline F dot_from_popcount(int64_t fan_in, const U* sums) {
-  const uint32x4_t counts = vpaddq_u32(vreinterpretq_u32_u64(sums[0]), vreinterpretq_u32_u64(sums[1]));
-  const int32x4_t k = vdupq_n_s32(static_cast<int32_t>(fan_in));
-  return vcvtq_f32_s32(vsubq_s32(k, vreinterpretq_s32_u32(vshlq_n_u32(counts, 1))));
+inline F dot_from_count(float fan_in, U count) {
+  const U k = vdupq_n_u32(static_cast<uint32_t>(fan_in));
+  return to_floats(vsubq_u32(k, vshlq_n_u32(count, 1)));
+}
+
+// Products of bytes that are added up in fours, SDOT, are an extension.
+constexpr bool kByteUnits = false;
+inline U add_dot(U sum, U a, U w) {
+  const int16x8_t x = vreinterpretq_s16_u32(a), y = vreinterpretq_s16_u32(w);
+  const int32x4_t low = vmull_s16(vget_low_s16(x), vget_low_s16(y)), high = vmull_high_s16(x, y);
+  return vaddq_u32(sum, vreinterpretq_u32_s32(vpaddq_s32(low, high)));
+}
+inline void store_rounded(uint8_t* p, const F (&v)[4]) {
+  for (int i = 0; i < 4; i += 2) {
+    const int16x4_t low = vmovn_s32(vcvtnq_s32_f32(v[i]));
+    vst1q_u8(p + 8 * i, vreinterpretq_u8_s16(vmovn_high_s32(low, vcvtnq_s32_f32(v[i + 1]))));
+  }
 }
 
 }  // namespace

@@ -445,7 +445,9 @@ class _Checker:
                 raise PlanError(f"more than {MAX_INT8_FAN_IN} inputs an output")
             if weight.min() < -127:
                 raise PlanError(f"tensor '{op.weight}' holds -128; int8 weights go from -127 to 127")
-            if not (0 < op.multiplier < np.inf and np.float32(op.multiplier) == op.multiplier):
+            # Compared as Python floats: numpy would compare a float32 with a float in float32.
+            in_range = 0 < op.multiplier <= float(np.finfo(np.float32).max)
+            if not in_range or float(np.float32(op.multiplier)) != op.multiplier:
                 raise PlanError(f"multiplier {op.multiplier} is not a positive float32")
             return _window(source, weight.shape[1:3], op.stride, op.padding, weight.shape[0])
         if isinstance(op, BinaryConv):

@@ -24,7 +24,7 @@ from toolchain import must_run
 
 from evenbit import plan_file
 from evenbit.errors import PlanError
-from evenbit.plan import BinaryConv, Bits, Conv, Elementwise, Normalize, Plan, Tail
+from evenbit.plan import OPS, BinaryConv, Bits, Concat, Conv, Elementwise, Int8Conv, Normalize, Plan, Tail
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
 
@@ -36,10 +36,13 @@ def small() -> Plan:
     make = PlanMaker(3, 1, 4, 3)
     x = make.conv(make.normalize(), 3, (2, 2), (1, 1), (1, 1), 1, "scale", "bias", "prelu")
     y, mean, bits = make.fused(make.signs(x, vector=make.elementwise(make.mean(x), "softsign")), 3)
-    y = make.elementwise(make.binary_conv(bits, 3, (1, 1), (1, 1), (0, 0), "residual"), "bias", "residual")
+    y = make.binary_conv(bits, 3, (1, 1), (1, 1), (0, 0), "residual", groups=3)
+    y = make.multiply(make.elementwise(y, "bias", "residual"), make.elementwise(mean, "sigmoid"))
     y = make.pool(make.pool(y, True, (2, 2), (2, 2), (1, 1)), False, (1, 1), (1, 1), (0, 0), "shift")
-    assert mean in make.sizes
-    return make.plan(y, classes=2)
+    y = make.concat(y, (make.int8_conv(y, 2, (1, 1), (1, 1), (0, 0), 30.1875, "clamp"),))
+    plan = make.plan(make.flatten(y), classes=2)
+    assert {op.kind for op in plan.ops} == set(OPS)
+    return plan
 
 
 SMALL = small()
@@ -113,6 +116,7 @@ RAW = {
     "type unknown": entry(dtype="F3"),
     "type is a number": entry(dtype=32),
     "type too wide": entry(dtype="U64"),
+    "type too narrow": entry(dtype="I8"),
     "shape is a number": entry(shape=3),
     "size negative": entry(shape=[-1]),
     "size is a fraction": entry(shape=[1.5]),
@@ -165,7 +169,13 @@ NUMBERS = (
     2**63,
 )
 NUMBERS += (2**64 - 1, 2**64, 10**30)
-OTHERS = (None, True, "", "x", "images", "none", "prelu", "softsign", [], {}, [1, 1], [2**16, 1], [1, -1], 1.5)
+OTHERS = (None, True, "", "x", "images", "none", "prelu", "clamp", "sigmoid", "softsign", [], {}, [1, 1], [2**16, 1])
+FLOATS = (1.5, 0.1, 0.0, -1.0, 2.0**-149, 2.0**-150, 2.0**50, 2.0**60, 2.0**127, 2.0**128, 1e300, float("inf"))
+OTHERS += ([1, -1], ["images"], [1.5], *FLOATS)
+
+
+FIELDS = ("scale", "groups", "tail", "kernel", "padding", "stride", "out", "mean", "slope", "low", "high", "factor")
+FIELDS += ("others", "multiplier")
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -181,7 +191,9 @@ def mutate(rng: random.Random, head: Json, tensors: dict[str, npt.NDArray[Any]])
     value = container[key]
     names = [*tensors, *re.findall(r'"(v\d+)"', json.dumps(head))]
     kind = rng.randrange(9)
-    if kind <= 3 and isinstance(value, str):
+    if kind <= 3 and isinstance(value, float):
+        container[key] = rng.choice(FLOATS)
+    elif kind <= 3 and isinstance(value, str):
         container[key] = rng.choice(names)
     elif kind <= 3 and isinstance(value, int):
         container[key] = rng.choice([*NUMBERS, value + 1, value - 1, 2 * value])
@@ -192,9 +204,7 @@ def mutate(rng: random.Random, head: Json, tensors: dict[str, npt.NDArray[Any]])
     elif kind == 6 and isinstance(container, list):
         container.insert(rng.randrange(len(container) + 1), copy.deepcopy(value))
     elif kind == 6:
-        container[rng.choice(["scale", "groups", "tail", "kernel", "padding", "stride", "out", "mean", "slope"])] = (
-            value
-        )
+        container[rng.choice(FIELDS)] = value
     elif kind == 7:
         rng.shuffle(head["ops"])
     else:
@@ -212,9 +222,9 @@ def mutate_tensor(rng: random.Random, tensors: dict[str, npt.NDArray[Any]]) -> N
     elif kind == 2:
         tensors[name] = array.reshape(rng.sample(array.shape, array.ndim))
     elif kind == 3:
-        tensors[name] = array.astype(np.uint64 if array.dtype == np.float32 else np.float32)
+        tensors[name] = array.astype(rng.choice([np.float32, np.uint64, np.int8]))
     elif kind == 4:
-        tensors[name] = ~array if array.dtype == np.uint64 else -array
+        tensors[name] = -array if array.dtype == np.float32 else ~array
     else:
         tensors[rng.choice([*tensors, "images"])] = array
 
@@ -232,11 +242,15 @@ def too_large() -> dict[str, Plan]:
         Conv("wide", "x", None, Tail(mean="z"), weight="wide", stride=(1, long), padding=(0, long)),
     )
     padded = (read, Conv("padded", "x", "y", weight="w", padding=(pad, pad)))
+    joined = (read, Concat("joined", "x", "y", others=("x",) * 2**14))
     inputs = (bits, BinaryConv("inputs", "x", "y", weight="w"))
+    int8 = (read, Int8Conv("int8", "x", "y", weight="w", multiplier=1.0))
     return {
         "input size": Plan(2**9, 2**10, 2**10, ("a",), (read,), "x", {}),
         "input size is": Plan(1, 2**32, 2**32, ("a",), (read,), "x", {}),
         "its map is too large": Plan(1, 1, 1, ("a",), padded, "y", {"w": np.ones((1, 1, 1, 1), np.float32)}),
+        "its map is too large, joined": Plan(1, 2**7, 2**8, ("a",), joined, "y", {}),
+        "more than 131072 inputs": Plan(1, 1, 1, ("a",), int8, "y", {"w": np.ones((1, 513, 256, 1), np.int8)}),
         "more than 16777216 inputs": Plan(
             64, 1, 1, ("a",), inputs, "y", {**constants, "w": np.zeros((1, 513, 512, 1), np.uint64)}
         ),

@@ -102,7 +102,7 @@ def test_int8_halves_round_to_even_and_extremes_are_clamped() -> None:
     y = make.int8_conv(x, 33, (1, 1), (1, 1), (0, 0), 2.0, "scale")
     constants = make.tensors[make.ops[0].tail.scale or ""]
     constants[:] = 255 / 4  # so that levels of 255 become multiples of a quarter, halves of the multiplier's unit
-    z = make.int8_conv(make.elementwise(y, "shift"), 17, (2, 2), (1, 1), (1, 1), 1e30)
+    z = make.int8_conv(make.elementwise(y, "shift"), 17, (2, 2), (1, 1), (1, 1), 2.0**100)
     plan = make.plan(make.mean(make.elementwise(z, "bias")))
     assert_exact(plan, np.arange(40, dtype=np.uint8).reshape(2, 1, 4, 5) * 6)
 

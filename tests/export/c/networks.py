@@ -31,7 +31,7 @@ def narrow_resnet20() -> Plan:
     network = _resnet(METHODS["fd"], 3, 10, (32, 32), (8, 16, 32), 6)
     normalize = Normalize((0.5,) * 3, (0.25,) * 3)
     module = nn.Sequential(OrderedDict(normalize=normalize, **dict(network.named_children()))).eval()
-    return scrambled(pack(module, channels=3, height=32, width=32, classes=CLASSES))
+    return scrambled(pack(module, torch.zeros(1, 3, 32, 32), classes=CLASSES))
 
 
 def scrambled(plan: Plan) -> Plan:
