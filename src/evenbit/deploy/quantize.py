@@ -21,7 +21,6 @@ import numpy.typing as npt
 from evenbit.deploy.passes import number_names, remove_dead, share_tensors
 from evenbit.deploy.rewrite import Rewriter
 from evenbit.plan import MAX_INT8_FAN_IN, Conv, Elementwise, Int8Conv, MaxPool, Plan, Tail, replace_tail
-from evenbit.runtime.engine import Engine
 
 LEVELS = 127
 
@@ -59,6 +58,8 @@ def _is_worth_it(plan: Plan, op: Conv) -> bool:
 
 def _largest(plan: Plan, value: str, images: npt.NDArray[Any]) -> float:
     """The largest |x| in a value over all images, by running the network so far and two pools over the whole map."""
+    from evenbit.runtime.engine import Engine  # deployment runs nothing but here
+
     shape = plan.shapes()[value]
     tensors = {**plan.tensors, "minus": np.full(shape.channels, -1, np.float32)}
     classes = tuple(map(str, range(shape.channels)))

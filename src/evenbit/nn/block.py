@@ -97,9 +97,9 @@ class Stem(nn.Module):
 
 
 def for_vectors(method: Method) -> Method:
-    """The method for a layer on vectors: nothing to take a mean over, so no excitation and no axes "instance"."""
+    """The method for a layer on vectors, without what takes a mean over pixels."""
     adjustment = "channel" if method.adjustment == "instance" else method.adjustment
-    return dataclasses.replace(method, excitation_groups=0, adjustment=adjustment)
+    return dataclasses.replace(method, excitation_groups=0, third_moment=False, adjustment=adjustment)
 
 
 class ResidualConv(nn.Module):
