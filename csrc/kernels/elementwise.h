@@ -59,12 +59,15 @@ void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
   finish<kPixels>(op.tail, tile, y, x, block);
 }
 
-bool writes_bits_only(const Tail& tail) {
-  return tail.bits.base && !tail.scale && !tail.bias && !tail.residual.base && !tail.softsign && !tail.slope &&
-         !tail.shift && !tail.out.base && !tail.quantized.base && !tail.row_sums;
+bool has_activation(const Tail& tail) { return tail.slope || tail.low || tail.sigmoid || tail.softsign; }
+
+bool writes_bits_only(const Elementwise& op) {
+  const Tail& tail = op.tail;
+  return tail.bits.base && !op.factor.base && !tail.scale && !tail.bias && !tail.residual.base &&
+         !has_activation(tail) && !tail.shift && !tail.out.base && !tail.quantized.base && !tail.row_sums;
 }
 
-// A row whose Tail is nothing but bits, a word at a time.
+// A row of nothing but bits, a word at a time.
 void threshold_row(const Elementwise& op, int64_t y) {
   constexpr int kPerWord = kWordBits / kBlock;
   const int whole = op.blocks / kPerWord * kPerWord;
@@ -87,7 +90,7 @@ void threshold_row(const Elementwise& op, int64_t y) {
 }
 
 void elementwise(const Elementwise& op, Range tasks) {
-  const bool bits_only = writes_bits_only(op.tail);
+  const bool bits_only = writes_bits_only(op);
   for (int64_t y = tasks.begin; y < tasks.end; ++y) {
     if (bits_only) {
       threshold_row(op, y);
@@ -157,7 +160,7 @@ bool normalize_tile(const Normalize& op, int64_t y, int64_t x, int block) {
 }
 
 bool writes_integers_only(const Tail& tail) {
-  return tail.quantized.base && !tail.residual.base && !tail.softsign && !tail.slope && !tail.shift && !tail.out.base &&
+  return tail.quantized.base && !tail.residual.base && !has_activation(tail) && !tail.shift && !tail.out.base &&
          !tail.row_sums && !tail.bits.base;
 }
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import GROUPED, TAIL_PARTS, PlanMaker, convolution, different_paddings, everything, extremes, grouped
 
-from evenbit.plan import Plan
+from evenbit.plan import Bits, Multiply, Normalize, Plan, Tail
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas, tiles
 
@@ -190,6 +190,29 @@ def test_binary_convolutions_with_groups(
     expected = reference.run(plan, batch).tobytes()
     for isa in isas():
         assert Engine(plan, threads=1 + seed % 2, isa=isa)(batch).tobytes() == expected, isa
+
+
+@pytest.mark.parametrize("part", TAIL_PARTS)
+def test_a_single_part_before_bits_or_integers(part: str) -> None:
+    """Ops that do nothing but bits or integers have short cuts, which any part of a Tail should rule out."""
+    make = PlanMaker(1, 2, 5, 6)
+    x = make.conv(make.normalize(), 70, (1, 1), (1, 1), (0, 0), 1)
+    plan = make.plan(make.binary_conv(make.signs(x, part), 20, (3, 3), (1, 1), (1, 1)))
+    assert_exact(plan, images(plan, 2))
+    make = PlanMaker(1, 2, 5, 6)
+    constants = make.tail((5, 6, 2), (part,) if part != "residual" else ())
+    make.ops.append(Normalize("normalize", "images", make.value(5, 6, 2), constants))
+    plan = make.plan(make.int8_conv("v1", 20, (3, 3), (1, 1), (1, 1), 30.0))
+    assert_exact(plan, images(plan, 2))
+
+
+def test_a_product_of_which_only_bits_are_needed() -> None:
+    make = PlanMaker(1, 2, 5, 6)
+    x = make.conv(make.normalize(), 70, (1, 1), (1, 1), (0, 0), 1)
+    bits = Bits(make.value(5, 6, 70), make.floats(70), make.bits(70))
+    make.ops.append(Multiply("product", x, None, Tail(bits=bits), factor=make.mean(x)))
+    plan = make.plan(make.binary_conv(bits.out, 20, (3, 3), (1, 1), (1, 1)))
+    assert_exact(plan, images(plan, 2))
 
 
 @pytest.mark.parametrize(("groups", "inputs", "outputs"), [(64, 1, 1), (3, 1, 2), (4, 16, 16), (2, 33, 5), (2, 65, 32)])
