@@ -37,7 +37,7 @@ def tolerance(plan: Plan, op: Op, x: npt.NDArray[Any], name: str) -> Floats | fl
             weight = np.abs(plan.tensors[op.weight])
             magnitude, terms = reference._conv(np.abs(x), weight, op), int(np.prod(weight.shape[1:]))
         elif isinstance(op, AvgPool):
-            magnitude = reference._accumulate(plan, op, np.abs(x), x.shape[3])
+            magnitude = reference._accumulate(plan, op, {op.input: np.abs(x)}, x.shape[3])
             terms = op.kernel[0] * op.kernel[1] + 1
         elif name == op.tail.mean:
             magnitude, terms = np.abs(x).mean((1, 2), keepdims=True), x.shape[1] * x.shape[2] + 1
@@ -161,14 +161,18 @@ def test_every_part_of_a_plan_is_known_here() -> None:
     assert fields == {
         "normalize": common,
         "conv": common | window | {"weight", "groups"},
-        "binary_conv": common | window | {"weight"},
+        "int8_conv": common | window | {"weight", "multiplier"},
+        "binary_conv": common | window | {"weight", "groups"},
         "elementwise": common,
+        "multiply": common | {"factor"},
+        "concat": common | {"others"},
+        "flatten": common,
         "threshold": common | {"scale", "offset", "flip"},
         "max_pool": common | window | {"kernel"},
         "avg_pool": common | {"kernel", "stride"},
     }
     tail = {field.name for field in dataclasses.fields(Tail)}
-    assert tail == {"scale", "bias", "residual", "activation", "slope", "shift", "mean", "bits"}
+    assert tail == {"scale", "bias", "residual", "activation", "slope", "low", "high", "shift", "mean", "bits"}
     assert {field.name for field in dataclasses.fields(Bits)} == {"out", "threshold", "flip"}
 
 

@@ -18,12 +18,19 @@ from evenbit.bits import unpack_bits
 from evenbit.errors import ExportError
 from evenbit.export.graph import Dims, Graph
 from evenbit.plan import (
+    SIGMOID_DENOMINATOR,
+    SIGMOID_LIMIT,
+    SIGMOID_NUMERATOR,
     AvgPool,
     BinaryConv,
     Bits,
+    Concat,
     Conv,
     Elementwise,
+    Flatten,
+    Int8Conv,
     MaxPool,
+    Multiply,
     Normalize,
     Op,
     Plan,
@@ -34,6 +41,7 @@ from evenbit.plan import (
 BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
 LEAST = 2.0**-149  # the least float32 above 0
 LOWEST = float(np.finfo(np.float32).min)
+WHOLE = 2**24  # float32 holds every whole number up to here
 
 
 class Lowering(ABC):
@@ -72,7 +80,7 @@ class Lowering(ABC):
 
         Args:
             op: The op.
-            weight: Its bits `[O, C, kh, kw]`.
+            weight: Its bits `[O, C / groups, kh, kw]`.
             dims: Shape of its result.
 
         Returns:
@@ -149,6 +157,12 @@ class Lowering(ABC):
                 v = step("PRelu", v, self.vector(tail.slope))
             case "softsign":  # not the operator Softsign, which may multiply with a rounded reciprocal
                 v = step("Div", v, step("Add", step("Abs", v), self.scalar(1)))
+            case "clamp":
+                assert tail.low is not None
+                assert tail.high is not None
+                v = self._clamp(v, self.vector(tail.low), self.vector(tail.high), dims, op.name)
+            case "sigmoid":
+                v = self._sigmoid(v, dims, op.name)
             case other:
                 raise ExportError(f"op '{op.name}' ({op.kind}): its activation '{other}' has no form in ONNX yet")
         if tail.shift is not None:
@@ -162,11 +176,93 @@ class Lowering(ABC):
             flip = unpack_bits(self.plan.tensors[tail.bits.flip], shape.channels)
             self.values[tail.bits.out] = self.bits(op, tail.bits, v, flip, shape)
 
+    def _clamp(self, v: str, low: str, high: str, dims: Dims, name: str) -> str:
+        """`low if low > v else v`, then `high if high < v else v`: NaN stays, which Max and Min leave open."""
+        for operator, limit in (("Greater", low), ("Less", high)):
+            outside = self.graph.node(operator, [limit, v], dims, f"{name}/{operator.lower()}", TensorProto.BOOL)
+            v = self.graph.node("Where", [outside, limit, v], dims, f"{name}/where")
+        return v
+
+    def _sigmoid(self, v: str, dims: Dims, name: str) -> str:
+        """The Plan's ratio of polynomials, not the operator Sigmoid."""
+
+        def step(operator: str, *inputs: str) -> str:
+            return self.graph.node(operator, inputs, dims, f"{name}/{operator.lower()}")
+
+        def polynomial(coefficients: tuple[float, ...], u: str) -> str:
+            p = self.scalar(coefficients[-1])
+            for coefficient in coefficients[-2::-1]:
+                p = step("Add", step("Mul", p, u), self.scalar(coefficient))
+            return p
+
+        t = self._clamp(v, self.scalar(-SIGMOID_LIMIT), self.scalar(SIGMOID_LIMIT), dims, name)
+        u = step("Mul", t, t)
+        ratio = step("Div", step("Mul", t, polynomial(SIGMOID_NUMERATOR, u)), polynomial(SIGMOID_DENOMINATOR, u))
+        return step("Add", self.scalar(0.5), ratio)
+
     def _normalize(self, op: Normalize, _: Shape) -> str:
         return self.values[op.input]
 
     def _elementwise(self, op: Elementwise, _: Shape) -> str:
         return self.values[op.input]
+
+    def _multiply(self, op: Multiply, shape: Shape) -> str:
+        inputs = [self.values[op.input], self.values[op.factor]]
+        return self.graph.node("Mul", inputs, self.dims(shape), f"{op.name}/mul")
+
+    def _concat(self, op: Concat, shape: Shape) -> str:
+        inputs = [self.values[name] for name in (op.input, *op.others)]
+        return self.graph.node("Concat", inputs, self.dims(shape), f"{op.name}/concat", axis=1)
+
+    def _flatten(self, op: Flatten, shape: Shape) -> str:
+        inputs = [self.values[op.input], self.integers(-1, shape.channels, 1, 1)]
+        return self.graph.node("Reshape", inputs, self.dims(shape), f"{op.name}/reshape")
+
+    def _int8_conv(self, op: Int8Conv, shape: Shape) -> str:
+        """Whole numbers in float convolutions, over as many of the input channels at once as float32 can add exactly.
+
+        What they add to is added in integers and rounded once.
+        """
+        source, dims = self.shapes[op.input], self.dims(shape)
+        weight = self.plan.tensors[op.weight].transpose(0, 3, 1, 2).astype(np.float32)
+        q = self._quantized(op, source)
+        largest = 127 * np.abs(weight).sum((2, 3))  # of what each input channel adds, [O, C]
+        sums, start = [], 0
+        fields = convolution(weight.shape[2:], op.stride, op.padding)
+        while start < source.channels:
+            fitting = np.cumsum(largest[:, start:], 1).max(0) < WHOLE
+            end = start + max(1, int(fitting.argmin()) if not fitting.all() else len(fitting))
+            part = q
+            if (start, end) != (0, source.channels):
+                cut = [q, self.integers(start), self.integers(end), self.integers(1)]
+                part = self.graph.node(
+                    "Slice", cut, self.dims(source._replace(channels=end - start)), f"{op.name}/slice"
+                )
+            stored = self.graph.constant(op.weight, weight[:, start:end])
+            sums.append(self.graph.node("Conv", [part, stored], dims, f"{op.name}/conv", **fields))
+            start = end
+        if len(sums) == 1:
+            # Keeps a scale that an optimizer would move into the weights out of the sum, where it would be rounded.
+            return self.graph.node("Sub", [sums[0], self.scalar(0)], dims, f"{op.name}/sub")
+        kind = TensorProto.INT32
+        whole = [self.graph.node("Cast", [one], dims, f"{op.name}/whole", kind, to=kind) for one in sums]
+        total = whole[0]
+        for one in whole[1:]:
+            total = self.graph.node("Add", [total, one], dims, f"{op.name}/add", kind)
+        return self.graph.node("Cast", [total], dims, f"{op.name}/sum", to=TensorProto.FLOAT)
+
+    def _quantized(self, op: Int8Conv, source: Shape) -> str:
+        """`round(clamp(x * multiplier))`, a NaN as -127, as the Plan says."""
+        dims = self.dims(source)
+
+        def step(operator: str, *inputs: str, kind: int = TensorProto.FLOAT) -> str:
+            return self.graph.node(operator, inputs, dims, f"{op.name}/{operator.lower()}", kind)
+
+        p = step("Mul", self.values[op.input], self.scalar(op.multiplier))
+        for operator, limit in (("Greater", -127), ("Less", 127)):
+            inside = step(operator, p, self.scalar(limit), kind=TensorProto.BOOL)
+            p = step("Where", inside, p, self.scalar(limit))
+        return step("Round", p)
 
     def _conv(self, op: Conv, shape: Shape) -> str:
         weight = self.plan.tensors[op.weight].transpose(0, 3, 1, 2)
@@ -175,8 +271,8 @@ class Lowering(ABC):
         return self.graph.node("Conv", [self.values[op.input], stored], self.dims(shape), f"{op.name}/conv", **fields)
 
     def _binary_conv(self, op: BinaryConv, shape: Shape) -> str:
-        channels = self.shapes[op.input].channels
-        weight = unpack_bits(self.plan.tensors[op.weight], channels).transpose(0, 3, 1, 2)
+        per_group = self.shapes[op.input].channels // op.groups
+        weight = unpack_bits(self.plan.tensors[op.weight], per_group).transpose(0, 3, 1, 2)
         return self.binary_conv(op, weight, self.dims(shape))
 
     def _max_pool(self, op: MaxPool, shape: Shape) -> str:
@@ -231,7 +327,11 @@ def convolution(
 _ACCUMULATE: dict[type[Op], Callable[[Any, Any, Shape], str]] = {
     Normalize: Lowering._normalize,
     Elementwise: Lowering._elementwise,
+    Multiply: Lowering._multiply,
+    Concat: Lowering._concat,
+    Flatten: Lowering._flatten,
     Conv: Lowering._conv,
+    Int8Conv: Lowering._int8_conv,
     BinaryConv: Lowering._binary_conv,
     MaxPool: Lowering._max_pool,
     AvgPool: Lowering._avg_pool,

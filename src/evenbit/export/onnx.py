@@ -60,7 +60,7 @@ class StandardLowering(Lowering):
     def binary_conv(self, op: BinaryConv, weight: npt.NDArray[np.bool_], dims: Dims) -> str:
         """The sum of the weights, less twice those at clear bits."""
         inputs = [self.values[op.input], self._doubled(op.weight, weight)]
-        fields = convolution(weight.shape[2:], op.stride, op.padding)
+        fields = convolution(weight.shape[2:], op.stride, op.padding, op.groups)
         clear = self.graph.node("Conv", inputs, dims, f"{op.name}/conv", **fields)
         total = np.where(weight, 1, -1).sum((1, 2, 3)).astype(np.float32)
         constant = self.vector(op.weight, total, f"sum{weight.shape[1]}")

@@ -80,7 +80,7 @@ class BipolarLowering(Lowering):
         # FINN asks that each convolution have a quantizer of its own.
         stored = self.graph.constant(op.weight, np.where(weight, np.float32(1), np.float32(-1)))
         quantized = self._quantize(stored, weight.shape, f"{op.weight}/bits")
-        fields = convolution(weight.shape[2:], op.stride, (0, 0))
+        fields = convolution(weight.shape[2:], op.stride, (0, 0), op.groups)
         return self.graph.node("Conv", [x, quantized], dims, f"{op.name}/conv", **fields)
 
     def _quantize(self, x: str, dims: Dims, name: str) -> str:
