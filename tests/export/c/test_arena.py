@@ -10,7 +10,7 @@ from random_plans import RandomPlan
 
 from evenbit.deploy import pack_untrained
 from evenbit.export.c.arena import Arena, plan_arena, words_of
-from evenbit.plan import AvgPool, BinaryConv, Conv, MaxPool, Plan, reads
+from evenbit.plan import AvgPool, BinaryConv, Conv, Flatten, Int8Conv, MaxPool, Plan, reads
 
 MAP = 32 * 32 * 16
 
@@ -47,8 +47,9 @@ def run_on_tags(plan: Plan, arena: Arena) -> None:
             memory["float"][scratch : scratch + result.channels] = -1
             for name in vectors:
                 check(name, 0)
-            if op.tail.residual and op.tail.residual not in vectors:
-                check(op.tail.residual, pixel)
+            for name in (op.tail.residual, getattr(op, "factor", None), *getattr(op, "others", ())):
+                if name and name not in vectors:
+                    check(name, pixel)
             if op.out:
                 write(op.out, pixel)
             if op.tail.mean:
@@ -62,9 +63,11 @@ def run_on_tags(plan: Plan, arena: Arena) -> None:
 
 def window(op: object, y: int, x: int, height: int, width: int, pixel: int, plan: Plan) -> list[int]:
     """Pixels that the op reads for its output (y, x)."""
-    if not isinstance(op, Conv | BinaryConv | MaxPool | AvgPool):
+    if isinstance(op, Flatten):
+        return list(range(height * width))
+    if not isinstance(op, Conv | Int8Conv | BinaryConv | MaxPool | AvgPool):
         return [pixel]
-    kernel = plan.tensors[op.weight].shape[1:3] if isinstance(op, Conv | BinaryConv) else op.kernel
+    kernel = plan.tensors[op.weight].shape[1:3] if isinstance(op, Conv | Int8Conv | BinaryConv) else op.kernel
     padding = (0, 0) if isinstance(op, AvgPool) else op.padding
     rows = (y * op.stride[0] - padding[0] + ky for ky in range(kernel[0]))
     columns = [x * op.stride[1] - padding[1] + kx for kx in range(kernel[1])]

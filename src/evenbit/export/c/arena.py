@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.plan import AvgPool, BinaryConv, Conv, MaxPool, Op, Plan, Shape, reads, writes
+from evenbit.plan import AvgPool, BinaryConv, Conv, Int8Conv, MaxPool, Op, Plan, Shape, reads, writes
 
 ROUNDS = 100
 
@@ -132,9 +132,12 @@ def words_of(channels: int, word_bits: int) -> int:
 def needs_taps(plan: Plan, op: Op, source: Shape, word_bits: int) -> bool:
     """Whether what a convolution's window reads has to be copied together first.
 
-    It need not where the window lies in the map in one piece, without padding and gaps between the bits of pixels.
+    It need not where the window lies in the map in one piece, without padding and gaps between the bits of pixels, and
+    is not where bits are read one by one. What becomes 8-bit integers is copied to become them.
     """
-    if not isinstance(op, Conv | BinaryConv):
+    if isinstance(op, Int8Conv):
+        return True
+    if not isinstance(op, Conv | BinaryConv) or (isinstance(op, BinaryConv) and op.groups > 1):
         return False
     height, width = plan.tensors[op.weight].shape[1:3]
     gaps = source.kind == "bits" and source.channels % word_bits > 0 and height * width > 1
@@ -154,7 +157,7 @@ def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_B
         if op.tail.mean:
             found.append(_Buffer((index, "row"), "floats", result.channels, index, index))
         source = shapes[op.input]
-        if isinstance(op, Conv | BinaryConv) and needs_taps(plan, op, source, word_bits):
+        if isinstance(op, Conv | Int8Conv | BinaryConv) and needs_taps(plan, op, source, word_bits):
             height, width = plan.tensors[op.weight].shape[1:3]
             taps = Shape(source.kind, 1, 1, height * width * source.channels)
             part = "floats" if source.kind == "float" else "words"
@@ -197,7 +200,7 @@ def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[t
 
 def _first_read(op: Op, result: Shape, source: Shape) -> npt.NDArray[np.int64]:
     """For each output pixel, the first pixel of the map that its window reads."""
-    if not isinstance(op, Conv | BinaryConv | MaxPool | AvgPool):
+    if not isinstance(op, Conv | Int8Conv | BinaryConv | MaxPool | AvgPool):
         return np.arange(result.height * result.width)
     padding = (0, 0) if isinstance(op, AvgPool) else op.padding
     top = np.maximum(0, np.arange(result.height) * op.stride[0] - padding[0])

@@ -56,6 +56,8 @@ typedef struct {
  *   v = v * scale[c] + bias[c], in two roundings
  *   v = v + residual[pixel * residual_step + c]     the step is 0 where a vector is added to every pixel
  *   v = v if v >= 0 else v * slope[c]
+ *   v = low[c] if low[c] > v, then high[c] if high[c] < v
+ *   v = 0.5 + t * P(t * t) / Q(t * t), t = v held to [-16, 16]     the sigmoid, see evenbit_sigmoid
  *   v = v / (1 + |v|)
  *   v = v + shift[c]
  *
@@ -65,8 +67,8 @@ typedef struct {
 typedef struct {
   int32_t height, width, channels;
   float* pixel;
-  const float *scale, *bias, *residual, *slope, *shift;
-  int32_t residual_step, softsign;
+  const float *scale, *bias, *residual, *slope, *low, *high, *shift;
+  int32_t residual_step, sigmoid, softsign;
   float *out, *mean, *row;
   evenbit_word* bits;
   const float* threshold;
@@ -106,6 +108,24 @@ static inline void evenbit_write_bits(const evenbit_tail* tail, int32_t pixel) {
   }
 }
 
+static inline float evenbit_clamp(float v, float low, float high) {
+  v = low > v ? low : v;
+  return high < v ? high : v;
+}
+
+/* A ratio of polynomials at most 2.1e-7 from 1 / (1 + exp(-v)), of operations that are rounded alike everywhere. */
+static inline float evenbit_sigmoid(float v) {
+  static const float numerator[5] = {0.25f, 0.008398873f, 5.5690027e-05f, 8.505203e-08f, 1.4708866e-11f};
+  static const float denominator[5] = {1.0f, 0.116928793f, 0.0016335023f, 5.311231e-06f, 3.3022258e-09f};
+  const float t = evenbit_clamp(v, -16.0f, 16.0f), u = t * t;
+  float p = numerator[4], q = denominator[4];
+  for (int32_t i = 3; i >= 0; --i) {
+    p = p * u + numerator[i];
+    q = q * u + denominator[i];
+  }
+  return 0.5f + t * p / q;
+}
+
 /* Finishes the pixel whose accumulators are in `tail->pixel`, and writes it. */
 static inline void evenbit_finish(const evenbit_tail* tail, int32_t pixel) {
   const int32_t channels = tail->channels;
@@ -122,6 +142,12 @@ static inline void evenbit_finish(const evenbit_tail* tail, int32_t pixel) {
   }
   if (tail->slope) {
     for (int32_t c = 0; c < channels; ++c) v[c] = v[c] >= 0.0f ? v[c] : v[c] * tail->slope[c];
+  }
+  if (tail->low) {
+    for (int32_t c = 0; c < channels; ++c) v[c] = evenbit_clamp(v[c], tail->low[c], tail->high[c]);
+  }
+  if (tail->sigmoid) {
+    for (int32_t c = 0; c < channels; ++c) v[c] = evenbit_sigmoid(v[c]);
   }
   if (tail->softsign) {
     for (int32_t c = 0; c < channels; ++c) v[c] /= 1.0f + fabsf(v[c]);
@@ -253,6 +279,41 @@ static inline void evenbit_elementwise(const float* in, const evenbit_tail* tail
   }
 }
 
+/* v = x * factor[pixel * step + c]; the step is 0 where a vector multiplies every pixel */
+static inline void evenbit_multiply(const float* in, const float* factor, int32_t step, const evenbit_tail* tail) {
+  const int32_t channels = tail->channels;
+  for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
+    for (int32_t c = 0; c < channels; ++c) tail->pixel[c] = in[pixel * channels + c] * factor[pixel * step + c];
+    evenbit_finish(tail, pixel);
+  }
+}
+
+/* A map that is joined with others of the same height and width. */
+typedef struct {
+  const float* in;
+  int32_t channels;
+} evenbit_part;
+
+/* v = the channels of each part, one part after the other */
+static inline void evenbit_concat(const evenbit_part* parts, int32_t count, const evenbit_tail* tail) {
+  for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
+    float* v = tail->pixel;
+    for (int32_t i = 0; i < count; ++i) {
+      memcpy(v, parts[i].in + pixel * parts[i].channels, (size_t)parts[i].channels * sizeof *v);
+      v += parts[i].channels;
+    }
+    evenbit_finish(tail, pixel);
+  }
+}
+
+/* v[c * pixels + p] = channel c of pixel p */
+static inline void evenbit_flatten(const float* in, int32_t pixels, int32_t channels, const evenbit_tail* tail) {
+  for (int32_t p = 0; p < pixels; ++p) {
+    for (int32_t c = 0; c < channels; ++c) tail->pixel[c * pixels + p] = *in++;
+  }
+  evenbit_finish(tail, 0);
+}
+
 /* v = sum of x * w over kernel rows, kernel columns and the channels of the output's group, in this order, from 0 */
 static inline void evenbit_conv(const float* in, const evenbit_window* window, float* taps, const float* weight,
                                 int32_t groups, const evenbit_tail* tail) {
@@ -277,6 +338,30 @@ static inline void evenbit_conv(const float* in, const evenbit_window* window, f
   }
 }
 
+/* v = sum of q * w in integers, q = x * multiplier held to [-127, 127] and rounded, halves to even; NaN as -127. The q
+ * of a window take the place of its floats in `taps`. */
+static inline void evenbit_int8_conv(const float* in, const evenbit_window* window, float* taps, const int8_t* weight,
+                                     float multiplier, const evenbit_tail* tail) {
+  const int32_t fan_in = window->kernel_height * window->kernel_width * window->channels;
+  int8_t* const q = (int8_t*)taps;
+  for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
+    const int8_t* w = weight;
+    evenbit_float_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
+    for (int32_t i = 0; i < fan_in; ++i) {
+      float p = taps[i] * multiplier;
+      p = p > -127.0f ? p : -127.0f;
+      p = p < 127.0f ? p : 127.0f;
+      q[i] = (int8_t)rintf(p);
+    }
+    for (int32_t o = 0; o < tail->channels; ++o) {
+      int32_t sum = 0;
+      for (int32_t i = 0; i < fan_in; ++i) sum += (int32_t)q[i] * *w++;
+      tail->pixel[o] = (float)sum;
+    }
+    evenbit_finish(tail, pixel);
+  }
+}
+
 /* v = K - 2 * (number of differing bits), K = kernel height * kernel width * channels */
 static inline void evenbit_binary_conv(const evenbit_word* in, const evenbit_window* window, evenbit_word* taps,
                                        const evenbit_word* weight, const evenbit_tail* tail) {
@@ -286,6 +371,37 @@ static inline void evenbit_binary_conv(const evenbit_word* in, const evenbit_win
     const evenbit_word* x = evenbit_bit_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
     for (int32_t o = 0; o < tail->channels; ++o) {
       tail->pixel[o] = (float)(fan_in - 2 * evenbit_differing(x, weight + o * words, words));
+    }
+    evenbit_finish(tail, pixel);
+  }
+}
+
+static inline int32_t evenbit_bit(const evenbit_word* bits, int32_t i) {
+  return (int32_t)(bits[i / EVENBIT_WORD_BITS] >> i % EVENBIT_WORD_BITS & 1);
+}
+
+/* The same where an output reads the channels of its group alone, bit by bit: groups are mostly a channel or two. */
+static inline void evenbit_grouped_binary_conv(const evenbit_word* in, const evenbit_window* window,
+                                               const evenbit_word* weight, int32_t groups, const evenbit_tail* tail) {
+  const int32_t inputs = window->channels / groups, outputs = tail->channels / groups;
+  const int32_t fan_in = window->kernel_height * window->kernel_width * inputs;
+  const int32_t words = evenbit_words(window->channels), row_words = evenbit_words(fan_in);
+  for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
+    const int32_t top = pixel / tail->width * window->stride_y - window->padding_y;
+    const int32_t left = pixel % tail->width * window->stride_x - window->padding_x;
+    for (int32_t o = 0; o < tail->channels; ++o) {
+      const evenbit_word* w = weight + o * row_words;
+      int32_t differing = 0, k = 0;
+      for (int32_t row = top; row < top + window->kernel_height; ++row) {
+        for (int32_t column = left; column < left + window->kernel_width; ++column) {
+          const int outside = row < 0 || row >= window->height || column < 0 || column >= window->width;
+          const evenbit_word* x = outside ? NULL : in + (row * window->width + column) * words;
+          for (int32_t i = o / outputs * inputs; i < (o / outputs + 1) * inputs; ++i, ++k) {
+            differing += (x ? evenbit_bit(x, i) : 1) ^ evenbit_bit(w, k);
+          }
+        }
+      }
+      tail->pixel[o] = (float)(fan_in - 2 * differing);
     }
     evenbit_finish(tail, pixel);
   }

@@ -16,9 +16,13 @@ from evenbit.plan import (
     Array,
     AvgPool,
     BinaryConv,
+    Concat,
     Conv,
     Elementwise,
+    Flatten,
+    Int8Conv,
     MaxPool,
+    Multiply,
     Normalize,
     Op,
     Plan,
@@ -214,6 +218,26 @@ class _Writer:
             case Threshold():
                 scale, offset = self.floats(op.scale), self.floats(op.offset)
                 call = f"evenbit_threshold({self.at(op.input)}, {scale}, {offset}, {end}"
+            case Multiply():
+                step = result.channels if self.shapes[op.factor] == result else 0
+                call = f"evenbit_multiply({self.at(op.input)}, {self.at(op.factor)}, {step}, {end}"
+            case Concat():
+                parts = [(self.at(name), self.shapes[name].channels) for name in (op.input, *op.others)]
+                rows = ", ".join(f"{{{at}, {channels}}}" for at, channels in parts)
+                static.insert(0, f"    static const evenbit_part parts[] = {{{rows}}};")
+                call = f"evenbit_concat(parts, {len(parts)}, {end}"
+            case Flatten():
+                pixels = source.height * source.width
+                call = f"evenbit_flatten({self.at(op.input)}, {pixels}, {source.channels}, {end}"
+            case Int8Conv():
+                static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
+                window = f"&window, {self.at((index, 'taps'))}"
+                weight = f"{self.int8(op.weight)}, {_float(op.multiplier)}"
+                call = f"evenbit_int8_conv({self.at(op.input)}, {window}, {weight}, {end}"
+            case BinaryConv() if op.groups > 1:
+                static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
+                weight = f"{self.bits(op.weight, source.channels // op.groups)}, {op.groups}"
+                call = f"evenbit_grouped_binary_conv({self.at(op.input)}, &window, {weight}, {end}"
             case Conv():
                 static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
                 window = f"&window, {self.at((index, 'taps'))}"
@@ -249,6 +273,11 @@ class _Writer:
         array = self.plan.tensors[tensor]
         return self._table("float", str(array.size), array.nbytes, map(_float, array.reshape(-1).tolist()))
 
+    def int8(self, tensor: str) -> str:
+        """The table of a tensor of 8-bit integers."""
+        array = self.plan.tensors[tensor]
+        return self._table("int8_t", str(array.size), array.nbytes, map(str, array.reshape(-1).tolist()))
+
     def bits(self, tensor: str, channels: int) -> str:
         """The table of a tensor of bits: of a vector of so many channels, or of weights `[O, kh, kw, words(channels)]`.
 
@@ -279,16 +308,16 @@ class _Writer:
             "channels": str(result.channels),
             "pixel": self.at((index, "pixel")),
         }
-        for part in ("scale", "bias", "slope", "shift"):
+        for part in ("scale", "bias", "slope", "low", "high", "shift"):
             tensor = getattr(tail, part)
             if tensor is not None:
                 fields[part] = self.floats(tensor)
         if tail.residual is not None:
             fields["residual"] = self.at(tail.residual)
             fields["residual_step"] = str(result.channels if self.shapes[tail.residual] == result else 0)
-        if tail.activation == "softsign":
-            fields["softsign"] = "1"
-        elif tail.activation not in ("none", "prelu"):
+        if tail.activation in ("sigmoid", "softsign"):
+            fields[tail.activation] = "1"
+        elif tail.activation not in ("none", "prelu", "clamp"):
             raise ExportError(f"the activation '{tail.activation}' has no kernel in C")
         if out is not None:
             fields["out"] = self.at(out)
