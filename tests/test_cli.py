@@ -72,7 +72,7 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
 
 
 def test_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
-    command = [str(EVENBIT), "train", "digits-resnet8-fd", "--out", "run"]
+    command = [str(EVENBIT), "train", "digits-resnet8-fd", "--epochs", "1000", "--out", "run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
         metrics = tmp_path / "run" / "metrics.jsonl"

@@ -25,6 +25,7 @@ from evenbit.nn import (
     resolve_method,
 )
 from evenbit.nn.refinement import Maxout
+from evenbit.nn.third_moment import ThirdMoment
 from evenbit.nn.two_values import TwoValues
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
@@ -48,6 +49,8 @@ def roughen(module: nn.Module) -> nn.Module:
             nn.init.normal_(part.excite.weight)
         if isinstance(part, ZeroPoint):
             nn.init.normal_(part.tau, std=0.3)
+        if isinstance(part, ThirdMoment):
+            nn.init.normal_(part.alpha, std=0.1)
         if isinstance(part, TwoValues):
             nn.init.constant_(part.middle, 0.2)
             nn.init.constant_(part.distance, 1.3)
@@ -137,6 +140,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20-fd": model("resnet20", "fd"),
     "vgg_small-fd": model("vgg_small", "fd"),
     "mobilenet-fd": model("mobilenet", "fd"),
+    "resnet8-insta": model("resnet8", "insta"),
     "resnet8-sdbnn": model("resnet8", "sdbnn"),
     "vgg_small-bnn": model("vgg_small", "bnn"),
     "vgg_dense-fd": model("vgg_dense", "fd"),

@@ -28,7 +28,9 @@ method = "fd"
 seeds = [0, 3]
 knobs = { excitation_groups = 0 }
 [[run]]
-method = "insta"
+label = "first step"
+method = "fd"
+knobs = { binary_weights = false }
 """
 
 
@@ -42,8 +44,8 @@ def test_a_sweep_is_trained_once_and_gives_a_table(
         module, "train", lambda recipe, folder, **kw: trained.append(folder.name) or real(recipe, folder, **kw)
     )
     rows = run_sweep(sweep, tmp_path / "out", data_root=None, console=QUIET)
-    assert trained == ["float-seed0", "fd-no-excitation-seed0", "fd-no-excitation-seed3", "insta-seed0"]
-    assert [row["label"] for row in rows] == ["float", "fd, no excitation", "insta"]
+    assert trained == ["float-seed0", "fd-no-excitation-seed0", "fd-no-excitation-seed3", "first-step-seed0"]
+    assert [row["label"] for row in rows] == ["float", "fd, no excitation", "first step"]
     fd = rows[1]
     lines = [
         json.loads((tmp_path / "out" / f"fd-no-excitation-seed{seed}" / "metrics.jsonl").read_text()) for seed in (0, 3)
@@ -55,7 +57,7 @@ def test_a_sweep_is_trained_once_and_gives_a_table(
     assert fd["gap_points"] == pytest.approx(rows[0]["accuracy_mean"] - fd["accuracy_mean"])
     assert fd["seeds"] == [0, 3]
     assert fd["packed_bytes"] > 1000
-    assert rows[2]["packed_bytes"] is None  # its third moments are nothing that the engine computes
+    assert rows[2]["packed_bytes"] is None
     assert run_sweep(sweep, tmp_path / "out", data_root=None, console=QUIET) == rows
     assert len(trained) == 4
     assert "| fd, no excitation | 2 |" in table(rows)

@@ -188,7 +188,7 @@ def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def _packed_bytes(folder: Path) -> int | None:
-    """Size of the deployed file; None of a method that the engine does not run."""
+    """Size of the deployed file; None of a network that has no 1-bit form."""
     from evenbit.deploy import pack_run
 
     try:
