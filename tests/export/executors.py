@@ -105,7 +105,7 @@ def unfused(plan: Plan) -> Plan:
 
 
 def without_float_sums(seed: int, channels: int) -> Plan:
-    """Binary convolutions with all parts of a Tail, static and per-instance thresholds; no sum of floats anywhere.
+    """Every op that sums no floats, with all parts of a Tail, static and per-instance thresholds.
 
     So whoever runs it must give the reference's logits bit for bit.
     """
@@ -117,6 +117,13 @@ def without_float_sums(seed: int, channels: int) -> Plan:
     y = make.binary_conv(signs, channels, (3, 3), (1, 1), (1, 1), "scale", "residual", "shift")
     y = make.pool(y, True, (3, 3), (2, 2), (1, 1), "residual", "prelu")
     y = make.binary_conv(make.signs(y), channels, (3, 1), (1, 2), (1, 0), "bias", "residual", "softsign")
+    y = make.int8_conv(make.concat(y, (make.multiply(y, y, "clamp"),)), channels, (3, 3), (1, 1), (1, 1), 20.0, "scale")
+    y = make.multiply(y, make.elementwise(y, "scale", "sigmoid"), "bias", "clamp")
+    grouped = make.binary_conv(make.signs(y), channels, (3, 3), (1, 1), (1, 1), "scale", "sigmoid", groups=channels)
+    y = make.elementwise(make.concat(y, (grouped, y)), "scale", "prelu")
+    flat = make.binary_conv(make.signs(make.flatten(y)), 30, (1, 1), (1, 1), (0, 0), "scale", groups=2)
+    flat = make.binary_conv(make.signs(make.flatten(flat)), 3 * channels, (1, 1), (1, 1), (0, 0), "scale", "bias")
+    y = make.multiply(y, flat)
     height, width, _ = make.sizes[y]
     z = make.binary_conv(make.signs(y, "residual"), 5, (height, width), (1, 1), (0, 0), "scale", "bias")
     plan = Plan(24, 9, 7, tuple("abcde"), tuple(make.ops), z, make.tensors)

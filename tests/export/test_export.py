@@ -95,6 +95,8 @@ def renamed(item: Any, names: dict[str, str]) -> Any:
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         fields = {field.name: renamed(getattr(item, field.name), names) for field in dataclasses.fields(item)}
         return dataclasses.replace(item, **fields)
+    if isinstance(item, tuple):
+        return tuple(renamed(part, names) for part in item)
     return names.get(item, item) if isinstance(item, str) else item
 
 

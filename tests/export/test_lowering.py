@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,23 @@ from random_plans import RandomPlan
 
 from evenbit.bits import pack_bits, unpack_bits
 from evenbit.errors import ExportError
-from evenbit.plan import OPS, AvgPool, Bits, Conv, Elementwise, Op, Plan, Shape, Tail, Threshold, reads, writes
+from evenbit.export.lowering import exact_digits
+from evenbit.plan import (
+    OPS,
+    Activation,
+    AvgPool,
+    Bits,
+    Conv,
+    Elementwise,
+    Int8Conv,
+    Op,
+    Plan,
+    Shape,
+    Tail,
+    Threshold,
+    reads,
+    writes,
+)
 from evenbit.runtime import reference
 
 UNIT = 2.0**-24  # a rounded operation is off by at most this part of its result
@@ -153,6 +170,74 @@ def test_static_thresholds_at_every_level(form: str, flipped: bool) -> None:
         assert np.array_equal(found.reshape(-1), np.where(bits, 0, 1) if form == "onnx" else np.where(bits, 1, -1))
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("inputs", [1000, 1100, 9_000, 20_000, 2**17])
+def test_sums_of_8_bit_integers_are_exact(inputs: int, form: str) -> None:
+    """From as many inputs as there may be, all of them large, and with a scale that is not to be moved into the sum."""
+    rng = np.random.default_rng(inputs)
+    weight = rng.integers(125, 128, (4, 1, 1, inputs), np.int8)
+    weight[1] = -weight[1]
+    weight[2] *= rng.choice(np.array([-1, 1], np.int8), inputs)
+    weight[3] = rng.integers(-127, 128, inputs)
+    make = PlanMaker(0, inputs, 1, 1)
+    first, scale = make.normalize(), make.store(np.array([0.1, 0.3, 0.7, 1 / 3], np.float32))
+    fields = {"weight": make.store(weight), "multiplier": 0.5}
+    make.ops.append(Int8Conv("dense", first, "out", Tail(scale=scale), **fields))
+    plan = Plan(inputs, 1, 1, tuple("abcd"), tuple(make.ops), "out", make.tensors)
+    values = rng.integers(240, 256, (1, 1, 1, inputs)).astype(np.float32)
+    expected = reference._int8_conv(values, weight, plan.ops[-1]) * plan.tensors[scale]
+    found = Fragments(plan, form)({first: values.reshape(1, -1, 1, 1)}, ["out"])["out"]
+    assert np.array_equal(found.reshape(-1), expected.reshape(-1))
+
+
+def test_digits_are_as_few_as_the_weights_allow() -> None:
+    for inputs, size, digits in ((1040, 127, 1), (1041, 127, 2), (1041, 126, 1), (2**17, 127, 7), (2**17, 1, 1)):
+        weight = np.full((2, inputs, 1, 1), size, np.int8)
+        weight[1] = -weight[1]
+        base, found = exact_digits(weight)
+        assert len(found) == digits
+        assert np.array_equal(sum(base**index * digit.astype(int) for index, digit in enumerate(found)), weight)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("multiplier", [0.5, 1.5, 2.0**-120, 3e38])
+def test_rounding_to_8_bits_at_every_level(multiplier: float, form: str) -> None:
+    """Halves, infinities, what is beyond both ends, and, in standard ONNX, a NaN."""
+    values = np.concatenate([levels(), np.arange(-300, 301, dtype=np.float32)])
+    values = np.append(values, np.float32(np.nan)) if form == "onnx" else values
+    make = PlanMaker(0, 1, len(values), 1)
+    first = make.normalize()
+    out = make.int8_conv(first, 1, (1, 1), (1, 1), (0, 0), float(np.float32(multiplier)))
+    op = make.ops[-1]
+    assert isinstance(op, Int8Conv)
+    make.tensors[op.weight][:] = 1
+    plan = make.plan(make.mean(out))
+    with np.errstate(all="ignore"):
+        expected = reference._int8_conv(values.reshape(1, -1, 1, 1), plan.tensors[op.weight], op).reshape(-1)
+    found = Fragments(plan, form)({first: values.reshape(1, 1, -1, 1)}, [out])[out].reshape(-1)
+    assert np.array_equal(found, expected)
+    assert np.unique(expected).size > 10
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("activation", ["clamp", "sigmoid"])
+def test_activations_at_every_level(activation: str, form: str) -> None:
+    """Limits that are zero, infinite or not in order. ONNX Runtime's Where does not keep the sign of a zero."""
+    levels_and_nan = np.append(levels(), np.float32(np.nan))
+    limits = [(0.0, 6.0), (-1.0, 0.0), (-0.3, 1.7), (-np.inf, np.inf), (2.0, 1.0)]
+    values = np.tile(levels_and_nan, len(limits))
+    low, high = (np.repeat(np.array(side, np.float32), len(levels_and_nan)) for side in zip(*limits, strict=True))
+    make = PlanMaker(0, len(values), 1, 1)
+    first, ends = make.normalize(), {"low": make.store(low), "high": make.store(high)}
+    tail = Tail(activation="clamp", **ends) if activation == "clamp" else Tail(activation="sigmoid")
+    make.ops.append(Elementwise("activation", first, "out", tail))
+    plan = Plan(len(values), 1, 1, tuple(map(str, range(len(values)))), tuple(make.ops), "out", make.tensors)
+    with np.errstate(all="ignore"):
+        expected = reference._clamp(values, low, high) if activation == "clamp" else reference._sigmoid(values)
+    found = Fragments(plan, form)({first: values.reshape(1, -1, 1, 1)}, ["out"])["out"].reshape(-1)
+    assert np.array_equal(found, expected, equal_nan=True)
+
+
 def test_every_part_of_a_plan_is_known_here() -> None:
     """A new op, field or part of a Tail has to be exported before it may be added to this list."""
     fields = {kind: {field.name for field in dataclasses.fields(op)} for kind, op in OPS.items()}
@@ -172,7 +257,11 @@ def test_every_part_of_a_plan_is_known_here() -> None:
         "avg_pool": common | {"kernel", "stride"},
     }
     tail = {field.name for field in dataclasses.fields(Tail)}
-    assert tail == {"scale", "bias", "residual", "activation", "slope", "low", "high", "shift", "mean", "bits"}
+    assert tail == {
+        *("scale", "bias", "residual", "activation", "slope", "low", "high", "shift"),
+        *("mean", "bits"),
+    }
+    assert set(typing.get_args(Activation)) == {"none", "prelu", "clamp", "sigmoid", "softsign"}
     assert {field.name for field in dataclasses.fields(Bits)} == {"out", "threshold", "flip"}
 
 

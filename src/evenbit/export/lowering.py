@@ -2,6 +2,10 @@
 
 Maps are NCHW, vectors `[N, C, 1, 1]`. Every operation of the Plan is one node, so it is rounded once as the Plan
 says. Sums of floats (`Conv`, `AveragePool`, `GlobalAveragePool`) are added in the order of whoever runs the graph.
+
+Sums of 8-bit integers are float convolutions too, of which every partial sum is a whole number that float32 holds, so
+that they are exact in any order. Where the weights are too large for that, each is written as digits, there is a
+convolution for each digit, and what they give is added in int32.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from evenbit.bits import unpack_bits
 from evenbit.errors import ExportError
 from evenbit.export.graph import Dims, Graph
 from evenbit.plan import (
+    MAX_FAN_IN,
     SIGMOID_DENOMINATOR,
     SIGMOID_LIMIT,
     SIGMOID_NUMERATOR,
@@ -41,7 +46,7 @@ from evenbit.plan import (
 BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
 LEAST = 2.0**-149  # the least float32 above 0
 LOWEST = float(np.finfo(np.float32).min)
-WHOLE = 2**24  # float32 holds every whole number up to here
+INT8 = 127  # integers of 8 bits go from -127 to 127
 
 
 class Lowering(ABC):
@@ -80,7 +85,7 @@ class Lowering(ABC):
 
         Args:
             op: The op.
-            weight: Its bits `[O, C / groups, kh, kw]`.
+            weight: Its bits `[O, C, kh, kw]`.
             dims: Shape of its result.
 
         Returns:
@@ -101,6 +106,45 @@ class Lowering(ABC):
         Returns:
             The name of the bits.
         """
+
+    @abstractmethod
+    def int8(self, op: Int8Conv, x: str, dims: Dims) -> str:
+        """Adds the rounding of a map to integers from -127 to 127, halves to even.
+
+        Args:
+            op: The op that reads them.
+            x: Name of the map.
+            dims: Its shape.
+
+        Returns:
+            The name of a float map of whole numbers.
+        """
+
+    @abstractmethod
+    def int8_weight(self, op: Int8Conv, weight: npt.NDArray[np.int8]) -> str:
+        """Adds weights of 8 bits `[O, C, kh, kw]` of the op, or digits of them; returns the name of floats."""
+
+    def int8_sum(self, op: Int8Conv, sums: list[str], base: int, dims: Dims) -> str:
+        """Adds up in int32 what the convolutions with each digit give.
+
+        One sum alone becomes int32 too: that keeps apart from the convolution what follows it. A scale that an
+        optimizer moved into the weights would be rounded before the sum.
+
+        Args:
+            op: The op.
+            sums: Names of float maps of whole numbers, that of the lowest digits first.
+            base: Of the digits.
+            dims: Shape of the maps.
+
+        Returns:
+            The name of their sum as floats.
+        """
+        step = self.step(op, dims)
+        total, *others = [step("Cast", name, kind=TensorProto.INT32, to=TensorProto.INT32) for name in sums]
+        for index, whole in enumerate(others, 1):
+            worth = self.constant(("worth", str(base**index)), np.asarray(base**index, np.int32))
+            total = step("Add", total, step("Mul", whole, worth, kind=TensorProto.INT32), kind=TensorProto.INT32)
+        return step("Cast", total, to=TensorProto.FLOAT)
 
     def dims(self, shape: Shape) -> Dims:
         """Shape of a value in the graph."""
@@ -139,9 +183,7 @@ class Lowering(ABC):
     def _finish(self, op: Op, v: str, shape: Shape) -> None:
         """The Tail."""
         tail, dims = op.tail, self.dims(shape)
-
-        def step(operator: str, *inputs: str) -> str:
-            return self.graph.node(operator, inputs, dims, f"{op.name}/{operator.lower()}")
+        step = self.step(op, dims)
 
         if tail.scale is not None:
             v = step("Mul", v, self.vector(tail.scale))
@@ -155,14 +197,17 @@ class Lowering(ABC):
             case "prelu":
                 assert tail.slope is not None
                 v = step("PRelu", v, self.vector(tail.slope))
-            case "softsign":  # not the operator Softsign, which may multiply with a rounded reciprocal
-                v = step("Div", v, step("Add", step("Abs", v), self.scalar(1)))
             case "clamp":
                 assert tail.low is not None
                 assert tail.high is not None
-                v = self._clamp(v, self.vector(tail.low), self.vector(tail.high), dims, op.name)
+                v = self.clamp(op, v, self.vector(tail.low), self.vector(tail.high), dims)
             case "sigmoid":
-                v = self._sigmoid(v, dims, op.name)
+                t = self.clamp(op, v, self.scalar(-SIGMOID_LIMIT), self.scalar(SIGMOID_LIMIT), dims)
+                u = step("Mul", t, t)
+                p, q = (self._horner(op, ratio, u, dims) for ratio in (SIGMOID_NUMERATOR, SIGMOID_DENOMINATOR))
+                v = step("Add", step("Div", step("Mul", t, p), q), self.scalar(0.5))
+            case "softsign":  # not the operator Softsign, which may multiply with a rounded reciprocal
+                v = step("Div", v, step("Add", step("Abs", v), self.scalar(1)))
             case other:
                 raise ExportError(f"op '{op.name}' ({op.kind}): its activation '{other}' has no form in ONNX yet")
         if tail.shift is not None:
@@ -176,29 +221,27 @@ class Lowering(ABC):
             flip = unpack_bits(self.plan.tensors[tail.bits.flip], shape.channels)
             self.values[tail.bits.out] = self.bits(op, tail.bits, v, flip, shape)
 
-    def _clamp(self, v: str, low: str, high: str, dims: Dims, name: str) -> str:
-        """`low if low > v else v`, then `high if high < v else v`: NaN stays, which Max and Min leave open."""
-        for operator, limit in (("Greater", low), ("Less", high)):
-            outside = self.graph.node(operator, [limit, v], dims, f"{name}/{operator.lower()}", TensorProto.BOOL)
-            v = self.graph.node("Where", [outside, limit, v], dims, f"{name}/where")
-        return v
+    def step(self, op: Op, dims: Dims) -> Callable[..., str]:
+        """What adds a node of the op to the graph, from its operator and inputs to the name of its result."""
 
-    def _sigmoid(self, v: str, dims: Dims, name: str) -> str:
-        """The Plan's ratio of polynomials, not the operator Sigmoid."""
+        def add(operator: str, *inputs: str, kind: int = TensorProto.FLOAT, **attributes: Any) -> str:
+            return self.graph.node(operator, inputs, dims, f"{op.name}/{operator.lower()}", kind, **attributes)
 
-        def step(operator: str, *inputs: str) -> str:
-            return self.graph.node(operator, inputs, dims, f"{name}/{operator.lower()}")
+        return add
 
-        def polynomial(coefficients: tuple[float, ...], u: str) -> str:
-            p = self.scalar(coefficients[-1])
-            for coefficient in coefficients[-2::-1]:
-                p = step("Add", step("Mul", p, u), self.scalar(coefficient))
-            return p
+    def clamp(self, op: Op, v: str, low: str, high: str, dims: Dims) -> str:
+        """`low if low > v else v`, then `high if high < v else v`; Max and Min may lose a NaN."""
+        step = self.step(op, dims)
+        v = step("Where", step("Greater", low, v, kind=TensorProto.BOOL), low, v)
+        return step("Where", step("Less", high, v, kind=TensorProto.BOOL), high, v)
 
-        t = self._clamp(v, self.scalar(-SIGMOID_LIMIT), self.scalar(SIGMOID_LIMIT), dims, name)
-        u = step("Mul", t, t)
-        ratio = step("Div", step("Mul", t, polynomial(SIGMOID_NUMERATOR, u)), polynomial(SIGMOID_DENOMINATOR, u))
-        return step("Add", self.scalar(0.5), ratio)
+    def _horner(self, op: Op, coefficients: tuple[float, ...], u: str, dims: Dims) -> str:
+        """The polynomial with these coefficients, the constant one first, at `u`."""
+        step = self.step(op, dims)
+        p = self.scalar(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            p = step("Add", step("Mul", p, u), self.scalar(coefficient))
+        return p
 
     def _normalize(self, op: Normalize, _: Shape) -> str:
         return self.values[op.input]
@@ -207,62 +250,15 @@ class Lowering(ABC):
         return self.values[op.input]
 
     def _multiply(self, op: Multiply, shape: Shape) -> str:
-        inputs = [self.values[op.input], self.values[op.factor]]
-        return self.graph.node("Mul", inputs, self.dims(shape), f"{op.name}/mul")
+        return self.step(op, self.dims(shape))("Mul", self.values[op.input], self.values[op.factor])
 
     def _concat(self, op: Concat, shape: Shape) -> str:
-        inputs = [self.values[name] for name in (op.input, *op.others)]
-        return self.graph.node("Concat", inputs, self.dims(shape), f"{op.name}/concat", axis=1)
+        names = [self.values[name] for name in (op.input, *op.others)]
+        return self.step(op, self.dims(shape))("Concat", *names, axis=1)
 
     def _flatten(self, op: Flatten, shape: Shape) -> str:
-        inputs = [self.values[op.input], self.integers(-1, shape.channels, 1, 1)]
-        return self.graph.node("Reshape", inputs, self.dims(shape), f"{op.name}/reshape")
-
-    def _int8_conv(self, op: Int8Conv, shape: Shape) -> str:
-        """Whole numbers in float convolutions, over as many of the input channels at once as float32 can add exactly.
-
-        What they add to is added in integers and rounded once.
-        """
-        source, dims = self.shapes[op.input], self.dims(shape)
-        weight = self.plan.tensors[op.weight].transpose(0, 3, 1, 2).astype(np.float32)
-        q = self._quantized(op, source)
-        largest = 127 * np.abs(weight).sum((2, 3))  # of what each input channel adds, [O, C]
-        sums, start = [], 0
-        fields = convolution(weight.shape[2:], op.stride, op.padding)
-        while start < source.channels:
-            fitting = np.cumsum(largest[:, start:], 1).max(0) < WHOLE
-            end = start + max(1, int(fitting.argmin()) if not fitting.all() else len(fitting))
-            part = q
-            if (start, end) != (0, source.channels):
-                cut = [q, self.integers(start), self.integers(end), self.integers(1)]
-                part = self.graph.node(
-                    "Slice", cut, self.dims(source._replace(channels=end - start)), f"{op.name}/slice"
-                )
-            stored = self.graph.constant(op.weight, weight[:, start:end])
-            sums.append(self.graph.node("Conv", [part, stored], dims, f"{op.name}/conv", **fields))
-            start = end
-        if len(sums) == 1:
-            # Keeps a scale that an optimizer would move into the weights out of the sum, where it would be rounded.
-            return self.graph.node("Sub", [sums[0], self.scalar(0)], dims, f"{op.name}/sub")
-        kind = TensorProto.INT32
-        whole = [self.graph.node("Cast", [one], dims, f"{op.name}/whole", kind, to=kind) for one in sums]
-        total = whole[0]
-        for one in whole[1:]:
-            total = self.graph.node("Add", [total, one], dims, f"{op.name}/add", kind)
-        return self.graph.node("Cast", [total], dims, f"{op.name}/sum", to=TensorProto.FLOAT)
-
-    def _quantized(self, op: Int8Conv, source: Shape) -> str:
-        """`round(clamp(x * multiplier))`, a NaN as -127, as the Plan says."""
-        dims = self.dims(source)
-
-        def step(operator: str, *inputs: str, kind: int = TensorProto.FLOAT) -> str:
-            return self.graph.node(operator, inputs, dims, f"{op.name}/{operator.lower()}", kind)
-
-        p = step("Mul", self.values[op.input], self.scalar(op.multiplier))
-        for operator, limit in (("Greater", -127), ("Less", 127)):
-            inside = step(operator, p, self.scalar(limit), kind=TensorProto.BOOL)
-            p = step("Where", inside, p, self.scalar(limit))
-        return step("Round", p)
+        sizes = self.integers(0, shape.channels, 1, 1)  # 0: as many as there are
+        return self.step(op, self.dims(shape))("Reshape", self.values[op.input], sizes)
 
     def _conv(self, op: Conv, shape: Shape) -> str:
         weight = self.plan.tensors[op.weight].transpose(0, 3, 1, 2)
@@ -271,9 +267,18 @@ class Lowering(ABC):
         return self.graph.node("Conv", [self.values[op.input], stored], self.dims(shape), f"{op.name}/conv", **fields)
 
     def _binary_conv(self, op: BinaryConv, shape: Shape) -> str:
-        per_group = self.shapes[op.input].channels // op.groups
-        weight = unpack_bits(self.plan.tensors[op.weight], per_group).transpose(0, 3, 1, 2)
+        channels = self.shapes[op.input].channels // op.groups
+        weight = unpack_bits(self.plan.tensors[op.weight], channels).transpose(0, 3, 1, 2)
         return self.binary_conv(op, weight, self.dims(shape))
+
+    def _int8_conv(self, op: Int8Conv, shape: Shape) -> str:
+        source, dims = self.dims(self.shapes[op.input]), self.dims(shape)
+        multiplied = self.step(op, source)("Mul", self.values[op.input], self.scalar(op.multiplier))
+        rounded = self.int8(op, multiplied, source)
+        base, digits = exact_digits(self.plan.tensors[op.weight].transpose(0, 3, 1, 2))
+        fields = convolution(digits[0].shape[2:], op.stride, op.padding)
+        sums = [self.step(op, dims)("Conv", rounded, self.int8_weight(op, digit), **fields) for digit in digits]
+        return self.int8_sum(op, sums, base, dims)
 
     def _max_pool(self, op: MaxPool, shape: Shape) -> str:
         fields = window(op.kernel, op.stride, op.padding)
@@ -295,9 +300,7 @@ class Lowering(ABC):
         scale, offset = self.plan.tensors[op.scale], self.plan.tensors[op.offset]
         flip = unpack_bits(self.plan.tensors[op.flip], shape.channels)
 
-        def step(operator: str, *inputs: str, kind: int = TensorProto.FLOAT) -> str:
-            return self.graph.node(operator, inputs, dims, f"{op.name}/{operator.lower()}", kind)
-
+        step = self.step(op, dims)
         zero = scale == 0
         divisor = self.vector(op.scale, np.where(zero, np.float32(1), scale), "divisor")
         t = step("Div", step("Sub", self.vector(op.offset, -offset, "negative"), e), divisor)
@@ -310,6 +313,23 @@ class Lowering(ABC):
             t_up = step("Max", step("Div", t, below), step("Mul", t, below), step("Add", t, self.scalar(LEAST)), lowest)
             t = step("Where", self.vector(op.flip, flip, "flip"), t_up, t)
         return t
+
+
+def exact_digits(weight: npt.NDArray[np.int8]) -> tuple[int, list[npt.NDArray[np.int8]]]:
+    """Weights `[O, C, kh, kw]` as digits whose sums with integers of 8 bits are exact in float32.
+
+    Returns:
+        The base, and the digits as such arrays, the lowest first; each has the sign of its weight. It is the largest
+        power of 2 of which no sum of magnitudes is above 2^24. With bits there is one for 2^17 inputs, the most that an
+        op has.
+    """
+    magnitude = np.abs(weight)
+    digits = []
+    for width in range(7, 0, -1):
+        digits = [np.sign(weight) * (magnitude >> shift & 2**width - 1) for shift in range(0, 7, width)]
+        if max(np.abs(digit).sum((1, 2, 3), dtype=np.int64).max() for digit in digits) * INT8 <= MAX_FAN_IN:
+            return 2**width, digits
+    raise AssertionError("more inputs than a Plan allows")
 
 
 def window(kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ All of its sums are even numbers up to 2^25, which float32 holds, so it is exact
 subtraction keeps apart from the convolution what follows it: a scale that an optimizer moved into the weights would be
 rounded before the sum.
 
-The weights are stored as bits: a table of 256 rows holds what eight of them stand for, and its rows are gathered by
+Weights of 8 bits are stored as bytes, and integers are rounded by `Round`, which rounds halves to even.
+
+Binary weights are stored as bits: a table of 256 rows holds what eight of them stand for, and its rows are gathered by
 byte. An optimizer evaluates that once, when it loads the file.
 """
 
@@ -23,8 +25,8 @@ import numpy.typing as npt
 from onnx import TensorProto
 
 from evenbit.export.graph import Dims, Graph, save
-from evenbit.export.lowering import Lowering, convolution
-from evenbit.plan import BinaryConv, Bits, Op, Plan, Shape
+from evenbit.export.lowering import INT8, Lowering, convolution
+from evenbit.plan import BinaryConv, Bits, Int8Conv, Op, Plan, Shape
 
 
 def export(plan: Plan, path: Path) -> dict[str, Any]:
@@ -65,6 +67,19 @@ class StandardLowering(Lowering):
         total = np.where(weight, 1, -1).sum((1, 2, 3)).astype(np.float32)
         constant = self.vector(op.weight, total, f"sum{weight.shape[1]}")
         return self.graph.node("Sub", [constant, clear], dims, f"{op.name}/sub")
+
+    def int8(self, op: Int8Conv, x: str, dims: Dims) -> str:
+        """The number itself where it is above -127, so that a NaN becomes -127, and then the same at 127."""
+        step = self.step(op, dims)
+        least, most = self.scalar(-INT8), self.scalar(INT8)
+        x = step("Where", step("Greater", x, least, kind=TensorProto.BOOL), x, least)
+        x = step("Where", step("Less", x, most, kind=TensorProto.BOOL), x, most)
+        return step("Round", x)
+
+    def int8_weight(self, op: Int8Conv, weight: npt.NDArray[np.int8]) -> str:
+        """Stored as bytes."""
+        stored = self.graph.constant(op.weight, weight)
+        return self._unpacking("Cast", [stored], weight.shape, op.weight, to=TensorProto.FLOAT)
 
     def _doubled(self, tensor: str, weight: npt.NDArray[np.bool_]) -> str:
         """2 w, unpacked; `weight` is `[O, C, kh, kw]`."""

@@ -12,6 +12,8 @@ its sign is a multiplication with 1 or -1 in front of the quantizer, which FINN 
 the instance is not known here, so there the result is negated. Maps are taken to hold finite numbers: for a NaN, the
 first way gives -1 where the Plan has a set bit.
 
+What has 8 bits is marked by `Quant` of 8 bits with scale 1, which rounds halves to even and gives -127 to 127.
+
 Operators: Pappalardo, Umuroglu, Blott et al., *QONNX: Representing Arbitrary-Precision Quantized Neural Networks*,
 2022, arXiv:2206.07527.
 """
@@ -26,7 +28,7 @@ import numpy.typing as npt
 
 from evenbit.export.graph import Dims, Graph, save
 from evenbit.export.lowering import Lowering, convolution
-from evenbit.plan import BinaryConv, Bits, Op, Plan, Shape
+from evenbit.plan import BinaryConv, Bits, Int8Conv, Op, Plan, Shape
 
 DOMAIN = "qonnx.custom_op.general"
 
@@ -82,6 +84,24 @@ class BipolarLowering(Lowering):
         quantized = self._quantize(stored, weight.shape, f"{op.weight}/bits")
         fields = convolution(weight.shape[2:], op.stride, (0, 0), op.groups)
         return self.graph.node("Conv", [x, quantized], dims, f"{op.name}/conv", **fields)
+
+    def int8(self, op: Int8Conv, x: str, dims: Dims) -> str:
+        """Rounded by a Quant."""
+        return self._quantize_int8(x, dims, f"{op.name}/int8")
+
+    def int8_weight(self, op: Int8Conv, weight: npt.NDArray[np.int8]) -> str:
+        """Floats behind a Quant, which leaves them as they are."""
+        stored = self.graph.constant(op.weight, weight.astype(np.float32))
+        return self._quantize_int8(stored, weight.shape, f"{op.weight}/int8")
+
+    def int8_sum(self, op: Int8Conv, sums: list[str], base: int, dims: Dims) -> str:
+        """One sum is left as it is, since FPGA tools know no casts and move scales only where that is exact."""
+        return sums[0] if len(sums) == 1 else super().int8_sum(op, sums, base, dims)
+
+    def _quantize_int8(self, x: str, dims: Dims, name: str) -> str:
+        one, zero, width = (self.scalar(value) for value in (1, 0, 8))
+        fields: dict[str, Any] = {"signed": 1, "narrow": 1, "rounding_mode": "ROUND"}
+        return self.graph.node("Quant", [x, one, zero, width], dims, name, domain=DOMAIN, **fields)
 
     def _quantize(self, x: str, dims: Dims, name: str) -> str:
         return self.graph.node("BipolarQuant", [x, self.scalar(1)], dims, name, domain=DOMAIN)

@@ -71,6 +71,33 @@ def subnormal() -> Plan:
     return make.plan(make.binary_conv(bits, 6, (3, 3), (1, 1), (1, 1), "scale"))
 
 
+def halves() -> Plan:
+    """Integers of 8 bits made from whole numbers and a half, those at both ends and others beyond them."""
+    make = PlanMaker(4, 2, 6, 6)
+    x = make.normalize()
+    make.tensors[make.ops[-1].tail.scale or ""][:] = 255
+    make.tensors[make.ops[-1].tail.bias or ""][:] = [-127, 1]
+    x = make.concat(x, (make.elementwise(x, "scale"), x))
+    make.tensors[make.ops[-2].tail.scale or ""][:] = [-2, np.nan]
+    maps = [
+        make.int8_conv(x, 7, kernel, (1, 2), (1, 0), multiplier)
+        for kernel, multiplier in (((1, 1), 0.5), ((3, 2), 1.5), ((8, 6), 2.0**126))
+    ]
+    return make.plan(make.concat(make.flatten(maps[0]), tuple(map(make.flatten, maps[1:]))))
+
+
+def grouped_bits() -> Plan:
+    """Binary convolutions whose groups begin and end anywhere in a word, with and without padding."""
+    make = PlanMaker(6, 3, 6, 5)
+    image, vectors = make.normalize(), []
+    for channels, groups in ((6, 3), (66, 2), (68, 17), (96, 3), (128, 4), (165, 5), (256, 2)):
+        x = make.signs(make.conv(image, channels, (1, 1), (1, 1), (0, 0), 1))
+        for kernel, padding in (((1, 1), (0, 0)), ((3, 3), (1, 1)), ((6, 5), (0, 0))):
+            y = make.binary_conv(x, 2 * groups, kernel, (1, 1), padding, "scale", groups=groups)
+            vectors.append(make.mean(y))
+    return make.plan(make.concat(vectors[0], tuple(vectors[1:])))
+
+
 def extreme() -> Plan:
     """A Plan in which infinities, NaN and signed zeros turn up, also among its constants."""
     make = PlanMaker(9, 2, 5, 5)

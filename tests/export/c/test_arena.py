@@ -9,7 +9,7 @@ from plans import PlanMaker, everything
 from random_plans import RandomPlan
 
 from evenbit.deploy import pack_untrained
-from evenbit.export.c.arena import Arena, plan_arena, words_of
+from evenbit.export.c.arena import Arena, needs_taps, plan_arena, taps_part, words_of
 from evenbit.plan import AvgPool, BinaryConv, Conv, Flatten, Int8Conv, MaxPool, Plan, reads
 
 MAP = 32 * 32 * 16
@@ -19,9 +19,11 @@ def run_on_tags(plan: Plan, arena: Arena) -> None:
     """Runs the Plan pixel by pixel on names instead of numbers: each read has to find what was written for it."""
     shapes = plan.shapes()
     memory = {
-        "float": np.full(arena.floats, -1, np.int64),
-        "bits": np.full(arena.words, -1, np.int64),
+        "floats": np.full(arena.floats, -1, np.int64),
+        "words": np.full(arena.words, -1, np.int64),
+        "octets": np.full(arena.octets, -1, np.int64),
     }
+    memory |= {"float": memory["floats"], "bits": memory["words"]}
     tags = {name: 1_000_000 * (index + 1) for index, name in enumerate(shapes)}
 
     def cells(name: str, pixel: int) -> slice:
@@ -37,19 +39,23 @@ def run_on_tags(plan: Plan, arena: Arena) -> None:
         memory[shapes[name].kind][cells(name, pixel)] = tags[name] + pixel
 
     for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
-        vectors = [name for name in list(reads(op))[1:] if name in shapes and shapes[name][1:3] == (1, 1)]
+        beside = [name for name in list(reads(op))[1:] if name in shapes]
         for pixel in range(result.height * result.width):
             y, x = divmod(pixel, result.width)
             if op.input != "images":
                 for tap in window(op, y, x, shapes[op.input].height, shapes[op.input].width, pixel, plan):
                     check(op.input, tap)
+            if isinstance(op, Conv | Int8Conv | BinaryConv) and needs_taps(plan, op, shapes[op.input], arena.word_bits):
+                taps = int(np.prod(plan.tensors[op.weight].shape[1:3])) * shapes[op.input].channels
+                taps //= op.groups if isinstance(op, BinaryConv) else 1
+                taps = words_of(taps, arena.word_bits) if isinstance(op, BinaryConv) else taps
+                first = arena.offsets[index, "taps"]
+                assert first + taps <= len(memory[taps_part(op)])
+                memory[taps_part(op)][first : first + taps] = -1
             scratch = arena.offsets[index, "pixel"]
             memory["float"][scratch : scratch + result.channels] = -1
-            for name in vectors:
-                check(name, 0)
-            for name in (op.tail.residual, getattr(op, "factor", None), *getattr(op, "others", ())):
-                if name and name not in vectors:
-                    check(name, pixel)
+            for name in beside:
+                check(name, 0 if shapes[name][1:3] == (1, 1) else pixel)
             if op.out:
                 write(op.out, pixel)
             if op.tail.mean:
@@ -102,6 +108,17 @@ def test_a_sum_replaces_its_residual_and_a_pooled_map_what_it_pools() -> None:
     offsets = plan_arena(plan, 32).offsets
     assert offsets[x] == offsets[y]
     assert offsets[y] <= offsets[pooled] < offsets[y] + 8 * 8 * 16
+
+
+def test_a_product_replaces_a_factor_and_joined_maps_lie_within_their_result() -> None:
+    make = PlanMaker(0, 3, 8, 8)
+    x, y = (make.conv(first, 16, (3, 3), (1, 1), (1, 1), 1) for first in [make.normalize()] * 2)
+    product = make.multiply(x, y)
+    z = make.conv(product, 16, (3, 3), (1, 1), (1, 1), 1)
+    joined = make.concat(z, (product,))
+    arena = plan_arena(make.plan(joined), 32)
+    assert arena.offsets[product] in (arena.offsets[x], arena.offsets[y])
+    assert arena.floats < 8 * 8 * 16 * 3.5  # of the two maps and their result, one shares memory with the result
 
 
 def test_a_map_that_is_read_later_is_left_alone() -> None:

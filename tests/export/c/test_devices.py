@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from networks import digits, narrow_resnet20, subnormal
+from networks import digits, grouped_bits, halves, narrow_resnet20, subnormal
 from plans import everything
 from programs import run
 from random_plans import RandomPlan
@@ -30,6 +30,8 @@ NETWORKS = {
     "narrow-resnet20": narrow_resnet20,
     "everything": lambda: everything(5, 33),
     "subnormal": subnormal,
+    "halves": halves,
+    "grouped-bits": grouped_bits,
     "random-1": lambda: RandomPlan(1).plan,
     "random-2": lambda: RandomPlan(2).plan,
 }

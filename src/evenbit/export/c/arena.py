@@ -1,14 +1,15 @@
 """Where in the arena each value of a Plan lies while it is needed.
 
-The arena has two parts, floats and words of bits, so that no memory is ever used as two types. Values that are needed
-at the same time lie apart, with one exception. The kernels write a pixel of the result when they have made it, from the
-first pixel to the last; so a result may lie over the map that it is made from, as long as each pixel is written behind
-what is still to be read. A residual is thus replaced by its sum in place, a map by its pooled map, and a convolution
-needs but a few rows beside its result.
+The arena has three parts, floats, words of bits and bytes, so that no memory is ever used as two types. Values that are
+needed at the same time lie apart, with one exception. The kernels write a pixel of the result when they have made it,
+from the first pixel to the last; so a result may lie over the map that it is made from, as long as each pixel is
+written behind what is still to be read. A residual is thus replaced by its sum in place, a map by its pooled map, and a
+convolution needs but a few rows beside its result.
 """
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,11 +17,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.plan import AvgPool, BinaryConv, Conv, Int8Conv, MaxPool, Op, Plan, Shape, reads, writes
+from evenbit.plan import AvgPool, BinaryConv, Concat, Conv, Int8Conv, MaxPool, Multiply, Op, Plan, Shape, reads, writes
 
 ROUNDS = 100
 
-Part = Literal["floats", "words"]
+Part = Literal["floats", "words", "octets"]
 Scratch = Literal["pixel", "row", "taps"]
 Key = str | tuple[int, Scratch]  # a value's name, or what an op needs while it runs
 
@@ -33,18 +34,20 @@ class Arena:
         offsets: For each value and scratch buffer its first element in its part.
         floats: Number of floats.
         words: Number of words.
+        octets: Number of bytes, a multiple of 4.
         word_bits: 32 or 64.
     """
 
     offsets: Mapping[Key, int]
     floats: int
     words: int
+    octets: int
     word_bits: int
 
     @property
     def bytes(self) -> int:
-        """Size of both parts."""
-        return 4 * self.floats + self.word_bits // 8 * self.words
+        """Size of all parts."""
+        return 4 * self.floats + self.word_bits // 8 * self.words + self.octets
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,10 @@ def plan_arena(plan: Plan, word_bits: int) -> Arena:
     overlaps = _overlaps(plan, shapes, word_bits)
     offsets: dict[Key, int] = {}
     sizes = {}
-    for part in ("floats", "words"):
+    for part in typing.get_args(Part):
         own = [buffer for buffer in buffers if buffer.part == part]
         sizes[part] = _place_well(own, overlaps, offsets)
-    return Arena(offsets, sizes["floats"], sizes["words"], word_bits)
+    return Arena(offsets, sizes["floats"], sizes["words"], -(-sizes["octets"] // 4) * 4, word_bits)
 
 
 def _place_well(buffers: list[_Buffer], overlaps: Mapping[tuple[Key, Key], int], offsets: dict[Key, int]) -> int:
@@ -132,12 +135,11 @@ def words_of(channels: int, word_bits: int) -> int:
 def needs_taps(plan: Plan, op: Op, source: Shape, word_bits: int) -> bool:
     """Whether what a convolution's window reads has to be copied together first.
 
-    It need not where the window lies in the map in one piece, without padding and gaps between the bits of pixels, and
-    is not where bits are read one by one. What becomes 8-bit integers is copied to become them.
+    It need not where the window lies in the map in one piece, without padding and gaps between the bits of pixels.
     """
-    if isinstance(op, Int8Conv):
+    if isinstance(op, Int8Conv) or (isinstance(op, BinaryConv) and op.groups > 1):
         return True
-    if not isinstance(op, Conv | BinaryConv) or (isinstance(op, BinaryConv) and op.groups > 1):
+    if not isinstance(op, Conv | BinaryConv):
         return False
     height, width = plan.tensors[op.weight].shape[1:3]
     gaps = source.kind == "bits" and source.channels % word_bits > 0 and height * width > 1
@@ -159,10 +161,15 @@ def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_B
         source = shapes[op.input]
         if isinstance(op, Conv | Int8Conv | BinaryConv) and needs_taps(plan, op, source, word_bits):
             height, width = plan.tensors[op.weight].shape[1:3]
-            taps = Shape(source.kind, 1, 1, height * width * source.channels)
-            part = "floats" if source.kind == "float" else "words"
-            found.append(_Buffer((index, "taps"), part, _elements(taps, word_bits), index, index))
+            channels = source.channels // (op.groups if isinstance(op, BinaryConv) else 1)
+            taps = Shape(source.kind, 1, 1, height * width * channels)
+            found.append(_Buffer((index, "taps"), taps_part(op), _elements(taps, word_bits), index, index))
     return found
+
+
+def taps_part(op: Op) -> Part:
+    """Where what an op's window reads is copied together: a group of bits, integers of 8 bits, or floats."""
+    return "words" if isinstance(op, BinaryConv) else "octets" if isinstance(op, Int8Conv) else "floats"
 
 
 def _elements(shape: Shape, word_bits: int) -> int:
@@ -179,15 +186,15 @@ def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[t
     found: dict[tuple[Key, Key], int] = {}
     for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
         pixels = np.arange(result.height * result.width)
-        first_reads: dict[str, npt.NDArray[np.int64]] = {}
+        beside = _read_beside(op, result, shapes)
+        first_reads = dict.fromkeys(beside, pixels)
         if op.input != "images":
-            first_reads[op.input] = _first_read(op, result, shapes[op.input])
-        if op.tail.residual and shapes[op.tail.residual] == result:
-            first_reads[op.tail.residual] = np.minimum(first_reads.get(op.tail.residual, pixels), pixels)
+            first = _first_read(op, result, shapes[op.input])
+            first_reads[op.input] = np.minimum(first_reads.get(op.input, first), first)
         for source, first in first_reads.items():
-            others = [name for name in reads(op) if name == source]
-            direct = (op.input == source) + (op.tail.residual == source and shapes[source] == result)
-            if last[source] != index or source == plan.output or len(others) != direct:
+            anyhow = sum(name == source for name in reads(op))
+            pixel_by_pixel = (op.input == source) + beside.count(source)
+            if last[source] != index or source == plan.output or anyhow != pixel_by_pixel:
                 continue
             still = np.minimum.accumulate(first[::-1])[::-1]
             for name in (op.out, op.tail.bits.out if op.tail.bits else None):
@@ -196,6 +203,15 @@ def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[t
                     behind = written - still[1:] * _elements(shapes[source], word_bits)
                     found[name, source] = int(behind.max(initial=-(2**62)))
     return found
+
+
+def _read_beside(op: Op, result: Shape, shapes: Mapping[str, Shape]) -> list[str]:
+    """Maps other than the input of which the op reads, for a pixel of its result, the same pixel."""
+    names = [op.tail.residual] if op.tail.residual else []
+    if isinstance(op, Multiply):
+        names.append(op.factor)
+    beside = [name for name in names if shapes[name] == result]
+    return [*beside, *op.others] if isinstance(op, Concat) else beside
 
 
 def _first_read(op: Op, result: Shape, source: Shape) -> npt.NDArray[np.int64]:

@@ -56,9 +56,9 @@ typedef struct {
  *   v = v * scale[c] + bias[c], in two roundings
  *   v = v + residual[pixel * residual_step + c]     the step is 0 where a vector is added to every pixel
  *   v = v if v >= 0 else v * slope[c]
- *   v = low[c] if low[c] > v, then high[c] if high[c] < v
- *   v = 0.5 + t * P(t * t) / Q(t * t), t = v held to [-16, 16]     the sigmoid, see evenbit_sigmoid
- *   v = v / (1 + |v|)
+ *   v = low[c] if low[c] > v else v, then v = high[c] if high[c] < v else v
+ *   v = evenbit_logistic(v)                         where `sigmoid` is set
+ *   v = v / (1 + |v|)                               where `softsign` is set
  *   v = v + shift[c]
  *
  * then `out` is v; `mean` its mean over the pixels, for which `row` holds the sum of a row; and
@@ -76,6 +76,30 @@ typedef struct {
 } evenbit_tail;
 
 static inline int32_t evenbit_words(int32_t channels) { return (channels + EVENBIT_WORD_BITS - 1) / EVENBIT_WORD_BITS; }
+
+/* A map whose channels are joined with those of others. */
+typedef struct {
+  const float* map;
+  int32_t channels;
+} evenbit_part;
+
+static inline float evenbit_clamp(float v, float low, float high) {
+  v = low > v ? low : v;
+  return high < v ? high : v;
+}
+
+/* 1 / (1 + exp(-v)) as a ratio of polynomials, since libraries differ in the last bits of exp; at most 2.1e-7 off. */
+static inline float evenbit_logistic(float v) {
+  static const float numerator[] = {0.25f, 0.008398873f, 5.5690027e-05f, 8.505203e-08f, 1.4708866e-11f};
+  static const float denominator[] = {1.0f, 0.116928793f, 0.0016335023f, 5.311231e-06f, 3.3022258e-09f};
+  const float t = evenbit_clamp(v, -16.0f, 16.0f), u = t * t;
+  float p = numerator[4], q = denominator[4];
+  for (int i = 3; i >= 0; --i) {
+    p = p * u + numerator[i];
+    q = q * u + denominator[i];
+  }
+  return 0.5f + t * p / q;
+}
 
 /* Rows are summed from left to right, then the rows from top to bottom, then one division. */
 static inline void evenbit_add_to_mean(const evenbit_tail* tail, int32_t pixel) {
@@ -108,24 +132,6 @@ static inline void evenbit_write_bits(const evenbit_tail* tail, int32_t pixel) {
   }
 }
 
-static inline float evenbit_clamp(float v, float low, float high) {
-  v = low > v ? low : v;
-  return high < v ? high : v;
-}
-
-/* A ratio of polynomials at most 2.1e-7 from 1 / (1 + exp(-v)), of operations that are rounded alike everywhere. */
-static inline float evenbit_sigmoid(float v) {
-  static const float numerator[5] = {0.25f, 0.008398873f, 5.5690027e-05f, 8.505203e-08f, 1.4708866e-11f};
-  static const float denominator[5] = {1.0f, 0.116928793f, 0.0016335023f, 5.311231e-06f, 3.3022258e-09f};
-  const float t = evenbit_clamp(v, -16.0f, 16.0f), u = t * t;
-  float p = numerator[4], q = denominator[4];
-  for (int32_t i = 3; i >= 0; --i) {
-    p = p * u + numerator[i];
-    q = q * u + denominator[i];
-  }
-  return 0.5f + t * p / q;
-}
-
 /* Finishes the pixel whose accumulators are in `tail->pixel`, and writes it. */
 static inline void evenbit_finish(const evenbit_tail* tail, int32_t pixel) {
   const int32_t channels = tail->channels;
@@ -147,7 +153,7 @@ static inline void evenbit_finish(const evenbit_tail* tail, int32_t pixel) {
     for (int32_t c = 0; c < channels; ++c) v[c] = evenbit_clamp(v[c], tail->low[c], tail->high[c]);
   }
   if (tail->sigmoid) {
-    for (int32_t c = 0; c < channels; ++c) v[c] = evenbit_sigmoid(v[c]);
+    for (int32_t c = 0; c < channels; ++c) v[c] = evenbit_logistic(v[c]);
   }
   if (tail->softsign) {
     for (int32_t c = 0; c < channels; ++c) v[c] /= 1.0f + fabsf(v[c]);
@@ -180,11 +186,45 @@ static inline const float* evenbit_float_taps(const float* in, const evenbit_win
   return taps;
 }
 
-/* The same for bits; outside the map it reads +1, which is a set bit for each channel. The bits of a tap follow those
- * of the tap before without a gap, in `taps` as in the weights. */
-static inline const evenbit_word* evenbit_bit_taps(const evenbit_word* in, const evenbit_window* window, int32_t y,
-                                                   int32_t x, evenbit_word* taps) {
-  const int32_t channels = window->channels, words = evenbit_words(channels);
+/* The same, each value times `multiplier` and rounded to an integer from -127 to 127, halves to even. */
+static inline const int8_t* evenbit_int8_taps(const float* in, const evenbit_window* window, int32_t y, int32_t x,
+                                              float multiplier, int8_t* taps) {
+  const float half_even = 12582912.0f; /* 1.5 * 2^23: floats of this size lie 1 apart, so that adding it rounds */
+  const int32_t channels = window->channels;
+  const int32_t top = y * window->stride_y - window->padding_y, left = x * window->stride_x - window->padding_x;
+  int8_t* tap = taps;
+  for (int32_t row = top; row < top + window->kernel_height; ++row) {
+    for (int32_t column = left; column < left + window->kernel_width; ++column, tap += channels) {
+      if (row < 0 || row >= window->height || column < 0 || column >= window->width) {
+        memset(tap, 0, (size_t)channels);
+      } else {
+        const float* v = in + (row * window->width + column) * channels;
+        for (int32_t c = 0; c < channels; ++c) {
+          float p = v[c] * multiplier;
+          p = p > -127.0f ? p : -127.0f; /* also for a NaN */
+          p = p < 127.0f ? p : 127.0f;
+          tap[c] = (int8_t)(p + half_even - half_even);
+        }
+      }
+    }
+  }
+  return taps;
+}
+
+/* The bits of a pixel's channels from `first` on, at most a word of them. */
+static inline evenbit_word evenbit_bits(const evenbit_word* pixel, int32_t first, int32_t bits) {
+  const int32_t index = first / EVENBIT_WORD_BITS, shift = first % EVENBIT_WORD_BITS;
+  evenbit_word word = pixel[index] >> shift;
+  if (shift + bits > EVENBIT_WORD_BITS) word |= pixel[index + 1] << (EVENBIT_WORD_BITS - shift);
+  return word & EVENBIT_ALL_BITS >> (EVENBIT_WORD_BITS - bits);
+}
+
+/* The same for the bits of `channels` channels from `first` on; outside the map it reads +1, which is a set bit for
+ * each channel. The bits of a tap follow those of the tap before without a gap, in `taps` as in the weights. */
+static inline const evenbit_word* evenbit_bit_taps(const evenbit_word* in, const evenbit_window* window, int32_t first,
+                                                   int32_t channels, int32_t y, int32_t x, evenbit_word* taps) {
+  const int32_t words = evenbit_words(window->channels);
+  const int whole = channels == window->channels; /* then words are taken as they are: their spare bits are 0 */
   const int32_t top = y * window->stride_y - window->padding_y, left = x * window->stride_x - window->padding_x;
   evenbit_word *next = taps, word = 0;
   int32_t filled = 0; /* bits of `word`, which comes next */
@@ -193,9 +233,10 @@ static inline const evenbit_word* evenbit_bit_taps(const evenbit_word* in, const
     for (int32_t column = left; column < left + window->kernel_width; ++column) {
       const int outside = row < 0 || row >= window->height || column < 0 || column >= window->width;
       const evenbit_word* tap = outside ? NULL : in + (row * window->width + column) * words;
-      for (int32_t rest = channels; rest > 0; rest -= EVENBIT_WORD_BITS) {
-        const int32_t bits = rest < EVENBIT_WORD_BITS ? rest : EVENBIT_WORD_BITS;
-        const evenbit_word value = tap ? *tap++ : EVENBIT_ALL_BITS >> (EVENBIT_WORD_BITS - bits);
+      for (int32_t done = 0; done < channels; done += EVENBIT_WORD_BITS) {
+        const int32_t rest = channels - done, bits = rest < EVENBIT_WORD_BITS ? rest : EVENBIT_WORD_BITS;
+        evenbit_word value = EVENBIT_ALL_BITS >> (EVENBIT_WORD_BITS - bits);
+        if (tap) value = whole ? *tap++ : evenbit_bits(tap, first + done, bits);
         word |= value << filled;
         filled += bits;
         if (filled >= EVENBIT_WORD_BITS) {
@@ -279,7 +320,7 @@ static inline void evenbit_elementwise(const float* in, const evenbit_tail* tail
   }
 }
 
-/* v = x * factor[pixel * step + c]; the step is 0 where a vector multiplies every pixel */
+/* v = x * factor; the factor's step is 0 where every pixel is multiplied by a vector */
 static inline void evenbit_multiply(const float* in, const float* factor, int32_t step, const evenbit_tail* tail) {
   const int32_t channels = tail->channels;
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
@@ -288,28 +329,22 @@ static inline void evenbit_multiply(const float* in, const float* factor, int32_
   }
 }
 
-/* A map that is joined with others of the same height and width. */
-typedef struct {
-  const float* in;
-  int32_t channels;
-} evenbit_part;
-
-/* v = the channels of each part, one part after the other */
+/* The channels of several maps, one map's after the other's */
 static inline void evenbit_concat(const evenbit_part* parts, int32_t count, const evenbit_tail* tail) {
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
-    float* v = tail->pixel;
-    for (int32_t i = 0; i < count; ++i) {
-      memcpy(v, parts[i].in + pixel * parts[i].channels, (size_t)parts[i].channels * sizeof *v);
-      v += parts[i].channels;
+    float* next = tail->pixel;
+    for (const evenbit_part* part = parts; part < parts + count; next += part->channels, ++part) {
+      memcpy(next, part->map + pixel * part->channels, (size_t)part->channels * sizeof *next);
     }
     evenbit_finish(tail, pixel);
   }
 }
 
-/* v[c * pixels + p] = channel c of pixel p */
+/* A map as a vector, each channel pixel by pixel */
 static inline void evenbit_flatten(const float* in, int32_t pixels, int32_t channels, const evenbit_tail* tail) {
-  for (int32_t p = 0; p < pixels; ++p) {
-    for (int32_t c = 0; c < channels; ++c) tail->pixel[c * pixels + p] = *in++;
+  float* next = tail->pixel;
+  for (int32_t c = 0; c < channels; ++c) {
+    for (int32_t pixel = 0; pixel < pixels; ++pixel) *next++ = in[pixel * channels + c];
   }
   evenbit_finish(tail, 0);
 }
@@ -338,70 +373,35 @@ static inline void evenbit_conv(const float* in, const evenbit_window* window, f
   }
 }
 
-/* v = sum of q * w in integers, q = x * multiplier held to [-127, 127] and rounded, halves to even; NaN as -127. The q
- * of a window take the place of its floats in `taps`. */
-static inline void evenbit_int8_conv(const float* in, const evenbit_window* window, float* taps, const int8_t* weight,
+/* v = sum of q * w, exact, with q the input times `multiplier`, rounded */
+static inline void evenbit_int8_conv(const float* in, const evenbit_window* window, int8_t* taps, const int8_t* weight,
                                      float multiplier, const evenbit_tail* tail) {
   const int32_t fan_in = window->kernel_height * window->kernel_width * window->channels;
-  int8_t* const q = (int8_t*)taps;
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
+    const int8_t* q = evenbit_int8_taps(in, window, pixel / tail->width, pixel % tail->width, multiplier, taps);
     const int8_t* w = weight;
-    evenbit_float_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
-    for (int32_t i = 0; i < fan_in; ++i) {
-      float p = taps[i] * multiplier;
-      p = p > -127.0f ? p : -127.0f;
-      p = p < 127.0f ? p : 127.0f;
-      q[i] = (int8_t)rintf(p);
-    }
     for (int32_t o = 0; o < tail->channels; ++o) {
-      int32_t sum = 0;
-      for (int32_t i = 0; i < fan_in; ++i) sum += (int32_t)q[i] * *w++;
-      tail->pixel[o] = (float)sum;
+      int32_t v = 0;
+      for (int32_t i = 0; i < fan_in; ++i) v += q[i] * *w++;
+      tail->pixel[o] = (float)v;
     }
     evenbit_finish(tail, pixel);
   }
 }
 
-/* v = K - 2 * (number of differing bits), K = kernel height * kernel width * channels */
+/* v = K - 2 * (number of differing bits), K = kernel height * kernel width * channels of the output's group */
 static inline void evenbit_binary_conv(const evenbit_word* in, const evenbit_window* window, evenbit_word* taps,
-                                       const evenbit_word* weight, const evenbit_tail* tail) {
+                                       const evenbit_word* weight, int32_t groups, const evenbit_tail* tail) {
   const int32_t size = window->kernel_height * window->kernel_width;
-  const int32_t fan_in = size * window->channels, words = evenbit_words(fan_in);
-  for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
-    const evenbit_word* x = evenbit_bit_taps(in, window, pixel / tail->width, pixel % tail->width, taps);
-    for (int32_t o = 0; o < tail->channels; ++o) {
-      tail->pixel[o] = (float)(fan_in - 2 * evenbit_differing(x, weight + o * words, words));
-    }
-    evenbit_finish(tail, pixel);
-  }
-}
-
-static inline int32_t evenbit_bit(const evenbit_word* bits, int32_t i) {
-  return (int32_t)(bits[i / EVENBIT_WORD_BITS] >> i % EVENBIT_WORD_BITS & 1);
-}
-
-/* The same where an output reads the channels of its group alone, bit by bit: groups are mostly a channel or two. */
-static inline void evenbit_grouped_binary_conv(const evenbit_word* in, const evenbit_window* window,
-                                               const evenbit_word* weight, int32_t groups, const evenbit_tail* tail) {
   const int32_t inputs = window->channels / groups, outputs = tail->channels / groups;
-  const int32_t fan_in = window->kernel_height * window->kernel_width * inputs;
-  const int32_t words = evenbit_words(window->channels), row_words = evenbit_words(fan_in);
+  const int32_t fan_in = size * inputs, words = evenbit_words(fan_in);
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {
-    const int32_t top = pixel / tail->width * window->stride_y - window->padding_y;
-    const int32_t left = pixel % tail->width * window->stride_x - window->padding_x;
-    for (int32_t o = 0; o < tail->channels; ++o) {
-      const evenbit_word* w = weight + o * row_words;
-      int32_t differing = 0, k = 0;
-      for (int32_t row = top; row < top + window->kernel_height; ++row) {
-        for (int32_t column = left; column < left + window->kernel_width; ++column) {
-          const int outside = row < 0 || row >= window->height || column < 0 || column >= window->width;
-          const evenbit_word* x = outside ? NULL : in + (row * window->width + column) * words;
-          for (int32_t i = o / outputs * inputs; i < (o / outputs + 1) * inputs; ++i, ++k) {
-            differing += (x ? evenbit_bit(x, i) : 1) ^ evenbit_bit(w, k);
-          }
-        }
+    const int32_t y = pixel / tail->width, x = pixel % tail->width;
+    for (int32_t group = 0; group < groups; ++group) {
+      const evenbit_word* bits = evenbit_bit_taps(in, window, group * inputs, inputs, y, x, taps);
+      for (int32_t o = group * outputs; o < (group + 1) * outputs; ++o) {
+        tail->pixel[o] = (float)(fan_in - 2 * evenbit_differing(bits, weight + o * words, words));
       }
-      tail->pixel[o] = (float)(fan_in - 2 * differing);
     }
     evenbit_finish(tail, pixel);
   }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from evenbit.bits import pack_bits, unpack_bits
 from evenbit.errors import ExportError
-from evenbit.export.c.arena import Arena, Key, words_of
+from evenbit.export.c.arena import Arena, Key, Part, taps_part, words_of
 from evenbit.plan import (
     Array,
     AvgPool,
@@ -98,6 +98,7 @@ def network(plan: Plan, name: str, narrow: Arena, wide: Arena) -> Network:
     capital = name.upper()
     names = "\n".join(f"    {_string(label)}," for label in plan.classes)
     logits = writer.at(plan.output)
+    octets = f"  int8_t octets[SELECT({narrow.octets}, {wide.octets})];\n" if narrow.octets else ""
     text = f"""/* {MARK} {_comment(_origin(plan))} */
 #include "{name}_network.h"
 
@@ -121,7 +122,7 @@ const char *const {name}_class_names[{capital}_CLASSES] = {{
 static struct {{
   float floats[SELECT({narrow.floats}, {wide.floats})];
   evenbit_word words[SELECT({max(1, narrow.words)}, {max(1, wide.words)})];
-}} arena;
+{octets}}} arena;
 
 int {name}_run(const uint8_t *image, float *logits) {{
   if (!image || !logits) return -1;
@@ -215,29 +216,20 @@ class _Writer:
                 call = f"evenbit_normalize(image, {end}"
             case Elementwise():
                 call = f"evenbit_elementwise({self.at(op.input)}, {end}"
-            case Threshold():
-                scale, offset = self.floats(op.scale), self.floats(op.offset)
-                call = f"evenbit_threshold({self.at(op.input)}, {scale}, {offset}, {end}"
             case Multiply():
                 step = result.channels if self.shapes[op.factor] == result else 0
                 call = f"evenbit_multiply({self.at(op.input)}, {self.at(op.factor)}, {step}, {end}"
             case Concat():
-                parts = [(self.at(name), self.shapes[name].channels) for name in (op.input, *op.others)]
-                rows = ", ".join(f"{{{at}, {channels}}}" for at, channels in parts)
-                static.insert(0, f"    static const evenbit_part parts[] = {{{rows}}};")
-                call = f"evenbit_concat(parts, {len(parts)}, {end}"
+                names = (op.input, *op.others)
+                parts = ", ".join(f"{{{self.at(name)}, {self.shapes[name].channels}}}" for name in names)
+                static.insert(0, f"    static const evenbit_part parts[] = {{{parts}}};")
+                call = f"evenbit_concat(parts, {len(names)}, {end}"
             case Flatten():
-                pixels = source.height * source.width
-                call = f"evenbit_flatten({self.at(op.input)}, {pixels}, {source.channels}, {end}"
-            case Int8Conv():
-                static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
-                window = f"&window, {self.at((index, 'taps'))}"
-                weight = f"{self.int8(op.weight)}, {_float(op.multiplier)}"
-                call = f"evenbit_int8_conv({self.at(op.input)}, {window}, {weight}, {end}"
-            case BinaryConv() if op.groups > 1:
-                static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
-                weight = f"{self.bits(op.weight, source.channels // op.groups)}, {op.groups}"
-                call = f"evenbit_grouped_binary_conv({self.at(op.input)}, &window, {weight}, {end}"
+                size = f"{source.height * source.width}, {source.channels}"
+                call = f"evenbit_flatten({self.at(op.input)}, {size}, {end}"
+            case Threshold():
+                scale, offset = self.floats(op.scale), self.floats(op.offset)
+                call = f"evenbit_threshold({self.at(op.input)}, {scale}, {offset}, {end}"
             case Conv():
                 static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
                 window = f"&window, {self.at((index, 'taps'))}"
@@ -245,8 +237,13 @@ class _Writer:
             case BinaryConv():
                 static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
                 window = f"&window, {self.at((index, 'taps'))}"
-                weight = self.bits(op.weight, source.channels)
-                call = f"evenbit_binary_conv({self.at(op.input)}, {window}, {weight}, {end}"
+                weight = self.bits(op.weight, source.channels // op.groups)
+                call = f"evenbit_binary_conv({self.at(op.input)}, {window}, {weight}, {op.groups}, {end}"
+            case Int8Conv():
+                static.insert(0, _window(source, self.plan.tensors[op.weight].shape[1:3], op.stride, op.padding))
+                window = f"&window, {self.at((index, 'taps'))}"
+                weights = f"{self.octets(op.weight)}, {_float(op.multiplier)}"
+                call = f"evenbit_int8_conv({self.at(op.input)}, {window}, {weights}, {end}"
             case MaxPool():
                 static.insert(0, _window(source, op.kernel, op.stride, op.padding))
                 call = f"evenbit_max_pool({self.at(op.input)}, &window, {end}"
@@ -260,8 +257,7 @@ class _Writer:
 
     def at(self, key: Key) -> str:
         """Where in the arena a value or scratch buffer begins; NULL if it is not needed."""
-        bits = self.shapes[key].kind == "bits" if isinstance(key, str) else self._is_bit_taps(key)
-        part = "words" if bits else "floats"
+        part = self._part(key)
         narrow, wide = (
             f"arena.{part} + {arena.offsets[key]}" if key in arena.offsets else "NULL"
             for arena in (self.narrow, self.wide)
@@ -273,8 +269,8 @@ class _Writer:
         array = self.plan.tensors[tensor]
         return self._table("float", str(array.size), array.nbytes, map(_float, array.reshape(-1).tolist()))
 
-    def int8(self, tensor: str) -> str:
-        """The table of a tensor of 8-bit integers."""
+    def octets(self, tensor: str) -> str:
+        """The table of an int8 tensor."""
         array = self.plan.tensors[tensor]
         return self._table("int8_t", str(array.size), array.nbytes, map(str, array.reshape(-1).tolist()))
 
@@ -298,8 +294,10 @@ class _Writer:
             self.constant_bytes += nbytes
         return name
 
-    def _is_bit_taps(self, key: Key) -> bool:
-        return isinstance(key, tuple) and key[1] == "taps" and isinstance(self.plan.ops[key[0]], BinaryConv)
+    def _part(self, key: Key) -> Part:
+        if isinstance(key, str):
+            return "words" if self.shapes[key].kind == "bits" else "floats"
+        return taps_part(self.plan.ops[key[0]]) if key[1] == "taps" else "floats"
 
     def _tail(self, index: int, tail: Tail, out: str | None, result: Shape) -> str:
         fields = {
