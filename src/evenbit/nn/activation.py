@@ -15,6 +15,7 @@ from evenbit.nn import fused
 from evenbit.nn.distribution import EPSILON, DistributionAdjustment
 from evenbit.nn.excitation import FrozenExcitation, GroupExcitation
 from evenbit.nn.method import Method
+from evenbit.nn.moments import pooled
 from evenbit.nn.refinement import ZeroPoint
 from evenbit.nn.sign import Sign
 from evenbit.nn.third_moment import ThirdMoment
@@ -103,9 +104,8 @@ class BinaryActivation(nn.Module):
             offset = offset - self.refine.tau
         if not self.guided:
             return scale, offset, mean.new_zeros(mean.shape[1])
-        means = scale * mean + offset
-        centre = means.mean(0)
-        return scale, offset, _share(centre, (scale**2 * var + (means - centre) ** 2).mean(0))
+        centre, spread = pooled(scale * mean + offset, scale**2 * var)
+        return scale, offset, _share(centre.squeeze(0), spread.squeeze(0))
 
 
 def _share(mean: Tensor, var: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
+from evenbit.nn.moments import pooled, track
 from evenbit.nn.processes import over_processes
 
 AXES = ("channel", "group", "instance")
@@ -97,20 +98,14 @@ class DistributionAdjustment(nn.Module):
                 squares = var.view_as(rows) + rows.square()
                 centre, spread = over_processes(rows.mean(axes, keepdim=True), squares.mean(axes, keepdim=True))
             else:
-                centre = rows.mean(axes, keepdim=True)
-                spread = (var.view_as(rows) + (rows - centre) ** 2).mean(axes, keepdim=True)
+                centre, spread = pooled(rows, var.view_as(rows), axes)
             mean, var = (t.expand_as(rows).reshape(n, c) for t in (centre, spread))
         count = n * pixels if self.axes == "channel" else 0
         if self.synchronized:
             count *= torch.distributed.get_world_size()
-        self._track(mean.mean(0), var.mean(0) * (count / (count - 1) if count > 1 else 1))
+        track(self, mean.detach().mean(0), var.detach().mean(0), count, MOMENTUM)
         scale = self.weight * torch.rsqrt(var + EPSILON)
         return scale, self.bias - mean * scale
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, var: Tensor) -> None:
-        self.running_mean.lerp_(mean.float(), MOMENTUM)
-        self.running_var.lerp_(var.float(), MOMENTUM)
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""

@@ -20,6 +20,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from evenbit.nn import _training
+from evenbit.nn.moments import pooled, track
 from evenbit.nn.refinement import RPReLU
 
 WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
@@ -81,13 +82,6 @@ def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activa
     )
 
 
-def track(norm: Any, mean: Tensor, var: Tensor, count: int, momentum: float) -> None:
-    """Moves the running statistics of a normalization over `count` values towards those of a batch."""
-    with torch.no_grad():
-        norm.running_mean.lerp_(mean, momentum)
-        norm.running_var.lerp_(var * (count / max(1, count - 1)), momentum)  # unbiased, as torch keeps it
-
-
 class _AdjustedSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, window: str, affine: Affine, *parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,8 +135,7 @@ class _NormRPReLU(torch.autograd.Function):
         zeta: Tensor,
     ) -> Tensor:
         means, variances = _moments(y)
-        mean = means.mean(0)
-        var = (variances + (means - mean) ** 2).mean(0)
+        mean, var = (moment.squeeze(0) for moment in pooled(means, variances))
         count = y.numel() // y.shape[1]
         track(norm, mean, var, count, norm.momentum or 0.0)
         if norm.num_batches_tracked is not None:

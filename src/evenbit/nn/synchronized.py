@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn.distribution import DistributionAdjustment
+from evenbit.nn.moments import track
 from evenbit.nn.processes import over_processes
 
 
@@ -44,10 +45,6 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(x)
         mean, var = over_processes(x.mean((0, 2, 3)), x.square().mean((0, 2, 3)))
         count = torch.distributed.get_world_size() * x.numel() // x.shape[1]
-        with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            self.running_mean.lerp_(mean, self.momentum or 0.0)
-            self.running_var.lerp_(var * (count / max(1, count - 1)), self.momentum or 0.0)
+        track(self, mean, var, count, self.momentum or 0.0)
         scale = self.weight * torch.rsqrt(var + self.eps)
         return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
