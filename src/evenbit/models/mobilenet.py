@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from evenbit.errors import RecipeError
-from evenbit.models.registry import register_model
+from evenbit.models.registry import add_head, check_size, register_model
 from evenbit.nn.block import ResidualConv, Stem
 from evenbit.nn.method import Method
 
@@ -20,8 +19,7 @@ STAGES = (((64, 1), (64, 1)), ((128, 2), (128, 1)), ((256, 2), (256, 1), (256, 1
 @register_model
 def mobilenet(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Nine pairs of a depthwise and a 1x1 convolution, widths 64 to 512."""
-    if min(size) < 8:
-        raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs 8x8")
+    check_size(size, 8)
     layers = nn.Sequential()
     layers.add_module("stem", Stem(channels, 32, method))
     inputs = 32
@@ -34,7 +32,4 @@ def mobilenet(method: Method, channels: int, classes: int, size: tuple[int, int]
             size = (-(-size[0] // stride), -(-size[1] // stride))
             inputs = width
         layers.add_module(f"stage{stage}", nn.Sequential(*blocks))
-    layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
-    layers.add_module("flatten", nn.Flatten())
-    layers.add_module("head", nn.Linear(inputs, classes))
-    return layers
+    return add_head(layers, inputs, classes)

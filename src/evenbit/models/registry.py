@@ -28,6 +28,20 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(_MODELS))
 
 
+def check_size(size: tuple[int, int], least: int) -> None:
+    """Raises RecipeError if an image of that height and width is smaller than a network needs."""
+    if min(size) < least:
+        raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs {least}x{least}")
+
+
+def add_head(layers: nn.Sequential, inputs: int, classes: int) -> nn.Sequential:
+    """Adds the mean over the pixels and a dense layer to the logits; returns `layers`."""
+    layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    layers.add_module("flatten", nn.Flatten())
+    layers.add_module("head", nn.Linear(inputs, classes))
+    return layers
+
+
 class Normalize(nn.Module):
     """`(x - mean) / std` for each channel, part of the network so that its file takes plain images.
 

@@ -10,8 +10,7 @@ import itertools
 
 from torch import nn
 
-from evenbit.errors import RecipeError
-from evenbit.models.registry import register_model
+from evenbit.models.registry import add_head, check_size, register_model
 from evenbit.nn.block import ResidualConv, ResidualPair, Stem
 from evenbit.nn.method import Method
 
@@ -30,9 +29,7 @@ def _resnet(
 
     The stem of large images is a 7x7 convolution and a max pooling, which both halve.
     """
-    least = 2 ** (len(widths) - 1) * (4 if large else 1)
-    if min(size) < least:
-        raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs {least}x{least}")
+    check_size(size, 2 ** (len(widths) - 1) * (4 if large else 1))
     layers = nn.Sequential()
     layers.add_module("stem", Stem(channels, widths[0], method, large))
     if large:
@@ -52,10 +49,7 @@ def _resnet(
         layers.add_module(
             f"stage{stage}", nn.Sequential(*(itertools.starmap(ResidualPair, pairs) if method.double_skip else blocks))
         )
-    layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
-    layers.add_module("flatten", nn.Flatten())
-    layers.add_module("head", nn.Linear(inputs, classes))
-    return layers
+    return add_head(layers, inputs, classes)
 
 
 @register_model

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from evenbit.errors import RecipeError
-from evenbit.models.registry import register_model
+from evenbit.models.registry import check_size, register_model
 from evenbit.nn.block import PlainConv, PlainLinear, Stem
 from evenbit.nn.method import Method
 
@@ -40,8 +39,7 @@ def _features(size: tuple[int, int]) -> int:
 
 
 def _convolutions(method: Method, channels: int, size: tuple[int, int]) -> nn.Sequential:
-    if min(size) < 8:
-        raise RecipeError(f"images of {size[0]}x{size[1]} are too small for this network; it needs 8x8")
+    check_size(size, 8)
     return nn.Sequential(
         Stem(channels, 128, method),
         PlainConv(128, 128, method, pool=True),
