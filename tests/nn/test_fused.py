@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from evenbit.nn import BinaryActivation, RPReLU, fused, resolve_method
+from evenbit.nn import BinaryActivation, RPReLU, freeze_excitation, fused, resolve_method
 from evenbit.nn.block import finish
 
 SIZES = [(3, 16, 5, 7), (2, 3, 4, 4), (4, 300, 2, 2), (2, 64, 1, 1), (5, 40, 8, 8)]
@@ -15,6 +15,7 @@ KNOBS = [
     {"estimator": "polynomial"},
     {"estimator": "identity"},
     {"adjustment": "none"},
+    {"adjustment": "none", "excitation_groups": 0},
     {"adjustment": "group", "excitation_groups": 0},
     {"adjustment": "instance"},
     {"zero_point": False, "excitation_groups": 2},
@@ -70,6 +71,14 @@ def test_binary_activation(knobs, size, monkeypatch):
     module = BinaryActivation(size[1], resolve_method("fd", knobs))
     randomize(module)
     compare(module, copy.deepcopy(module), [channels_last(*size)], monkeypatch)
+
+
+def test_a_frozen_excitation_still_shifts(monkeypatch):
+    module = BinaryActivation(8, resolve_method("fd", {}))
+    randomize(module)
+    x = channels_last(6, 8, 5, 5)
+    frozen = freeze_excitation(nn.Sequential(module).eval(), [x])[0].train()
+    compare(frozen, copy.deepcopy(frozen), [x], monkeypatch)
 
 
 def test_expected_shares(monkeypatch):

@@ -67,7 +67,11 @@ class BinaryActivation(nn.Module):
         if self.training and self._can_fuse and fused.fits(x):
             pixels = x.shape[2] * x.shape[3]
             y, share = fused.adjusted_sign(
-                x, self.sign.estimator, lambda mean, var: self._affine(mean, var, pixels), tuple(self.parameters())
+                x,
+                self.sign.estimator,
+                lambda mean, var: self._affine(mean, var, pixels),
+                tuple(self.parameters()),
+                reads_moments=self.guided or isinstance(self.adjust, DistributionAdjustment) or self.excite is not None,
             )
             self.share = share if self.guided else None
             return y
@@ -98,6 +102,8 @@ class BinaryActivation(nn.Module):
         if isinstance(self.excite, GroupExcitation):
             adjusted = scale * mean + offset
             offset = offset + self.excite.gate(adjusted[..., None, None]).flatten(1)
+        elif self.excite is not None:
+            offset = offset + self.excite.shift.flatten()
         if isinstance(self.values, TwoValues):
             scale, offset = scale / self.values.distance, (offset - self.values.middle) / self.values.distance
         if isinstance(self.refine, ZeroPoint):

@@ -50,7 +50,9 @@ def fits(*maps: Tensor) -> bool:
     )
 
 
-def adjusted_sign(x: Tensor, window: str, affine: Affine, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def adjusted_sign(
+    x: Tensor, window: str, affine: Affine, parameters: Sequence[Tensor], *, reads_moments: bool
+) -> tuple[Tensor, Tensor]:
     """±1 of `s x + o`, with `s, o, extra = affine(mean, var)` of each image's channels.
 
     Args:
@@ -58,11 +60,12 @@ def adjusted_sign(x: Tensor, window: str, affine: Affine, parameters: Sequence[T
         window: One of `WINDOWS`: the gradient estimator of the sign.
         affine: Differentiable, from moments `[N, C]` to scale and offset `[N, C]` and the extra result.
         parameters: What it reads besides and what is to get a gradient.
+        reads_moments: Whether it looks at the moments; if not, they are not computed and given as zeros.
 
     Returns:
         ±1 in the shape and layout of `x`, and the extra result.
     """
-    return _AdjustedSign.apply(x, window, affine, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _AdjustedSign.apply(x, window, affine, reads_moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation: RPReLU) -> Tensor:
@@ -84,8 +87,10 @@ def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activa
 
 class _AdjustedSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, window: str, affine: Affine, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        mean, var = _moments(x)
+    def forward(
+        ctx: Any, x: Tensor, window: str, affine: Affine, reads_moments: bool, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        mean, var = _moments(x) if reads_moments else (x.new_zeros(x.shape[:2]) for _ in range(2))
         with torch.enable_grad():
             mean.requires_grad_()
             var.requires_grad_()
@@ -118,7 +123,7 @@ class _AdjustedSign(torch.autograd.Function):
         b = dmean / pixels - a * ctx.mean.detach()
         dx = torch.empty_like(x)
         _training.sign_backward(ctx.window, g, rows, scale, offset, _array(a), _array(b), _rows(dx), threads)
-        return (dx, None, None, *gradients[2:])
+        return (dx, None, None, None, *gradients[2:])
 
 
 class _NormRPReLU(torch.autograd.Function):
