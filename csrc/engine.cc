@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/weights.h"
 #include "program.h"
 
 namespace evenbit {
@@ -45,22 +46,6 @@ std::vector<uint64_t> ones(int channels) {
   std::vector<uint64_t> words((channels + kWordBits - 1) / kWordBits, ~uint64_t{0});
   if (channels % kWordBits) words.back() >>= kWordBits - channels % kWordBits;
   return words;
-}
-
-// Binary weights [outputs][words] as the kernels read them: [outputs / lanes][steps][lanes].
-Aligned<uint8_t> laid_out(const uint64_t* weight, size_t outputs, size_t words, size_t step_bits, size_t lanes) {
-  const size_t steps = words * kWordBits / step_bits;
-  const size_t bytes = step_bits == 32 ? sizeof(uint32_t) : sizeof(uint8_t);
-  Aligned<uint8_t> result(round_up(outputs, lanes) * steps * bytes);
-  for (size_t o = 0; o < outputs; ++o) {
-    for (size_t k = 0; k < steps; ++k) {
-      const size_t bit = k * step_bits;
-      const uint64_t word = weight[o * words + bit / kWordBits] >> bit % kWordBits;
-      const auto step = static_cast<uint32_t>(word & ((uint64_t{1} << step_bits) - 1));
-      std::memcpy(&result[((o / lanes * steps + k) * lanes + o % lanes) * bytes], &step, bytes);
-    }
-  }
-  return result;
 }
 
 int window_size(int size, int padding, int kernel, int stride) {
@@ -254,7 +239,7 @@ void Engine::add_binary_conv(int in, const uint64_t* weight, std::array<int, 4> 
   const size_t taps = static_cast<size_t>(kh) * kw;
   if (groups == 1) {
     op.binary = forced_tile_ ? forced_tile_ : choose_binary(*kernels_, op.blocks(), width);
-    op.packed_weight = laid_out(weight, outputs, taps * words, kernels_->step_bits, op.binary->lanes);
+    op.packed_weight = lay_out(weight, outputs, taps * words, kernels_->step_bits, op.binary->lanes);
     return;
   }
   const size_t units = value(source).group_units();

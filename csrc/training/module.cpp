@@ -2,9 +2,12 @@
 // Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -12,10 +15,13 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/kernels.h"
+#include "training/binary_conv.h"
 #include "training/fused.h"
 
 namespace nb = nanobind;
 using evenbit::Pool;
+using evenbit::training::BinaryConvSize;
 using evenbit::training::Size;
 using evenbit::training::Window;
 
@@ -43,6 +49,28 @@ Window window_of(const std::string& name) {
   if (name == "polynomial") return Window::polynomial;
   if (name == "identity") return Window::identity;
   throw std::invalid_argument("unknown window " + name);
+}
+
+// Of a convolution from x to y, maps [images, height, width, channels], with weights [outputs, height, width,
+// channels].
+BinaryConvSize size_of_conv(const In& x, const In& w, const In& y, const std::array<int, 4>& steps) {
+  if (x.ndim() != 4 || w.ndim() != 4 || y.ndim() != 4) throw std::invalid_argument("maps and weights should be 4-D");
+  if (std::max(x.size(), y.size()) > static_cast<size_t>(std::numeric_limits<int>::max())) {
+    throw std::invalid_argument("a map is too large");
+  }
+  const auto at = [](const In& array, size_t axis) { return static_cast<int>(array.shape(axis)); };
+  const BinaryConvSize s{at(x, 0), at(x, 1), at(x, 2), at(x, 3), at(y, 3), at(y, 1), at(y, 2),
+                         at(w, 1), at(w, 2), steps[0], steps[1], steps[2], steps[3]};
+  const auto outputs = [](int size, int pad, int kernel, int stride) { return (size + 2 * pad - kernel) / stride + 1; };
+  if (at(y, 0) != s.images || at(w, 0) != s.outputs || at(w, 3) != s.channels ||
+      s.out_height != outputs(s.height, s.pad_y, s.kernel_y, s.stride_y) ||
+      s.out_width != outputs(s.width, s.pad_x, s.kernel_x, s.stride_x)) {
+    throw std::invalid_argument("maps and weights do not fit each other");
+  }
+  if (s.channels % evenbit::kBlock || s.outputs % evenbit::kBlock) {
+    throw std::invalid_argument("channels should come in whole blocks");
+  }
+  return s;
 }
 
 // The threads that the kernels of this process share; one caller at a time.
@@ -125,5 +153,17 @@ NB_MODULE(_training, m) {
     const float *const ad = data_of(a, s.channels), *const bd = data_of(b, s.channels);
     float* const out = data_of(dy, s.images * s.pixels * s.channels);
     with_pool(threads, [&](Pool& pool) { kernels::norm_backward(pool, s, dd, y.data(), sc, ad, bd, out); });
+  });
+  m.def("binary_conv",
+        [](const In& x, const In& w, const In& scale, const std::array<int, 4>& steps, Out y, int threads) {
+          const BinaryConvSize s = size_of_conv(x, w, In(y), steps);
+          const float* const factors = data_of(scale, s.outputs);
+          with_pool(threads, [&](Pool& pool) { kernels::binary_conv(pool, s, x.data(), w.data(), factors, y.data()); });
+        });
+  m.def("edge_sums", [](const In& x, const In& w, const In& g, const std::array<int, 4>& steps, Out edges) {
+    const BinaryConvSize s = size_of_conv(x, w, g, steps);
+    float* const out = data_of(edges, s.out_height * s.out_width * s.outputs);
+    const nb::gil_scoped_release release;
+    kernels::edge_sums(s, g.data(), out);
   });
 }

@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evenbit.nn import BinaryActivation, RPReLU, freeze_excitation, fused, resolve_method
 from evenbit.nn.block import finish
+from evenbit.nn.ops import convolve_padded
 
 SIZES = [(3, 16, 5, 7), (2, 3, 4, 4), (4, 300, 2, 2), (2, 64, 1, 1), (5, 40, 8, 8)]
 KNOBS = [
@@ -136,3 +137,33 @@ def test_only_maps_that_fit_are_taken():
     assert not fused.fits(x.double())
     assert not fused.fits(x.contiguous())
     assert not fused.fits(x[:, :, 0, 0])
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size", "kernel"), [(16, 32, (5, 7), (3, 3)), (48, 16, (2, 1), (1, 3))]
+)
+def test_a_binary_convolution_is_the_padded_convolution(
+    stride: tuple[int, int], channels: int, outputs: int, size: tuple[int, int], kernel: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = signs(torch.randn(3, channels, *size, generator=generator)).to(memory_format=torch.channels_last)
+    w = signs(torch.randn(outputs, channels, *kernel, generator=generator))
+    scale = torch.rand(outputs, generator=generator) + 0.5
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    results = []
+    for convolve in (
+        lambda x, w: fused.binary_conv(x, w, scale, stride, padding),
+        lambda x, w: convolve_padded(x, w * scale[:, None, None, None], stride, padding),
+    ):
+        x, w = (t.detach().requires_grad_() for t in (x, w))
+        y = convolve(x, w)
+        (y * torch.arange(y.numel()).view_as(y).sin()).sum().backward()
+        results.append((y, x.grad, w.grad))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(results[0][0] / scale[:, None, None], (results[0][0] / scale[:, None, None]).round())
+
+
+def signs(x: Tensor) -> Tensor:
+    return torch.where(x >= 0, 1.0, -1.0)

@@ -1,6 +1,6 @@
 """Fused kernels of training on a CPU; csrc/training/fused.h states the arithmetic."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
@@ -29,3 +29,10 @@ def rprelu_backward(
     threads: int,
 ) -> None: ...
 def norm_backward(du: Array, y: Array, scale: Array, a: Array, b: Array, dy: Array, threads: int, /) -> None: ...
+
+# Those of convolutions are [images, height, width, channels], weights [outputs, height, width, channels], and steps are
+# the vertical and horizontal stride and padding.
+Steps: TypeAlias = tuple[int, int, int, int]
+
+def binary_conv(x: Array, w: Array, scale: Array, steps: Steps, y: Array, threads: int, /) -> None: ...
+def edge_sums(x: Array, w: Array, g: Array, steps: Steps, edges: Array, /) -> None: ...

@@ -70,7 +70,7 @@ class BinaryActivation(nn.Module):
                 x,
                 self.sign.estimator,
                 lambda mean, var: self._affine(mean, var, pixels),
-                tuple(self.parameters()),
+                tuple(parameter for parameter in self.parameters() if parameter.requires_grad),
                 reads_moments=self.guided or isinstance(self.adjust, DistributionAdjustment) or self.excite is not None,
             )
             self.share = share if self.guided else None

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from evenbit.nn import fused
 from evenbit.nn.ops import convolve_padded
 from evenbit.nn.trace import pair
 from evenbit.nn.weight import RealWeights, WeightBinarizer
@@ -65,6 +66,8 @@ class BinaryConv2d(nn.Module):
         """See the class."""
         signs, scale = self.binarizer(self.weight)
         middle = self.weight.detach().mean((1, 2, 3)) if self.centred else None
+        if self.training and self._can_fuse(x):
+            return fused.binary_conv(x, signs, scale, self.stride, self.padding)
         if self.training:
             # Scaling the weights instead of the map is the same sum but for rounding, and costs less.
             values = signs * scale[:, None, None, None]
@@ -75,6 +78,12 @@ class BinaryConv2d(nn.Module):
         if middle is not None:
             y = y + self._convolve(x, torch.ones_like(signs)) * middle[:, None, None]
         return y  # type: ignore[no-any-return]
+
+    def _can_fuse(self, x: Tensor) -> bool:
+        outputs, inputs = self.weight.shape[:2]
+        whole = inputs % fused.BLOCK == 0 and outputs % fused.BLOCK == 0
+        plain = self.groups == 1 and not self.centred and isinstance(self.binarizer, WeightBinarizer)
+        return whole and plain and fused.takes(x)
 
     def _convolve(self, x: Tensor, signs: Tensor) -> Tensor:
         """Whole numbers, as the engine computes them."""

@@ -63,7 +63,16 @@ class GroupExcitation(nn.Module):
 
     def gate(self, mean: Float[Tensor, "n c 1 1"]) -> Float[Tensor, "n c 1 1"]:
         """The shift from the channels' means."""
-        return self.bound(self.excite(F.relu(self.squeeze(mean))))
+        if torch.compiler.is_exporting():
+            return self.bound(self.excite(F.relu(self.squeeze(mean))))
+        # Such small maps cost a convolution much more than the product with a block diagonal matrix.
+        hidden = F.relu(F.linear(mean.flatten(1), _block_diagonal(self.squeeze), self.squeeze.bias))
+        return self.bound(F.linear(hidden, _block_diagonal(self.excite)))[..., None, None]
+
+
+def _block_diagonal(conv: nn.Conv2d) -> Tensor:
+    """The weights of a 1x1 convolution in groups as one matrix."""
+    return torch.block_diag(*conv.weight.flatten(1).chunk(conv.groups))
 
 
 class FrozenExcitation(nn.Module):

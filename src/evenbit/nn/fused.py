@@ -1,11 +1,13 @@
 """Training steps of binary networks on a CPU, each in one pass over its map where torch takes many.
 
     adjusted_sign    sign(s_nc x + o_nc)                              with s, o from the moments of x
+    binary_conv      scale (x ⊛ signs), padded with +1               by the engine's kernels: xor and popcount
     norm_rprelu      RPReLU(BN(y) + shortcut)
 
-Both are the formulas of `evenbit.nn.activation` and `evenbit.nn.block`, which other devices, evaluation and export
-compute with torch's own operations; `tests/nn/test_fused.py` holds them to each other. The work on whole maps is in
-csrc/training, which states its arithmetic; what has one number an image and channel is left to torch.
+These are the formulas of `evenbit.nn.activation`, `evenbit.nn.conv` and `evenbit.nn.block`, which other devices,
+evaluation and export compute with torch's own operations; `tests/nn/test_fused.py` holds them to each other. The work
+on whole maps is in csrc/training, which states its arithmetic; what has one number an image and channel is left to
+torch.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from torch import Tensor, nn
 
 from evenbit.nn import _training
 from evenbit.nn.moments import pooled, track
+from evenbit.nn.ops import taps_inside
 from evenbit.nn.refinement import RPReLU
 
+BLOCK = 16  # channels that the engine's kernels work on at once
 WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
 
 # Means and variances [N, C] of the images' channels to the scale and offset [N, C] before the sign, and something
@@ -31,16 +35,20 @@ Affine = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def fits(*maps: Tensor) -> bool:
-    """Whether the kernels can work on these maps: float32, on a CPU, channels last, outside of any tracing.
+    """Whether the kernels with statistics can work on these maps.
 
-    They take the statistics of this process alone, so it must be the only one.
+    They take those of this process alone, so it must be the only one.
     """
-    if (
+    together = (
         torch.distributed.is_available()
         and torch.distributed.is_initialized()
         and torch.distributed.get_world_size() > 1
-    ):
-        return False
+    )
+    return not together and takes(*maps)
+
+
+def takes(*maps: Tensor) -> bool:
+    """Whether the kernels can work on these maps: float32, on a CPU, channels last, outside of any tracing."""
     return not torch.compiler.is_compiling() and all(
         x.dtype == torch.float32
         and x.device.type == "cpu"
@@ -66,6 +74,22 @@ def adjusted_sign(
         ±1 in the shape and layout of `x`, and the extra result.
     """
     return _AdjustedSign.apply(x, window, affine, reads_moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def binary_conv(x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """`scale (x ⊛ signs)`, padded with +1.
+
+    Args:
+        x: ±1 `[N, C, H, W]` which the kernels take, C a multiple of `BLOCK`.
+        signs: ±1 `[O, C, kh, kw]`, O a multiple of `BLOCK`.
+        scale: `[O]`, a constant for the gradient.
+        stride: Vertical and horizontal step.
+        padding: Rows above and below, columns left and right.
+
+    Returns:
+        `[N, O, H', W']`, channels last.
+    """
+    return _BinaryConv.apply(x, signs, scale, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation: RPReLU) -> Tensor:
@@ -124,6 +148,46 @@ class _AdjustedSign(torch.autograd.Function):
         dx = torch.empty_like(x)
         _training.sign_backward(ctx.window, g, rows, scale, offset, _array(a), _array(b), _rows(dx), threads)
         return (dx, None, None, None, *gradients[2:])
+
+
+class _BinaryConv(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+    ) -> Tensor:
+        n, _, *size = x.shape
+        o, _, *kernel = signs.shape
+        height, width = ((size[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1))
+        y = torch.empty((n, o, height, width), memory_format=torch.channels_last)
+        steps = (*stride, *padding)
+        _training.binary_conv(_pixels(x), _pixels(signs), _array(scale), steps, _pixels(y), torch.get_num_threads())
+        ctx.save_for_backward(x, signs, scale)
+        ctx.steps = steps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, signs, scale = ctx.saved_tensors
+        grad = _channels_last(grad)
+        factors = scale[:, None, None, None]
+        stride, padding = ctx.steps[:2], ctx.steps[2:]
+        reads = [*ctx.needs_input_grad[:2], False]
+        dx, dvalues, _ = torch.ops.aten.convolution_backward(
+            grad, x, signs * factors, None, stride, padding, (1, 1), False, (0, 0), 1, reads
+        )
+        if dvalues is None:
+            return dx, None, None, None, None
+        if any(padding):
+            # A tap that lies outside of the map has read +1 of every channel.
+            edges = grad.new_empty(grad.shape[2], grad.shape[3], grad.shape[1])
+            _training.edge_sums(_pixels(x), _pixels(signs), _pixels(grad), ctx.steps, edges.numpy())
+            rows, columns = (
+                taps_inside(x.shape[i + 2], grad.shape[i + 2], signs.shape[i + 2], stride[i], padding[i], grad)
+                for i in (0, 1)
+            )
+            inside = torch.einsum("ijo,iy,jx->oyx", edges, rows, columns)
+            dvalues = dvalues + (edges.sum((0, 1))[:, None, None] - inside)[:, None]
+        return dx, dvalues * factors, None, None, None
 
 
 class _NormRPReLU(torch.autograd.Function):
@@ -205,6 +269,11 @@ def _rows(x: Tensor) -> npt.NDArray[np.float32]:
     """A channels-last map `[N, C, H, W]` as the `[N, H W, C]` that lies in memory."""
     n, c, h, w = x.shape
     return x.detach().permute(0, 2, 3, 1).reshape(n, h * w, c).numpy()
+
+
+def _pixels(x: Tensor) -> npt.NDArray[np.float32]:
+    """`[N, C, H, W]` as a `[N, H, W, C]` in memory."""
+    return x.detach().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _array(x: Tensor) -> npt.NDArray[np.float32]:

@@ -59,7 +59,7 @@ def convolve_padded(
     if not any(padding):
         return y
     rows, columns = (
-        _inside(x.shape[axis + 2], y.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], y)
+        taps_inside(x.shape[axis + 2], y.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], y)
         for axis in (0, 1)
     )
     taps = weight.sum(1)
@@ -69,8 +69,20 @@ def convolve_padded(
     return _AddAtEdges.apply(y, border, _edges(rows), _edges(columns))  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _inside(size: int, outputs: int, kernel: int, stride: int, padding: int, like: Tensor) -> Tensor:
-    """1 where the tap of an output lies on the map, else 0: `[outputs, kernel]`."""
+def taps_inside(size: int, outputs: int, kernel: int, stride: int, padding: int, like: Tensor) -> Tensor:
+    """Along one axis, 1 where the tap of an output lies on the map, else 0.
+
+    Args:
+        size: Of the map.
+        outputs: Their number.
+        kernel: Taps of an output.
+        stride: From an output to the next.
+        padding: Before the map.
+        like: A tensor of the type and on the device of the result.
+
+    Returns:
+        `[outputs, kernel]`.
+    """
     start = torch.arange(outputs, device=like.device) * stride - padding
     position = start[:, None] + torch.arange(kernel, device=like.device)
     return ((position >= 0) & (position < size)).to(like.dtype)

@@ -49,6 +49,9 @@ METRICS = "metrics.jsonl"
 EVALUATION_BATCH = 500
 PROBE_IMAGES = 1000  # of the measured images, the first ones
 FREEZING_IMAGES = 5000  # of the training images, the first ones
+# Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
+# others 1e-5 and more. With a smaller ε, Adam would scale the former up to whole steps in random directions.
+ADAM_EPSILON = 1e-6
 FINITE_CHECK_STEPS = 20  # how often the loss is read, which waits for the device
 
 
@@ -301,7 +304,8 @@ def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
         {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate, fused=True)
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=ADAM_EPSILON, fused=True)
 
 
 def _start(network: nn.Module, folder: str) -> None:
