@@ -72,7 +72,7 @@ class GroupExcitation(nn.Module):
 
 def _block_diagonal(conv: nn.Conv2d) -> Tensor:
     """The weights of a 1x1 convolution in groups as one matrix."""
-    return torch.block_diag(*conv.weight.flatten(1).chunk(conv.groups))
+    return torch.block_diag(*conv.weight.flatten(1).chunk(conv.groups))  # type: ignore[no-untyped-call,no-any-return]
 
 
 class FrozenExcitation(nn.Module):
