@@ -2,6 +2,8 @@
 
 - `python benchmarks/results.py collect runs/NAME --command "evenbit train ..."` measures a finished run and keeps it
   as results/NAME.json and results/NAME.jsonl;
+- `python benchmarks/results.py collect-sweep sweeps/NAME.toml --command "evenbit sweep ..."` keeps what a finished
+  sweep reached as results/sweep-NAME.json, with the metrics of its epochs in results/sweep-NAME;
 - `python benchmarks/results.py bench` packs untrained networks, runs `evenbit bench` on them beside the peers and op by
   op, and keeps each result as results/bench-NAME.json or results/layers-NAME.json; best on a machine that does nothing
   else, and with EVENBIT_LARQ_PYTHON set;
@@ -34,6 +36,7 @@ from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_run, torch_predict
+from evenbit.train.sweep import finished_rows, load_sweep, table
 from plots import plot_peers, plot_shares
 
 # Model, float layers, instruction set, batch, threads.
@@ -76,6 +79,28 @@ def collect(folder: Path, command: str, commit: str, data_root: str | None) -> N
     shutil.copyfile(folder / "metrics.jsonl", KEPT / f"{folder.name}.jsonl")
 
 
+def collect_sweep(path: Path, out: Path | None, command: str, commit: str) -> None:
+    """Keeps the rows of a finished sweep, and for each epoch of its runs the metrics of the whole network."""
+    plan = load_sweep(path)
+    folder = out or ROOT / "runs" / plan.name
+    rows = finished_rows(plan, folder)
+    missing = {entry.label for entry in plan.entries} - {row["label"] for row in rows}
+    if missing:
+        sys.exit(f"not finished yet: {', '.join(sorted(missing))}")
+    kept = KEPT / f"sweep-{plan.name}"
+    kept.mkdir(exist_ok=True)
+    for entry in plan.entries:
+        for recipe in entry.recipes:
+            run = plan.folder(folder, entry, recipe)
+            lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+            for line in lines:
+                line.pop("layers", None)
+                line.pop("weights", None)
+            (kept / f"{run.name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    origin = {"command": command, "commit": commit, "machine": machine(), "torch": torch.__version__}
+    _keep(kept.name, {"sweep": plan.name, **origin, "rows": rows})
+
+
 def bench() -> None:
     """Runs and keeps all benchmarks; those of Larq only where there is an environment for it."""
     evenbit = str(Path(sys.executable).with_name("evenbit"))
@@ -110,7 +135,9 @@ def render() -> None:
     exports = [row for row in rows if "forms" in row]
     others = [row for row in rows if "networks" in row]
     controllers = [row for row in rows if "microcontrollers" in row]
-    page = _results_page(runs, exports) + "".join(_third_party_section(row) for row in others)
+    sweeps = [row for row in rows if "sweep" in row]
+    steps = [row for row in rows if "train_steps" in row]
+    page = _results_page(runs, sweeps, steps, exports) + "".join(_third_party_section(row) for row in others)
     page += _microcontrollers_section(controllers, runs)
     (ROOT / "docs/results.md").write_text(page, encoding="utf-8")
     layers = [row for row in rows if "layers" in row]
@@ -179,7 +206,64 @@ def _third_party_section(kept: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _results_page(runs: list[dict[str, Any]], exports: list[dict[str, Any]]) -> str:
+def _sweep_section(kept: dict[str, Any]) -> list[str]:
+    """The table of a sweep, and in words how far its rows lie from each other."""
+    rows = kept["rows"]
+    one = rows[0]
+    lines = [
+        "",
+        f"## {one['model']} on {one['dataset']}, {one['epochs']} epochs",
+        "",
+        "Every row has the same blocks and the same budget. Accuracy is the mean over the seeds, spread the distance",
+        "between the best and the worst of them; frozen is the accuracy with each group excitation at its mean over",
+        "training images; the gap is to the float twin; balance is the mean of |share of +1 - 1/2|, entropy that of",
+        "the bits, window the share of values that the gradient estimator lets through.",
+        "",
+        *table(rows).splitlines(),
+        "",
+    ]
+    lines += _compared(rows)
+    name = f"results/sweep-{kept['sweep']}"
+    origin = f"commit {kept['commit']}, torch {kept['torch']}, {kept['machine']}"
+    return [*lines, f"- `{kept['command']}`: {origin}; metrics of every epoch in [{name}](../{name})."]
+
+
+def _compared(rows: list[dict[str, Any]]) -> list[str]:
+    """How far `fd` lies from each other way to binarize, and what each of its parts brings."""
+    fd = next((row for row in rows if row["label"] == "fd"), None)
+    binary = [row for row in rows if row["method"] != "float" and row is not fd]
+    if fd is None or not binary:
+        return []
+    noise = max((row["accuracy_spread"] for row in [fd, *binary] if len(row["seeds"]) > 1), default=None)
+
+    def points(row: dict[str, Any]) -> str:
+        difference = fd["accuracy_mean"] - row["accuracy_mean"]
+        within = " (within the spread of seeds)" if noise is not None and abs(difference) <= noise else ""
+        return f"{row['label']} {difference:+.2f}{within}"
+
+    lines = []
+    if noise is not None:
+        lines += [f"Seeds lie up to {noise:.2f} points apart; a smaller difference says nothing.", ""]
+    ordered = sorted(binary, key=lambda row: row["accuracy_mean"])
+    published = [points(row) for row in ordered if row["method"] != "fd"]
+    variants = [points(row) for row in ordered if row["method"] == "fd"]
+    if published:
+        lines += ["`fd` less each published method, in points:", f"{'; '.join(published)}.", ""]
+    if variants:
+        lines += [
+            "`fd` less `fd` with one part changed, what that part brings, in points:",
+            f"{'; '.join(variants)}.",
+            "",
+        ]
+    return lines
+
+
+def _results_page(
+    runs: list[dict[str, Any]],
+    sweeps: list[dict[str, Any]],
+    steps: list[dict[str, Any]],
+    exports: list[dict[str, Any]],
+) -> str:
     floats = {_task(row): row["accuracy"] for row in runs if row["recipe"]["method"] == "float"}
     lines = [
         "# Results",
@@ -200,6 +284,8 @@ def _results_page(runs: list[dict[str, Any]], exports: list[dict[str, Any]]) -> 
         numbers += [f"{row['seconds_per_epoch']:.0f}", f"{row['packed_bytes']:,}"]
         head = [recipe["model"], recipe["data"], recipe["method"], str(recipe["epochs"])]
         lines.append(f"| {' | '.join(head + numbers)} |")
+    for kept in sweeps:
+        lines += _sweep_section(kept)
     lines += ["", "## Engine and torch", ""]
     lines += [
         "The engine's float operations are rounded in another order than torch's, so a value that lies at its",
@@ -214,6 +300,8 @@ def _results_page(runs: list[dict[str, Any]], exports: list[dict[str, Any]]) -> 
         distance = "" if found["largest_distance"] is None else f"{found['largest_distance']:.1e}"
         cells = [row["name"], row["images"], found["differing"], found["explained"], distance]
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    for row in steps:
+        lines += _train_step_section(row)
     lines += _exports_section(exports)
     lines += ["", "## Commands", ""]
     for row in runs:
@@ -223,6 +311,28 @@ def _results_page(runs: list[dict[str, Any]], exports: list[dict[str, Any]]) -> 
             f"  metrics: [{row['name']}.jsonl](../results/{row['name']}.jsonl)",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _train_step_section(kept: dict[str, Any]) -> list[str]:
+    """What benchmarks/train_step.py printed."""
+    lines = [
+        "",
+        "## A training step on a CPU",
+        "",
+        f"{kept['model']}, batches of {kept['batch']}, {kept['threads']} thread of {kept['machine']}, torch",
+        f"{kept['torch']}: processor seconds of a step, steps of all rows in turns, medians; and how much memory the",
+        "process's peak grows (the networks in one process each). Compiled is `compile = true` of a recipe, without",
+        "the minute that compiling takes.",
+        "",
+        "| method | compiled | seconds | of eager float | memory MB |",
+        "|---|---|--:|--:|--:|",
+    ]
+    for row in kept["train_steps"]:
+        memory = "" if row.get("memory_bytes") is None else f"{row['memory_bytes'] / 1e6:.0f}"
+        cells = [row["method"], "yes" if row["compiled"] else "", f"{row['cpu_seconds']:.3f}"]
+        cells += [f"{row['of_eager_float']:.2f}", memory]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, "", f"- `{kept['command']}`"]
 
 
 def _exports_section(rows: list[dict[str, Any]]) -> list[str]:
@@ -404,14 +514,20 @@ def main() -> None:
     commands.add_parser("bench")
     keep = commands.add_parser("collect")
     keep.add_argument("folder", type=Path)
-    keep.add_argument("--command", required=True)
-    keep.add_argument("--commit", default=_output("git", "rev-parse", "--short", "HEAD"), help="that made the run")
     keep.add_argument("--data-root")
+    sweep = commands.add_parser("collect-sweep")
+    sweep.add_argument("path", type=Path)
+    sweep.add_argument("--out", type=Path, help="folder of its runs, runs/NAME if not given")
+    for each in (keep, sweep):
+        each.add_argument("--command", required=True)
+        each.add_argument("--commit", default=_output("git", "rev-parse", "--short", "HEAD"), help="that made the runs")
     arguments = parser.parse_args()
     if arguments.action == "render":
         render()
     elif arguments.action == "bench":
         bench()
+    elif arguments.action == "collect-sweep":
+        collect_sweep(arguments.path, arguments.out, arguments.command, arguments.commit)
     else:
         collect(arguments.folder, arguments.command, arguments.commit, arguments.data_root)
 

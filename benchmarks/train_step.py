@@ -101,7 +101,12 @@ def main() -> None:
             if twin["method"] == "float":
                 key = "of_compiled_float" if twin["compiled"] else "of_eager_float"
                 row[key] = row["cpu_seconds"] / twin["cpu_seconds"]
-    head = {"command": " ".join(sys.argv), "machine": machine(), "torch": torch.__version__, "model": arguments.model}
+    head = {
+        "command": " ".join(["python", *sys.argv]),
+        "machine": machine(),
+        "torch": torch.__version__,
+        "model": arguments.model,
+    }
     print(json.dumps({**head, "batch": arguments.batch, "threads": 1, "train_steps": rows}, indent=1))
 
 

@@ -60,7 +60,11 @@ def test_a_sweep_is_trained_once_and_gives_a_table(
     assert rows[2]["packed_bytes"] is None
     assert run_sweep(sweep, tmp_path / "out", data_root=None, console=QUIET) == rows
     assert len(trained) == 4
-    assert "| fd, no excitation | 2 |" in table(rows)
+    header, _, *lines = table(rows).splitlines()
+    cells = {line.split("|")[1].strip(): dict(zip(header.split("|"), line.split("|"), strict=True)) for line in lines}
+    assert cells["fd, no excitation"][" gap "].strip() == f"{fd['gap_points']:.2f}"
+    assert cells["fd, no excitation"][" .evb bytes "].strip() == f"{fd['packed_bytes']:,}"
+    assert cells["first step"][" .evb bytes "].strip() == ""
 
 
 def test_a_stopped_sweep_goes_on(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

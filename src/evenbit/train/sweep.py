@@ -126,7 +126,7 @@ def run_sweep(sweep: Sweep, out: Path, *, data_root: str | None, console: Consol
                 train(recipe, folder, data_root=data_root, resume=(folder / FILE).exists(), console=console)
             except AlreadyLockedError:
                 console.print("  another process is at it", markup=False)
-    return _rows(sweep, out)
+    return finished_rows(sweep, out)
 
 
 def _is_finished(folder: Path, recipe: Recipe) -> bool:
@@ -138,7 +138,13 @@ def _is_finished(folder: Path, recipe: Recipe) -> bool:
     return checkpoint.epoch == recipe.epochs
 
 
-def _rows(sweep: Sweep, out: Path) -> list[dict[str, Any]]:
+def finished_rows(sweep: Sweep, out: Path) -> list[dict[str, Any]]:
+    """A row for each entry all of whose runs are finished.
+
+    Args:
+        sweep: What is trained.
+        out: Folder of all runs.
+    """
     rows = []
     for entry in sweep.entries:
         folders = [sweep.folder(out, entry, recipe) for recipe in entry.recipes]
@@ -203,12 +209,18 @@ def _twin_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as a Markdown table, best accuracy last."""
+    """The rows as a Markdown table, best accuracy last.
+
+    Accuracy is the mean over the seeds and `spread` the distance between the best and the worst; `frozen` is the
+    accuracy with each group excitation at its mean, `gap` the distance to the float twin, `window` the share of values
+    that the gradient estimator lets through.
+    """
     columns = [
         "method",
         "seeds",
         "accuracy %",
         "spread",
+        "frozen %",
         "gap",
         "balance",
         "entropy",
