@@ -154,6 +154,15 @@ def test_pack_in_8_bits_says_what_it_costs(work: Path) -> None:
     assert 'Invalid value "int4"' in fails("pack", "run", "-o", "x.evb", "--float-layers", "int4", cwd=work)
 
 
+def test_pack_freezes_excitations(work: Path) -> None:
+    floats = answer("pack", "run", "-o", "dynamic.evb", cwd=work)
+    packed = answer("pack", "run", "-o", "frozen.evb", "--freeze-excitation", cwd=work)
+    assert packed["bytes"] < floats["bytes"]
+    assert packed["ops"] < floats["ops"]
+    last = json.loads((work / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert abs(answer("eval", "frozen.evb", cwd=work)["accuracy"] - last["test_accuracy_frozen"]) <= 0.5
+
+
 def test_untrained_resnet18_is_small_and_light(tmp_path: Path) -> None:
     """At most 2.2 MB; one image is classified without torch in at most 90 MB of memory."""
     path = tmp_path / "resnet18.evb"

@@ -213,6 +213,7 @@ def pack(
     *,
     out: Out,
     float_layers: Literal["float32", "int8"] = "float32",
+    freeze_excitation: bool = False,
     data_root: str | None = None,
     untrained: str | None = None,
     method: str = "fd",
@@ -228,7 +229,9 @@ def pack(
         out: The file to write.
         float_layers: How stem, downsample and head are stored; int8 is calibrated on the first training images, and
             the accuracy on these is printed with and without it.
-        data_root: Where the files of a named data set are, for int8.
+        freeze_excitation: Let each group excitation be its mean over the first training images, which makes the file
+            smaller and faster; the last line of the run's metrics.jsonl has the accuracy with it.
+        data_root: Where the files of a named data set are, for int8 and for freezing.
         untrained: Pack this model with fresh weights instead, for benchmarks.
         method: Method of the untrained network.
         channels: Image channels of the untrained network.
@@ -241,6 +244,7 @@ def pack(
     from evenbit.deploy import calibration_split, pack_run, pack_untrained, quantize_float_layers
     from evenbit.errors import RecipeError
     from evenbit.evaluation import evaluate as measure
+    from evenbit.nn.excitation import FREEZING_IMAGES
     from evenbit.runtime.engine import Engine
 
     if (run is None) == (untrained is None):
@@ -250,7 +254,8 @@ def pack(
         images = np.random.default_rng(0).random((8, channels, size, size), np.float32)
     else:
         assert run is not None
-        plan = pack_run(run)
+        first = calibration_split(run, data_root, FREEZING_IMAGES) if freeze_excitation else None
+        plan = pack_run(run, freeze_on=first)
     accuracy = {}
     if float_layers == "int8":
         split = None if run is None else calibration_split(run, data_root)

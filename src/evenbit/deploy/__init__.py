@@ -15,11 +15,12 @@ from evenbit.deploy.passes import PASSES
 from evenbit.deploy.quantize import quantize_float_layers
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.models import create_model
-from evenbit.nn import resolve_method
+from evenbit.nn import freeze_excitation, resolve_method
 from evenbit.nn.trace import image_size
 from evenbit.plan import Plan
 
 CALIBRATION_IMAGES = 500
+FREEZING_BATCH = 500
 
 
 def pack(
@@ -52,14 +53,20 @@ def pack(
     return plan
 
 
-def pack_run(folder: str | os.PathLike[str]) -> Plan:
+def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None) -> Plan:
     """The Plan of a run's network.
+
+    Args:
+        folder: Of the run.
+        freeze_on: If given, images over which each group excitation is averaged into a constant
+            (`evenbit.nn.freeze_excitation`).
 
     Raises:
         CheckpointError: If the folder is not that of a run.
         CaptureError: If its network cannot be deployed.
     """
     from evenbit.train import load_run
+    from evenbit.train.checkpoint import to_float
 
     path = Path(folder)
     if not path.is_dir():
@@ -69,22 +76,34 @@ def pack_run(folder: str | os.PathLike[str]) -> Plan:
     info = {"model": run.recipe.model, "method": run.recipe.method, "data": run.recipe.data}
     info |= {"epochs": str(run.epoch), "seed": str(run.recipe.seed)}
     example = torch.zeros(1, task.channels, task.height, task.width)
-    return pack(run.model, example, classes=task.classes, info=info)
+    model = run.model
+    if freeze_on is not None:
+        batches = torch.split(torch.from_numpy(freeze_on.images), FREEZING_BATCH)
+        model = freeze_excitation(model, map(to_float, batches))
+    return pack(model, example, classes=task.classes, info=info)
 
 
-def calibration_split(folder: str | os.PathLike[str], data_root: str | None = None) -> Split:
-    """The first images that a run was trained on, to calibrate 8-bit layers with.
+def calibration_split(
+    folder: str | os.PathLike[str], data_root: str | None = None, images: int = CALIBRATION_IMAGES
+) -> Split:
+    """The first images that a run was trained on, to calibrate 8-bit layers or freeze excitations with.
+
+    Args:
+        folder: Of the run.
+        data_root: Where the files of a named data set are.
+        images: How many, if there are as many.
 
     Raises:
         CheckpointError: If the folder is not that of a run.
         DataError: If its data set cannot be read.
     """
-    from evenbit.data import load_dataset
+    from evenbit.data import hold_out, load_dataset
     from evenbit.train import load_run
 
     recipe = load_run(Path(folder)).recipe
-    train = load_dataset(recipe.data, root=data_root, size=recipe.image_size).train
-    return Split(train.images[:CALIBRATION_IMAGES], train.labels[:CALIBRATION_IMAGES])
+    dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+    train = hold_out(dataset, recipe.validation).train if recipe.validation else dataset.train
+    return Split(train.images[:images], train.labels[:images])
 
 
 def pack_untrained(model: str, method: str, *, channels: int, size: int, classes: int) -> Plan:

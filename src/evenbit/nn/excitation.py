@@ -31,6 +31,8 @@ from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
 
+FREEZING_IMAGES = 5000  # of the training images, the first ones: what commands freeze excitations on
+
 
 class GroupExcitation(nn.Module):
     """The shift `e` of each channel's zero point; see the module's page for the formula.

@@ -27,6 +27,7 @@ from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.files import write_atomically
 from evenbit.nn import GroupExcitation, freeze_excitation, latent_weights, set_progress
+from evenbit.nn.excitation import FREEZING_IMAGES
 from evenbit.nn.synchronized import synchronize
 from evenbit.train import lock
 from evenbit.train.checkpoint import (
@@ -48,7 +49,6 @@ from evenbit.train.recipe import Recipe
 METRICS = "metrics.jsonl"
 EVALUATION_BATCH = 500
 PROBE_IMAGES = 1000  # of the measured images, the first ones
-FREEZING_IMAGES = 5000  # of the training images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
 # others 1e-5 and more. With a smaller ε, Adam would scale the former up to whole steps in random directions.
 ADAM_EPSILON = 1e-6
