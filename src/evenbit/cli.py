@@ -84,7 +84,8 @@ def train(
         out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
         data: digits, cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet, or a folder with one subfolder a class.
         data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
-        model: resnet8, resnet20, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small, vgg_dense or mlp.
+        model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
+            vgg_slim, vgg_dense or mlp.
         method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.
         epochs: Passes over the training images.
         seed: Of everything random.

@@ -46,7 +46,7 @@ def test_sizes_and_channels_are_arguments(channels: int, size: tuple[int, int]) 
 
 def test_depths() -> None:
     convs = {"resnet8": 6, "resnet20": 18, "resnet18": 16, "resnet34": 32, "mobilenet": 18}
-    convs |= {"vgg_small": 5, "vgg_dense": 7, "mlp": 2}
+    convs |= {"resnet20_wide": 18, "vgg_small": 5, "vgg_slim": 5, "vgg_dense": 7, "mlp": 2}
     assert {name: len(latent_weights(make(name, "fd"))) for name in convs} == convs
     assert sum(w.numel() for w in latent_weights(make("resnet18", "fd"))) == 10_985_472
 

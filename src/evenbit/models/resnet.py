@@ -65,6 +65,12 @@ def resnet20(method: Method, channels: int, classes: int, size: tuple[int, int])
 
 
 @register_model
+def resnet20_wide(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """`resnet20` at twice its width: 32, 64, 128."""
+    return _resnet(method, channels, classes, size, (32, 64, 128), 6)
+
+
+@register_model
 def resnet18(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Four stages of 4 convolutions, widths 64 to 512, with the 3x3 stem of small images (CIFAR form)."""
     return _resnet(method, channels, classes, size, (64, 128, 256, 512), 4)
