@@ -142,7 +142,9 @@ def render() -> None:
     (ROOT / "docs/results.md").write_text(page, encoding="utf-8")
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
-    (ROOT / "docs/performance.md").write_text(_performance_page(benches, layers, scaling), encoding="utf-8")
+    page = _performance_page(benches, layers, scaling)
+    halves = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
+    (ROOT / "docs/performance.md").write_text(page + "\n".join(halves), encoding="utf-8")
 
 
 def _microcontrollers_section(rows: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
@@ -445,6 +447,21 @@ def _performance_page(
             lines.append(f"| {' | '.join(map(str, cells))} |")
     lines += ["", "To repeat the rows for one image and one thread:", "", "```sh no-run", "make bench", "```"]
     return "\n".join(lines) + "\n"
+
+
+def _half_precision_section(row: dict[str, Any]) -> list[str]:
+    """What benchmarks/half_precision.py printed."""
+    network = f"{row['info']['model']}, {row['info']['method']}, {row['info']['data']}"
+    return [
+        "",
+        "## Why maps stay in single precision",
+        "",
+        f"Kept in float16, the real-valued maps of {network}",
+        f"would change the top class of {row['differing']:,} of {row['images']:,} test images (accuracy",
+        f"{row['accuracy']:.2f} % before, {row['accuracy_half']:.2f} % after), so there is no such option",
+        "(`python benchmarks/half_precision.py`).",
+        "",
+    ]
 
 
 def _growth(row: dict[str, Any]) -> list[str]:

@@ -1,0 +1,67 @@
+"""Whether the real-valued maps could be kept in half precision: how many top classes would change.
+
+    python benchmarks/half_precision.py model.evb --data cifar10 --data-root DIR > results/half-precision.json
+
+Runs the reference twice, once with every map rounded to float16 when it is stored, as an engine with half as much
+memory traffic would. Zero points lie where values are dense, so a bit that falls on the other side is no rare event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import numpy.typing as npt
+
+from evenbit import plan_file
+from evenbit.data import load_dataset
+from evenbit.plan import Op, Plan
+from evenbit.runtime import reference
+
+BATCH = 200
+
+
+def classes(plan: Plan, images: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Top classes by the reference."""
+    batches = [reference.run(plan, images[i : i + BATCH]).argmax(1) for i in range(0, len(images), BATCH)]
+    return np.concatenate(batches)
+
+
+def main() -> None:
+    """Parses the arguments and prints JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--data-root")
+    parser.add_argument("--images", type=int, default=2000)
+    arguments = parser.parse_args()
+    plan = plan_file.load(arguments.file)
+    test = load_dataset(arguments.data, root=arguments.data_root).test
+    images, labels = test.images[: arguments.images], test.labels[: arguments.images]
+    finish = reference._finish
+
+    def finish_in_half(plan: Plan, op: Op, v: npt.NDArray[Any], known: dict[str, npt.NDArray[Any]]) -> None:
+        finish(plan, op, v, known)
+        if op.out is not None and known[op.out].shape[1] > 1:  # a map, not a vector
+            known[op.out] = known[op.out].astype(np.float16).astype(np.float32)
+
+    single = classes(plan, images)
+    with mock.patch.object(reference, "_finish", finish_in_half):
+        half = classes(plan, images)
+    row = {
+        "half_precision": arguments.file.name,
+        "info": dict(plan.info),
+        "images": len(images),
+        "differing": int((single != half).sum()),
+        "accuracy": 100 * float((single == labels).mean()),
+        "accuracy_half": 100 * float((half == labels).mean()),
+    }
+    print(json.dumps(row, indent=1))
+
+
+if __name__ == "__main__":
+    main()
