@@ -19,16 +19,9 @@ import numpy.typing as npt
 
 from evenbit import plan_file
 from evenbit.data import load_dataset
+from evenbit.evaluation import collect_logits
 from evenbit.plan import Op, Plan
 from evenbit.runtime import reference
-
-BATCH = 200
-
-
-def classes(plan: Plan, images: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Top classes by the reference."""
-    batches = [reference.run(plan, images[i : i + BATCH]).argmax(1) for i in range(0, len(images), BATCH)]
-    return np.concatenate(batches)
 
 
 def main() -> None:
@@ -49,9 +42,12 @@ def main() -> None:
         if op.out is not None and known[op.out].shape[1] > 1:  # a map, not a vector
             known[op.out] = known[op.out].astype(np.float16).astype(np.float32)
 
-    single = classes(plan, images)
+    def classes() -> npt.NDArray[np.int64]:
+        return collect_logits(lambda batch: reference.run(plan, batch), images).argmax(1)
+
+    single = classes()
     with mock.patch.object(reference, "_finish", finish_in_half):
-        half = classes(plan, images)
+        half = classes()
     row = {
         "half_precision": arguments.file.name,
         "info": dict(plan.info),

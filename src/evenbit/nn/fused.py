@@ -268,7 +268,7 @@ def _channels_last(x: Tensor) -> Tensor:
 def _rows(x: Tensor) -> npt.NDArray[np.float32]:
     """A channels-last map `[N, C, H, W]` as the `[N, H W, C]` that lies in memory."""
     n, c, h, w = x.shape
-    return x.detach().permute(0, 2, 3, 1).reshape(n, h * w, c).numpy()
+    return _pixels(x).reshape(n, h * w, c)
 
 
 def _pixels(x: Tensor) -> npt.NDArray[np.float32]:
