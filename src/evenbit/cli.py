@@ -28,7 +28,7 @@ app = App(
 )
 
 # Packages that a command may lack, and what of evenbit brings them.
-TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "scipy")
+TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn")
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"onnx": "export"}
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
