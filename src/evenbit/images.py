@@ -11,6 +11,9 @@ from PIL import Image, ImageOps
 
 from evenbit.errors import InputError
 
+# Of the formats that pillow knows, some start other programs, and many were never meant for files of strangers.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
 
 def load_image(path: str | os.PathLike[str], channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
     """An image file as pixels of the wanted size.
@@ -19,7 +22,7 @@ def load_image(path: str | os.PathLike[str], channels: int, height: int, width: 
     RGB, scaled (antialiased) so that it just covers the size, and cut to its middle.
 
     Args:
-        path: The file, in any format that pillow reads.
+        path: The file, in one of `FORMATS`.
         channels: 1 for grey, 3 for RGB.
         height: Rows of the result.
         width: Columns of the result.
@@ -36,11 +39,11 @@ def load_image(path: str | os.PathLike[str], channels: int, height: int, width: 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # pillow's error comes at twice the size
-            with Image.open(path) as file:
+            with Image.open(path, formats=FORMATS) as file:
                 image = _to_mode(ImageOps.exif_transpose(file), "L" if channels == 1 else "RGB")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Exception as error:  # what pillow stumbles over in a damaged file is of every kind
         raise InputError(f"{path} cannot be read as an image: {error}") from None
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     return np.array(fitted, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
