@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -26,15 +24,6 @@ def print_error(message: str) -> None:
 def print_json(value: object) -> None:
     """A value on standard output as JSON."""
     print(json.dumps(value, indent=1))
-
-
-@contextmanager
-def progress(title: str, count: int, *, quiet: bool) -> Iterator[Callable[[int], Any]]:
-    """A bar on standard error if that is a terminal; yields a function that advances it."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(title, total=count)
-        yield lambda done: bar.advance(task, done)
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = False) -> None:
