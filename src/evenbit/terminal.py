@@ -134,6 +134,22 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
     print(f"{total:.0f} us in all, {result['isa']}, 1 thread; limit {result['limit_gmacs']:.0f} GMAC/s (1-bit)")
 
 
+def show_diagnosis(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """What evenbit finds on this machine."""
+    if as_json:
+        print_json(found)
+        return
+    cpu, packages = found["cpu"], found["packages"]
+    rows = {key: found[key] for key in ("evenbit", "python", "platform")}
+    rows |= {name: version or "not installed" for name, version in packages.items()}
+    rows["torch"] = f"{packages['torch']}, {found['torch']}" if packages["torch"] else found["torch"]
+    rows["cpu"] = f"{cpu['model'] or 'unknown'}, {cpu['usable']} usable"
+    rows |= {"features": " ".join(cpu["features"]) or "none that is used"}
+    rows |= {"instruction set": found["isa"], "could be": ", ".join(found["isas"])}
+    rows |= {name: folder or "not found" for name, folder in found["data"].items()}
+    show([{"what": name, "found": value} for name, value in rows.items()], as_json=False)
+
+
 def show_demo(result: Mapping[str, Any], *, as_json: bool) -> None:
     """What the demo found."""
     if as_json:
