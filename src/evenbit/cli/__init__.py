@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cyclopts import CycloptsError
 
 from evenbit import terminal
-from evenbit.cli import deployment, measurement, training  # noqa: F401  (they register their commands)
+from evenbit.cli import deployment, machine, measurement, training  # noqa: F401  (they register their commands)
 from evenbit.cli.app import app
 from evenbit.errors import EvenbitError
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from evenbit import plan_file, terminal
 from evenbit.cli.app import DEPLOY, Json, Out, app
+from evenbit.progress import bar
 
 
 @app.command(group=DEPLOY, sort_key=0)
@@ -57,11 +58,13 @@ def pack(
     else:
         assert run is not None
         first = calibration_split(run, data_root, FREEZING_IMAGES) if freeze_excitation else None
-        plan = pack_run(run, freeze_on=first)
+        with bar("freezing") as progress:
+            plan = pack_run(run, freeze_on=first, progress=progress)
     accuracy = {}
     if float_layers == "int8":
         split = None if run is None else calibration_split(run, data_root)
-        floats, plan = plan, quantize_float_layers(plan, images if split is None else split.images)
+        with bar("calibrating") as progress:
+            floats, plan = plan, quantize_float_layers(plan, images if split is None else split.images, progress)
         if split is not None:
             accuracy = {"float_accuracy": measure(Engine(floats), split).accuracy}
             accuracy |= {"int8_accuracy": measure(Engine(plan), split).accuracy}

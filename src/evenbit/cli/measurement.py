@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from evenbit import terminal
 from evenbit.cli.app import MEASURE, Json, app
+from evenbit.progress import bar
 
 if TYPE_CHECKING:
     from evenbit.evaluation import Predict
@@ -44,8 +45,8 @@ def evaluate(
     dataset = load_dataset(data or trained_on, root=data_root, size=shape[1])
     if dataset.shape != shape or dataset.classes != classes:
         raise DataError(f"{path} takes images {shape} of {len(classes)} classes; {dataset.name} does not fit it")
-    with terminal.progress("evaluating", len(dataset.test), quiet=as_json) as advance:
-        result = measure(predict, dataset.test, progress=advance)
+    with bar("evaluating") as progress:
+        result = measure(predict, dataset.test, progress=progress)
     row = {"path": str(path), "data": dataset.name, "images": len(dataset.test)}
     row |= {"accuracy": result.accuracy, "top5": result.top5, "loss": result.loss}
     terminal.show([row], as_json=as_json, single=True)
@@ -86,7 +87,8 @@ def bench(
         terminal.show_layers(profile_layers(Engine.load(path, threads=1, isa=isa)), as_json=as_json)
         return
     peers = [name for name in against.split(",") if name]
-    result = run_benchmark(path, peers, threads=threads, batch=batch, rounds=rounds, isa=isa)
+    with bar("timing") as progress:
+        result = run_benchmark(path, peers, threads=threads, batch=batch, rounds=rounds, isa=isa, progress=progress)
     terminal.show_benchmark(result, as_json=as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
 from evenbit.files import write_atomically
+from evenbit.progress import bar
 
 
 @app.command(group=TRAIN, sort_key=0)
@@ -49,6 +51,7 @@ def train(
     """
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
+    from evenbit.train.checkpoint import FILE
     from evenbit.train.recipe import make_recipe, parse_settings
 
     given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
@@ -60,10 +63,15 @@ def train(
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
     console = Console(stderr=as_json)
     try:
-        result = run_training(settings, folder, data_root=data_root, resume=resume, console=console)
+        with bar("training", console) as progress:
+            result = run_training(
+                settings, folder, data_root=data_root, resume=resume, console=console, progress=progress
+            )
     except KeyboardInterrupt:
-        root = f" --data-root {data_root}" if data_root else ""
-        terminal.print_error(f"stopped; go on with: evenbit train --resume --out {folder}{root}")
+        if (folder / FILE).exists():
+            again = ["evenbit", "train", "--resume", "--out", str(folder)]
+            again += ["--data-root", data_root] if data_root else []
+            terminal.print_error(f"stopped; go on with: {shlex.join(again)}")
         raise
     if as_json:
         print(json.dumps(result.metrics))
@@ -101,7 +109,8 @@ def sweep(
     folder = out or Path("runs") / plan.name
     console = Console(stderr=as_json)
     try:
-        rows = run_sweep(plan, folder, data_root=data_root, console=console)
+        with bar("sweeping", console) as progress:
+            rows = run_sweep(plan, folder, data_root=data_root, console=console, progress=progress)
     except KeyboardInterrupt:
         terminal.print_error("stopped; the same command goes on")
         raise
@@ -125,4 +134,11 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     """
     from evenbit.demo import run_demo
 
-    terminal.show_demo(run_demo(out, Console(stderr=as_json)), as_json=as_json)
+    console = Console(stderr=as_json)
+    try:
+        with bar("training", console) as progress:
+            result = run_demo(out, console, progress)
+    except KeyboardInterrupt:
+        terminal.print_error("stopped; the same command goes on")
+        raise
+    terminal.show_demo(result, as_json=as_json)
