@@ -140,3 +140,12 @@ def test_files_of_another_form_are_refused(tmp_path: Path, text: str, message: s
     (tmp_path / "s.toml").write_text(text)
     with pytest.raises(RecipeError, match=message):
         load_sweep(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_the_sweeps_of_this_project_can_be_loaded(path: Path) -> None:
+    sweep = load_sweep(path)
+    assert sweep.name == path.stem
+    assert path.name in path.read_text().splitlines()[1], "the second line is the command"
