@@ -36,6 +36,10 @@ test-sanitize: .venv/installed ## run the tests of the engine and the C API with
 test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g++-aarch64-linux-gnu and qemu-user
 	$(BIN)/pytest -m arm tests/capi/test_cases.py tests/capi/test_example.py
 
+test-packaging: .venv/installed ## build sdist and wheel, install that in a clean environment, and run it there
+	$(BIN)/pip install --quiet --group packaging
+	$(BIN)/pytest -m packaging tests/packaging
+
 FUZZ_SECONDS ?= 60
 FUZZ_OPTIONS ?=
 
