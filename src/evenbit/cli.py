@@ -14,7 +14,7 @@ from rich.console import Console
 
 from evenbit import plan_file, terminal
 from evenbit.errors import EvenbitError
-from evenbit.files import write_atomically
+from evenbit.files import check_target, write_atomically
 
 if TYPE_CHECKING:
     from evenbit.evaluation import Predict
@@ -142,6 +142,8 @@ def sweep(
     """
     from evenbit.train.sweep import load_sweep, run_sweep, table
 
+    if results is not None:
+        check_target(results)
     plan = load_sweep(path)
     folder = out or Path("runs") / plan.name
     console = Console(stderr=as_json)
@@ -250,6 +252,7 @@ def pack(
 
     if (run is None) == (untrained is None):
         raise RecipeError("give either the folder of a run or --untrained MODEL")
+    check_target(out)
     if untrained is not None:
         plan = pack_untrained(untrained, method, channels=channels, size=size, classes=classes)
         images = np.random.default_rng(0).random((8, channels, size, size), np.float32)
