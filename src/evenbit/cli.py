@@ -28,7 +28,7 @@ app = App(
 )
 
 # Packages that a command may lack, and what of evenbit brings them.
-TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "scipy")
+TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "scipy", "jinja2", "matplotlib")
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"onnx": "export"}
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
@@ -106,10 +106,10 @@ def train(
         settings = load_recipe(recipe, overrides)
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
     console = Console(stderr=as_json)
+    root = f" --data-root {data_root}" if data_root else ""
     try:
         result = run_training(settings, folder, data_root=data_root, resume=resume, console=console)
     except KeyboardInterrupt:
-        root = f" --data-root {data_root}" if data_root else ""
         terminal.print_error(f"stopped; go on with: evenbit train --resume --out {folder}{root}")
         raise
     if as_json:
@@ -117,7 +117,8 @@ def train(
     else:
         console.print(
             f"{'validation' if settings.validation else 'test'} accuracy {result.accuracy:.2f} %; "
-            f"pack it with: evenbit pack {folder} -o model.evb",
+            f"pack it with: evenbit pack {folder} -o model.evb\n"
+            f"see it with: evenbit report {folder} -o report.html{root}",
             markup=False,
         )
 
@@ -173,6 +174,23 @@ def probe(run: Path, *, data_root: str | None = None, images: int = 1000, as_jso
     from evenbit.train.probes import probe_run
 
     terminal.show_probes(probe_run(run, data_root=data_root, images=images), as_json=as_json)
+
+
+@app.command
+def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 1000) -> None:
+    """Show what runs did, and what binarization does to their features, on one page that needs no network.
+
+    Args:
+        runs: Folders of runs that were measured on the same images, such as a float run and a binary one.
+        out: The HTML file to write.
+        data_root: Where the files of a named data set are.
+        images: How many of the measured images to observe the binary layers on.
+    """
+    from evenbit.report import make_report
+
+    console = Console(stderr=True)
+    make_report(runs, out, data_root=data_root, images=images, tell=lambda line: console.print(line, markup=False))
+    print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
 
 
 @app.command(name="eval")
@@ -368,12 +386,14 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     """Train a binary network and its float twin on small real images, pack the binary one and run its bits.
 
     Args:
-        out: Folder for both runs, the packed file and result.json.
+        out: Folder for both runs, the packed file, result.json and report.html.
         as_json: Print the result as JSON.
     """
-    from evenbit.demo import run_demo
+    from evenbit.demo import REPORT, run_demo
 
     terminal.show_demo(run_demo(out, Console(stderr=as_json)), as_json=as_json)
+    if not as_json:
+        print(f"what binarization does to it, on one page: {out / REPORT}")
 
 
 def _open_classifier(

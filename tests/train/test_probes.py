@@ -53,7 +53,7 @@ def test_the_window_of_each_estimator_by_hand() -> None:
         assert gradient_window(Sign(estimator)) == pytest.approx(window, abs=1e-3)
     # 1 - tanh(t x)^2 is a tenth at t x = artanh(sqrt(0.9)); t goes from 0.1 to 10.
     late = Sign("ede")
-    set_progress(late, 1)
+    set_progress(late, 1.0)
     assert gradient_window(Sign("ede")) == pytest.approx(10 * math.atanh(0.9**0.5), abs=1e-3)
     assert gradient_window(late) == pytest.approx(0.1 * math.atanh(0.9**0.5), abs=1e-3)
 

@@ -33,6 +33,7 @@ from evenbit.train.checkpoint import load_run
 
 BATCH = 500
 WINDOW_SHARE = 0.1
+ROUNDING = 1e-9  # of gradients, so that a window that ends on a point of the grid holds it
 WINDOW_LIMIT = 30.0  # the widest window that ends, of "ede" at the start of training, ends at 18
 
 
@@ -67,7 +68,7 @@ def gradient_window(sign: Sign) -> float:
     """The largest |u| whose gradient is at least a tenth of the estimator's largest; inf if there is no end to it."""
     grid = torch.linspace(0, WINDOW_LIMIT, 30 * 1000 + 1, dtype=torch.float64)
     gradient = ESTIMATORS[sign.estimator](grid, sign.progress.double().cpu())
-    inside = grid[gradient >= WINDOW_SHARE * gradient.max()]
+    inside = grid[gradient >= WINDOW_SHARE * gradient.max() - ROUNDING]
     return math.inf if inside[-1] == WINDOW_LIMIT else float(inside[-1])
 
 
@@ -172,17 +173,18 @@ class ActivationSums:
 
     def add(self, u: Tensor) -> None:
         """Counts what stands before the sign, `[N, C, ...]`."""
-        u = u.transpose(0, 1).flatten(1).double()
+        u = u.flatten(2) if u.dim() > 2 else u[..., None]
+        magnitude = u.abs()
         values = {
             "ones": u >= 0,
-            "inside": u.abs() <= gradient_window(self.sign),
+            "inside": magnitude <= gradient_window(self.sign),
             "u": u,
-            "magnitude": u.abs(),
+            "magnitude": magnitude,
             "square": u.square(),
         }
-        self._count += u.shape[1]
+        self._count += u.shape[0] * u.shape[2]
         for key, value in values.items():
-            self._totals[key] = self._totals.get(key, 0) + value.double().sum(1).cpu()
+            self._totals[key] = self._totals.get(key, 0) + value.sum((0, 2), dtype=torch.float64).cpu()
 
     def mean(self) -> Tensor:
         """Of each channel so far."""
