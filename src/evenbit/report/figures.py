@@ -54,7 +54,8 @@ def curves(comparison: Comparison, quantity: str) -> Figure | None:
     return Figure(
         embed(figure, f"Curves of the {quantity} by epoch. At the end, on the {part} images: {last}.", quantity),
         f"{quantity.capitalize()} by epoch. Thick lines: {part} images, which the network never trains on. "
-        "Thin lines: the training images, changed at random, so they are harder than they look.",
+        "Thin lines: the training images, which are shifted and otherwise changed at random before the network sees "
+        "them, so they can be the harder ones.",
     )
 
 
@@ -120,7 +121,7 @@ def _distribution(axes: Axes, title: str, distribution: Distribution, found: Bin
     axes.set(xlim=(edges[0], edges[-1]), yticks=[], title=title)
     axes.spines["left"].set_visible(False)
     for side, colour, place, text in (
-        ("left", MINUS, 0.01, f"-1: {100 * (1 - distribution.positive):.0f} %"),
+        ("left", MINUS, 0.01, f"−1: {100 * (1 - distribution.positive):.0f} %"),
         ("right", PLUS, 0.99, f"+1: {100 * distribution.positive:.0f} %"),
     ):
         axes.text(place, 0.97, text, color=colour, ha=side, va="top", transform=axes.transAxes, weight="bold")
@@ -168,7 +169,8 @@ def confusion(run: Measured, classes: Sequence[str], part: str, key: str) -> Fig
     row, column = divmod(int(off.argmax()), len(classes))
     worst = "There is no mistake."
     if off[row, column]:
-        worst = f"The most frequent mistake: {classes[row]} taken for {classes[column]}, {off[row, column]} times."
+        times = "once" if off[row, column] == 1 else f"{off[row, column]} times"
+        worst = f"The most frequent mistake: {classes[row]} taken for {classes[column]}, {times}."
     right, total = int(np.trace(counts)), int(counts.sum())
     alt = f"Confusion matrix of {run.label}: {right:,} of {total:,} {part} images are right. {worst}"
     return Figure(embed(figure, alt, key), f"{run.label}: {right:,} of {total:,} {part} images are right. {worst}")
@@ -190,6 +192,7 @@ def bits_and_floats(comparison: Comparison) -> Figure | None:
             values = np.array([one.sums[key] / unit for _, one in packed])
             axes.barh(range(len(packed)), values, left=start, color=colour, label=name, height=0.6)
             start += values
+        axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.set(title=title, yticks=range(len(packed)))
         axes.set_yticklabels([run.label for run, _ in packed])
     panels[0].invert_yaxis()

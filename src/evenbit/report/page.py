@@ -83,6 +83,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "curves": [figures.curves(comparison, "accuracy"), figures.curves(comparison, "loss")],
         "entropy_figure": figures.entropies(comparison, binary) if binary else None,
         "clearest": words.clearest_layer(comparison) if binary else None,
+        "adjusted": any(layer.adjusted for run in binary for layer in run.layers.values()),
         "layers": {
             name: [figures.layer(run, name, f"l{i}r{j}") for j, run in enumerate(binary) if name in run.layers]
             for i, name in enumerate(names)

@@ -28,6 +28,7 @@ SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "evenbit",
     "font.size": 8,
+    "axes.facecolor": "none",
     "axes.titlesize": 8,
     "axes.titlelocation": "left",
     "axes.labelcolor": INK,

@@ -16,7 +16,7 @@ def method_parts(method: Method) -> list[str]:
         "moves and scales what it reads before taking the sign (distribution adjustment)": method.adjustment != "none",
         "lets each image move the zero points (group excitation)": method.excitation_groups > 0,
         "moves the zero points by the third moment of each image's channel": method.third_moment,
-        "learns two values in the place of -1 and +1": method.two_values,
+        "learns two values in the place of −1 and +1": method.two_values,
         "learns a zero point for each channel (refinement)": method.zero_point,
         "reshapes what flows around the binary layers (RPReLU)": method.activation == "rprelu",
         "keeps real weights, for the first of two steps of training": not method.binary_weights,
@@ -44,8 +44,8 @@ def in_short(comparison: Comparison) -> list[str]:
         right = f"{run.label}, a binary network, names {run.evaluation.accuracy:.2f} % of the images right"
         if twin is not None:
             gap = twin.evaluation.accuracy - run.evaluation.accuracy
-            side = "fewer" if gap > 0 else "more"
-            right += f", {abs(gap):.2f} points {side} than {twin.label}, which has real numbers"
+            side = f"{abs(gap):.2f} points {'fewer' if gap > 0 else 'more'} than" if gap else "as many as"
+            right += f", {side} {twin.label}, which has real numbers"
         sentences.append(right + ".")
         if twin is not None and isinstance(run.packed, Packed) and isinstance(twin.packed, Packed):
             ours, theirs = run.packed.bytes, twin.packed.bytes
@@ -61,11 +61,16 @@ def in_short(comparison: Comparison) -> list[str]:
     return sentences
 
 
-def clearest_layer(comparison: Comparison) -> str:
-    """The layer in which the adjustment of some run gains most entropy."""
-    gains = {
-        name: layer.after.probe.entropy - layer.before.probe.entropy
-        for run in binary_runs(comparison)
-        for name, layer in run.layers.items()
-    }
-    return max(gains, key=lambda name: gains[name])
+def clearest_layer(comparison: Comparison) -> tuple[str, str]:
+    """The layer in which the adjustment of some run gains most entropy, and why it is this one."""
+    gains: dict[str, float] = {}
+    for run in binary_runs(comparison):
+        for name, layer in run.layers.items():
+            gain = layer.after.probe.entropy - layer.before.probe.entropy
+            gains[name] = max(gain, gains.get(name, gain))
+    name = max(gains, key=lambda name: gains[name])
+    if not any(layer.adjusted for run in binary_runs(comparison) for layer in run.layers.values()):
+        return name, "This is the first of the binary layers."
+    if gains[name] <= 0:
+        return name, "In no layer do the bits say more for the adjustment; in this one they lose least."
+    return name, "This is the layer in which the bits gain most from the adjustment."
