@@ -124,7 +124,10 @@ def test_bad_sweeps_are_named(tmp_path: Path, pictures: Path, runs: str, message
         load_sweep(write(tmp_path / "s.toml", pictures, runs))
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml")), ids=lambda path: path.stem)
+SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_the_sweeps_of_this_project_can_be_loaded(path: Path) -> None:
     sweep = load_sweep(path)
     assert sweep.name == path.stem
