@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from evenbit import plan_file, terminal
 from evenbit.cli.app import DEPLOY, Json, Out, app
+from evenbit.files import check_target
 from evenbit.progress import bar
 
 
@@ -54,6 +55,7 @@ def pack(
 
     if (run is None) == (untrained is None):
         raise RecipeError("give either the folder of a run or --untrained MODEL")
+    check_target(out)
     if untrained is not None:
         plan = pack_untrained(untrained, method, channels=channels, size=size, classes=classes)
         images = np.random.default_rng(0).random((8, channels, size, size), np.float32)

@@ -44,6 +44,7 @@ from evenbit.train.checkpoint import (
 )
 from evenbit.train.lock import locked
 from evenbit.train.objective import Objective
+from evenbit.train.origin import Origin
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
 
@@ -140,6 +141,7 @@ class _Training:
         network = torch.compile(self.network) if recipe.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
+        self.origin = checkpoint.origin if checkpoint else Origin.here()
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         if checkpoint:
             checkpoint.load_model(self.network)
@@ -180,7 +182,8 @@ class _Training:
         return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics)
 
     def _save(self, epoch: int) -> None:
-        write_checkpoint(self.out, self.recipe, self.task, epoch, self.network, self.optimizer.optimizer)
+        optimizer = self.optimizer.optimizer
+        write_checkpoint(self.out, self.recipe, self.task, epoch, self.network, optimizer, origin=self.origin)
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         """Trains over the images once, then evaluates."""
