@@ -11,6 +11,7 @@ first batch, by least squares within each image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -148,7 +149,7 @@ def _edges(values: Tensor) -> Tensor:
     low, high = torch.quantile(sample, torch.tensor(SHOWN, dtype=torch.float64)).tolist()
     low, high = min(low, 0.0), max(high, 0.0)
     width = max((high - low) / (BINS - 1), 1e-6)  # one bin more than the range needs, to move by less than one
-    return (torch.arange(BINS + 1, dtype=torch.float64) + np.floor(low / width)) * width
+    return (torch.arange(BINS + 1, dtype=torch.float64) + math.floor(low / width)) * width
 
 
 def _around_mean(values: Tensor) -> Tensor:
