@@ -33,9 +33,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from evenbit import plan_file
+from evenbit.data import load_dataset
 from evenbit.files import is_part, write_atomically
 from evenbit.train import read_checkpoint
 from evenbit.train.checkpoint import FILE
@@ -44,23 +47,26 @@ from evenbit.train.loop import METRICS
 from origin import origin
 
 FORKS = multiprocessing.get_context("forkserver")
-PRELOADED = ["evenbit.cli", "evenbit.train.sweep", "evenbit.deploy", "evenbit.runtime.engine", "evenbit.data.digits"]
-DIGITS = {"data": "digits", "model": "resnet8", "batch_size": 128, "pad": 1, "flip": False}
-EPOCHS = 4
+PRELOADED = ["evenbit.cli", "evenbit.train.sweep", "evenbit.deploy", "evenbit.runtime.engine", "evenbit.data.folder"]
+PRELOADED += [
+    "torch._dynamo",
+    "torch.export._trace",
+    "torch.testing",
+    "sympy.assumptions",
+    "networkx",
+]  # torch does later
+RECIPE = {"model": "resnet8", "image_size": 8, "batch_size": 32, "pad": 1, "flip": False}
+EPOCHS = 12
+DIGITS_A_CLASS = {"train": 8, "test": 4}  # so few that an epoch takes a moment, and much of the time goes into files
 POLL_SECONDS = 0.0005
 WRITING_SECONDS = 0.004  # after a part appears, the longest wait for the kill
 TIMES = ("seconds", "images_per_second", "seconds_per_epoch")
 
 SWEEP = """
 name = "killed"
-seeds = [0]
 [base]
-data = "digits"
-model = "resnet8"
-epochs = 2
-batch_size = 128
-pad = 1
-flip = false
+{recipe}
+epochs = 4
 [[run]]
 method = "float"
 [[run]]
@@ -108,6 +114,8 @@ class Victim(ABC):
         self.wrong: list[str] = []
         self.straight = folder / "straight"
         self.place = folder / "killed"
+        self.data = folder / "digits"
+        _write_digits(self.data)
         self.prepare()
         self.run(["--version"])  # a first process, for which the others' modules are loaded
         start = time.perf_counter()
@@ -129,6 +137,11 @@ class Victim(ABC):
     @abstractmethod
     def compare(self) -> None:
         """Checks what a finished command has left against the one that was never stopped."""
+
+    def train(self, place: Path, *options: str) -> list[str]:
+        """The command that trains the recipe."""
+        settings = [f"--set={key}={json.dumps(value)}" for key, value in RECIPE.items()]
+        return ["train", "--data", str(self.data), *settings, *options, "--out", str(place)]
 
     def start(self, command: list[str]) -> Any:
         """The command in a process of its own."""
@@ -230,7 +243,7 @@ class Training(Victim):
     """`evenbit train`, and `evenbit train --resume` as soon as there is a checkpoint."""
 
     name = "train"
-    writing_chance = 0.3
+    writing_chance = 0.1
 
     def prepare(self) -> None:
         self.kept = 0
@@ -238,9 +251,7 @@ class Training(Victim):
     def command(self, place: Path) -> list[str]:
         if (place / FILE).exists():
             return ["train", "--resume", "--out", str(place)]
-        settings = [f"--set={key}={json.dumps(value)}" for key, value in DIGITS.items() if key not in ("data", "model")]
-        named = ["--data", DIGITS["data"], "--model", DIGITS["model"], "--epochs", str(EPOCHS)]
-        return ["train", *map(str, named), *settings, "--out", str(place)]
+        return self.train(place, "--epochs", str(EPOCHS))
 
     def look(self) -> None:
         self.kept = self.look_at_run(self.place, self.kept)
@@ -258,8 +269,7 @@ class Packing(Victim):
 
     def prepare(self) -> None:
         for run, seed in (("old", 1), ("new", 2)):
-            command = ["train", "--data", "digits", "--model", "resnet8", "--epochs", "1", "--seed", str(seed)]
-            self.run([*command, "--out", str(self.folder / run)])
+            self.run(self.train(self.folder / run, "--epochs", "1", "--seed", str(seed)))
         self.straight.mkdir()
         self.run(["pack", str(self.folder / "old"), "-o", str(self.folder / "old.evb")])
         self.old = (self.folder / "old.evb").read_bytes()
@@ -285,10 +295,11 @@ class Sweeping(Victim):
     """`evenbit sweep` of two runs, with its rows kept in a file."""
 
     name = "sweep"
-    writing_chance = 0.2
+    writing_chance = 0.1
 
     def prepare(self) -> None:
-        (self.folder / "killed.toml").write_text(SWEEP)
+        recipe = "\n".join(f"{key} = {json.dumps(value)}" for key, value in {"data": str(self.data), **RECIPE}.items())
+        (self.folder / "killed.toml").write_text(SWEEP.format(recipe=recipe))
         self.kept = {"float-seed0": 0, "fd-seed0": 0}
 
     def command(self, place: Path) -> list[str]:
@@ -305,6 +316,18 @@ class Sweeping(Victim):
         for run in self.kept:
             self.compare_runs(self.place / run, self.straight / run)
         self.kept = dict.fromkeys(self.kept, 0)
+
+
+def _write_digits(folder: Path) -> None:
+    """Some of the digits as a folder of images."""
+    digits = load_dataset("digits")
+    for part, number in DIGITS_A_CLASS.items():
+        split = getattr(digits, part)
+        for label, name in enumerate(digits.classes):
+            place = folder / part / name
+            place.mkdir(parents=True)
+            for index in np.flatnonzero(split.labels == label)[:number]:
+                Image.fromarray(split.images[index, 0]).save(place / f"{index}.png")
 
 
 def timeless(row: dict[str, Any]) -> dict[str, Any]:
