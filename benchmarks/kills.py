@@ -20,8 +20,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import multiprocessing
-import os
 import random
 import shutil
 import signal
@@ -30,34 +28,23 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
+from commands import run_well, start
 from evenbit import plan_file
-from evenbit.data import load_dataset
 from evenbit.files import is_part, write_atomically
 from evenbit.train import read_checkpoint
 from evenbit.train.checkpoint import FILE
 from evenbit.train.lock import FILE as LOCK
 from evenbit.train.loop import METRICS
 from origin import origin
+from tiny_digits import recipe_toml, train_command, write_digits
 
-FORKS = multiprocessing.get_context("forkserver")
-PRELOADED = ["evenbit.cli", "evenbit.train.sweep", "evenbit.deploy", "evenbit.runtime.engine", "evenbit.data.folder"]
-PRELOADED += [
-    "torch._dynamo",
-    "torch.export._trace",
-    "torch.testing",
-    "sympy.assumptions",
-    "networkx",
-]  # torch does later
-RECIPE = {"model": "resnet8", "image_size": 8, "batch_size": 32, "pad": 1, "flip": False}
 EPOCHS = 12
-DIGITS_A_CLASS = {"train": 8, "test": 4}  # so few that an epoch takes a moment, and much of the time goes into files
 POLL_SECONDS = 0.0005
 WRITING_SECONDS = 0.004  # after a part appears, the longest wait for the kill
 TIMES = ("seconds", "images_per_second", "seconds_per_epoch")
@@ -65,8 +52,7 @@ TIMES = ("seconds", "images_per_second", "seconds_per_epoch")
 SWEEP = """
 name = "killed"
 [base]
-{recipe}
-epochs = 4
+{recipe}epochs = 4
 [[run]]
 method = "float"
 [[run]]
@@ -80,15 +66,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", type=Path, required=True, help="the file to keep the counts in")
     arguments = parser.parse_args()
-    FORKS.set_forkserver_preload(PRELOADED)
     quarter = arguments.kills // 4
     shares = {Training: arguments.kills - 2 * quarter, Packing: quarter, Sweeping: quarter}
     counts = {}
     for kind, kills in shares.items():
         with tempfile.TemporaryDirectory() as folder:
-            print(f"{kind.name}: {kills} kills")
+            print(f"{kind.name}: {kills} kills", flush=True)
             counts[kind.name] = kind(Path(folder), random.Random(f"{arguments.seed} {kind.name}")).strike(kills)
-            print(json.dumps(counts[kind.name]))
+            print(json.dumps(counts[kind.name]), flush=True)
     row = {**origin(), "seed": arguments.seed, "kills": sum(shares.values()), "killed": counts}
     write_atomically(arguments.json, (json.dumps(row, indent=1) + "\n").encode())
     wrong = [line for count in counts.values() for line in count["wrong"]]
@@ -115,12 +100,12 @@ class Victim(ABC):
         self.straight = folder / "straight"
         self.place = folder / "killed"
         self.data = folder / "digits"
-        _write_digits(self.data)
+        write_digits(self.data)
         self.prepare()
-        self.run(["--version"])  # a first process, for which the others' modules are loaded
-        start = time.perf_counter()
-        self.run(self.command(self.straight))
-        self.seconds = time.perf_counter() - start
+        run_well(["--version"], self.log)  # a first process, for which the others' modules are loaded
+        begin = time.perf_counter()
+        run_well(self.command(self.straight), self.log)
+        self.seconds = time.perf_counter() - begin
 
     @abstractmethod
     def prepare(self) -> None:
@@ -138,29 +123,11 @@ class Victim(ABC):
     def compare(self) -> None:
         """Checks what a finished command has left against the one that was never stopped."""
 
-    def train(self, place: Path, *options: str) -> list[str]:
-        """The command that trains the recipe."""
-        settings = [f"--set={key}={json.dumps(value)}" for key, value in RECIPE.items()]
-        return ["train", "--data", str(self.data), *settings, *options, "--out", str(place)]
-
-    def start(self, command: list[str]) -> Any:
-        """The command in a process of its own."""
-        process = FORKS.Process(target=_run, args=(command, str(self.log)))
-        process.start()
-        return process
-
-    def run(self, command: list[str]) -> None:
-        """The whole command; it has to succeed."""
-        process = self.start(command)
-        process.join()
-        if process.exitcode != 0:
-            sys.exit(f"evenbit {' '.join(command)}: {self.log.read_text()}")
-
     def strike(self, kills: int) -> dict[str, Any]:
         """Kills that many times, and lets the last one finish."""
         while self.counts["kills"] < kills:
             while_writing = self.counts["kills"] % 2 == 1
-            process = self.start(self.command(self.place))
+            process = start(self.command(self.place), self.log)
             if while_writing:
                 self.wait_for_part(process)
                 time.sleep(self.draw.uniform(0, WRITING_SECONDS))
@@ -175,12 +142,12 @@ class Victim(ABC):
                 self.look()
             else:
                 self.end(process.exitcode)
-        process = self.start(self.command(self.place))
+        process = start(self.command(self.place), self.log)
         process.join()
         self.end(process.exitcode)
         return {**self.counts, "seconds_of_one": self.seconds, "wrong": self.wrong}
 
-    def wait_for_part(self, process: Any) -> None:
+    def wait_for_part(self, process: BaseProcess) -> None:
         """Returns when a file begins to be written, at a random one of those that the command writes."""
         before: set[int] = set()
         while process.is_alive():
@@ -207,7 +174,7 @@ class Victim(ABC):
             else:
                 json.loads(path.read_text())
 
-    def end(self, status: int) -> None:
+    def end(self, status: int | None) -> None:
         """What a command has left that came to its end, before the kill or since it was the last."""
         if status != 0:
             self.wrong.append(f"{self.name}: {self.log.read_text().strip()}")
@@ -251,7 +218,7 @@ class Training(Victim):
     def command(self, place: Path) -> list[str]:
         if (place / FILE).exists():
             return ["train", "--resume", "--out", str(place)]
-        return self.train(place, "--epochs", str(EPOCHS))
+        return train_command(self.data, place, EPOCHS)
 
     def look(self) -> None:
         self.kept = self.look_at_run(self.place, self.kept)
@@ -269,9 +236,9 @@ class Packing(Victim):
 
     def prepare(self) -> None:
         for run, seed in (("old", 1), ("new", 2)):
-            self.run(self.train(self.folder / run, "--epochs", "1", "--seed", str(seed)))
+            run_well(train_command(self.data, self.folder / run, 1, seed), self.log)
         self.straight.mkdir()
-        self.run(["pack", str(self.folder / "old"), "-o", str(self.folder / "old.evb")])
+        run_well(["pack", str(self.folder / "old"), "-o", str(self.folder / "old.evb")], self.log)
         self.old = (self.folder / "old.evb").read_bytes()
 
     def command(self, place: Path) -> list[str]:
@@ -298,8 +265,7 @@ class Sweeping(Victim):
     writing_chance = 0.1
 
     def prepare(self) -> None:
-        recipe = "\n".join(f"{key} = {json.dumps(value)}" for key, value in {"data": str(self.data), **RECIPE}.items())
-        (self.folder / "killed.toml").write_text(SWEEP.format(recipe=recipe))
+        (self.folder / "killed.toml").write_text(SWEEP.format(recipe=recipe_toml(self.data)))
         self.kept = {"float-seed0": 0, "fd-seed0": 0}
 
     def command(self, place: Path) -> list[str]:
@@ -318,32 +284,9 @@ class Sweeping(Victim):
         self.kept = dict.fromkeys(self.kept, 0)
 
 
-def _write_digits(folder: Path) -> None:
-    """Some of the digits as a folder of images."""
-    digits = load_dataset("digits")
-    for part, number in DIGITS_A_CLASS.items():
-        split = getattr(digits, part)
-        for label, name in enumerate(digits.classes):
-            place = folder / part / name
-            place.mkdir(parents=True)
-            for index in np.flatnonzero(split.labels == label)[:number]:
-                Image.fromarray(split.images[index, 0]).save(place / f"{index}.png")
-
-
 def timeless(row: dict[str, Any]) -> dict[str, Any]:
     """All but the times."""
     return {key: value for key, value in row.items() if key not in TIMES}
-
-
-def _run(command: list[str], log: str) -> None:
-    """In the process that is killed: the command, its output in a file."""
-    from evenbit.cli import main as evenbit
-
-    with Path(log).open("w") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    torch.set_num_threads(1)
-    sys.exit(evenbit(command))
 
 
 if __name__ == "__main__":
