@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 CXX_FILES := find csrc src/evenbit/export examples tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
-.PHONY: help install demo test test-sanitize test-arm device-tools device-packages test-devices check format bench results
+.PHONY: help install demo test test-sanitize test-arm device-tools device-packages test-devices check format docs bench results
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -51,14 +51,17 @@ test-devices: .venv/installed device-tools ## run exported C on 64-bit ARM and C
 	$(BIN)/pytest -m device
 
 check: .venv/installed ## check style and types
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples tools
+	$(BIN)/ruff format --check src tests benchmarks examples tools
 	$(BIN)/mypy
 	$(CXX_FILES) | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: .venv/installed ## bring the sources into form
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks examples tools
 	$(CXX_FILES) | xargs $(BIN)/clang-format -i
+
+docs: .venv/installed ## build the docs as a site in site/
+	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs

@@ -20,7 +20,7 @@ from PIL import Image
 from evenbit.cli import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\S+)( no-run)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

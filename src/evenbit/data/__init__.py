@@ -23,6 +23,7 @@ READERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "svhn": read_svhn,
     "tiny-imagenet": read_tiny_imagenet,
 }
+"""The readers of the named data sets, each from the folder that the user gives."""
 
 
 def load_dataset(name: str, root: str | os.PathLike[str] | None = None, size: int = 32) -> Dataset:
