@@ -60,6 +60,13 @@ def test_compare_bits(tmp_path: Path) -> None:
     assert images - 2 <= same <= images == 359
 
 
+def test_own_method(tmp_path: Path) -> None:
+    in_torch, packed = percents(run(tmp_path, EXAMPLES / "own_method.py").splitlines()[-1])
+    assert in_torch > 70
+    assert abs(in_torch - packed) < 0.4
+    assert plan_file.load(tmp_path / "react-cosine.evb").info["method"] == "react-cosine"
+
+
 def test_probe_methods(tmp_path: Path) -> None:
     output = run(tmp_path, EXAMPLES / "probe_methods.py")
     for method in ("react", "fd"):
