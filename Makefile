@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 CXX_FILES := find csrc src/evenbit/export examples tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
-.PHONY: help install demo test test-sanitize test-arm device-tools device-packages test-devices check format docs bench results
+.PHONY: help install demo test test-sanitize test-arm test-browser device-tools device-packages test-devices check format docs bench results
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -35,6 +35,9 @@ test-sanitize: .venv/installed ## run the tests of the engine and the C API with
 
 test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g++-aarch64-linux-gnu and qemu-user
 	$(BIN)/pytest -m arm tests/capi/test_cases.py tests/capi/test_example.py
+
+test-browser: .venv/installed ## look at a report in headless Chromium; needs chromium and chromium-driver
+	$(BIN)/pytest -m browser tests/report
 
 DEVICE_TOOLS := arm-none-eabi-gcc qemu-system-arm aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-aarch64
 DEVICE_PACKAGES := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-aarch64-linux-gnu \

@@ -15,10 +15,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     import tempfile  # takes memory that running a file does not need
 
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    check_target(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     part = Path(name)
     try:
@@ -31,6 +28,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         part.unlink()
         raise
+
+
+def check_target(path: Path) -> None:
+    """Refuses, before long work starts, a path to which its result cannot be written.
+
+    Raises:
+        OSError: If the folder is missing or cannot be written, or the path is that of a folder.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "folder cannot be written", str(path.parent))
 
 
 def _umask() -> int:

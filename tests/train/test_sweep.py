@@ -122,3 +122,13 @@ def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictu
 def test_bad_sweeps_are_named(tmp_path: Path, pictures: Path, runs: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_sweep(write(tmp_path / "s.toml", pictures, runs))
+
+
+SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_the_sweeps_of_this_project_can_be_loaded(path: Path) -> None:
+    sweep = load_sweep(path)
+    assert sweep.name == path.stem
+    assert path.name in path.read_text().splitlines()[1], "the second line is the command"

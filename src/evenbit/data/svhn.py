@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from evenbit.data.dataset import Dataset, Split
-from evenbit.data.locate import locate
+from evenbit.data.locate import Source
 from evenbit.errors import DataError
 
 PAGE = "http://ufldl.stanford.edu/housenumbers/ (format 2)"
 COUNTS = {"train_32x32.mat": 73_257, "test_32x32.mat": 26_032}
+SVHN = Source("svhn", "svhn", tuple(COUNTS), PAGE)
 
 
 def read_svhn(root: str | os.PathLike[str] | None) -> Dataset:
@@ -25,7 +26,7 @@ def read_svhn(root: str | os.PathLike[str] | None) -> Dataset:
     Raises:
         DataError: If files are missing or damaged.
     """
-    folder = locate("svhn", "svhn", list(COUNTS), PAGE, root)
+    folder = SVHN.locate(root)
     train, test = (_read(folder / file, count) for file, count in COUNTS.items())
     return Dataset("svhn", tuple("0123456789"), train, test)
 

@@ -29,6 +29,7 @@ from rich.console import Console
 
 from evenbit import plan_file
 from evenbit.errors import CaptureError, CheckpointError, RecipeError
+from evenbit.progress import Report, part
 from evenbit.train.checkpoint import FILE, read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
 from evenbit.train.loop import METRICS, train
@@ -103,29 +104,36 @@ def _entry(path: Path, number: int, run: Mapping[str, Any], base: Mapping[str, A
     return Entry(label, tuple(make_recipe({**settings, "seed": seed}, f"{path}: '{label}'") for seed in chosen))
 
 
-def run_sweep(sweep: Sweep, out: Path, *, data_root: str | None, console: Console) -> list[dict[str, Any]]:
+def run_sweep(
+    sweep: Sweep, out: Path, *, data_root: str | None, console: Console, progress: Report | None = None
+) -> list[dict[str, Any]]:
     """Trains what is not finished yet, and returns the rows that are.
 
     Args:
         sweep: What to train.
         out: Folder of all runs.
         data_root: Where the data set's files are.
-        console: Where progress is shown.
+        console: Where a line for each run and epoch is printed.
+        progress: Called now and then with the number of epochs done and of all, over all runs.
 
     Returns:
         A row for each entry all of whose runs are finished; fewer than the entries only if other processes are at
         the rest.
     """
-    for entry in sweep.entries:
-        for recipe in entry.recipes:
-            folder = sweep.folder(out, entry, recipe)
-            if _is_finished(folder, recipe):
-                continue
-            console.print(f"{entry.label}, seed {recipe.seed}: {folder}", markup=False)
-            try:
-                train(recipe, folder, data_root=data_root, resume=(folder / FILE).exists(), console=console)
-            except AlreadyLockedError:
-                console.print("  another process is at it", markup=False)
+    runs = [(entry.label, r, sweep.folder(out, entry, r)) for entry in sweep.entries for r in entry.recipes]
+    left = [(label, recipe, folder) for label, recipe, folder in runs if not _is_finished(folder, recipe)]
+    before, epochs = 0, sum(recipe.epochs for _, recipe, _ in left)
+    for label, recipe, folder in left:
+        share = part(progress, before, recipe.epochs, epochs)
+        before += recipe.epochs
+        if _is_finished(folder, recipe):  # by another process, meanwhile
+            continue
+        console.print(f"{label}, seed {recipe.seed}: {folder}", markup=False)
+        resume = (folder / FILE).exists()
+        try:
+            train(recipe, folder, data_root=data_root, resume=resume, console=console, progress=share)
+        except AlreadyLockedError:
+            console.print("  another process is at it", markup=False)
     return finished_rows(sweep, out)
 
 
