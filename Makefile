@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
+PYTHON_FILES := src tests benchmarks examples fuzz tools
 CXX_FILES := find csrc src/evenbit/export examples fuzz tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
-.PHONY: help install demo test test-sanitize test-arm device-tools device-packages test-devices check format bench results fuzz test-packaging
+.PHONY: help install demo test test-sanitize test-arm test-browser test-packaging fuzz device-tools device-packages \
+  test-devices check format docs bench results
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,6 +42,9 @@ test-packaging: .venv/installed ## build sdist and wheel, install that in a clea
 	$(BIN)/pip install --quiet --group packaging
 	$(BIN)/pytest -m packaging tests/packaging
 
+test-browser: .venv/installed ## look at a report in headless Chromium; needs chromium and chromium-driver
+	$(BIN)/pytest -m browser tests/report
+
 FUZZ_SECONDS ?= 60
 FUZZ_OPTIONS ?=
 
@@ -62,14 +67,17 @@ test-devices: .venv/installed device-tools ## run exported C on 64-bit ARM and C
 	$(BIN)/pytest -m device
 
 check: .venv/installed ## check style and types
-	$(BIN)/ruff check src tests benchmarks fuzz
-	$(BIN)/ruff format --check src tests benchmarks fuzz
+	$(BIN)/ruff check $(PYTHON_FILES)
+	$(BIN)/ruff format --check $(PYTHON_FILES)
 	$(BIN)/mypy
 	$(CXX_FILES) | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: .venv/installed ## bring the sources into form
-	$(BIN)/ruff format src tests benchmarks fuzz
+	$(BIN)/ruff format $(PYTHON_FILES)
 	$(CXX_FILES) | xargs $(BIN)/clang-format -i
+
+docs: .venv/installed ## build the docs as a site in site/
+	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mkdocs build --strict
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs

@@ -1,4 +1,4 @@
-"""The whole path on small real images: train two networks, pack one to bits, run the bits."""
+"""The whole path on small real images: train two networks, pack one to bits, run the bits, report on both."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from evenbit.deploy import pack_run
 from evenbit.evaluation import evaluate
 from evenbit.files import write_atomically
 from evenbit.progress import Report, part
+from evenbit.report import make_report
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_recipe, train
 from evenbit.train.checkpoint import FILE
 
+REPORT = "report.html"
 TIMED_CALLS = 300
 
 
 def run_demo(out: Path, console: Console, progress: Report | None = None) -> dict[str, Any]:
-    """Trains the digits recipes, packs the binary network, evaluates it on the engine, writes `result.json`.
+    """Trains the digits recipes, packs and evaluates the binary network, writes `result.json` and a report.
 
     A demo that was stopped goes on where it was.
 
@@ -62,6 +64,7 @@ def run_demo(out: Path, console: Console, progress: Report | None = None) -> dic
         "latency_ms": _latency(engine, test.images[:1]),
     }
     write_atomically(out / "result.json", json.dumps(result, indent=1).encode())
+    make_report([out / "float", out / "fd"], out / REPORT, tell=console.print)
     return result
 
 

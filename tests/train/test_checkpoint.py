@@ -13,9 +13,11 @@ import torch
 from evenbit.data import load_dataset
 from evenbit.errors import CheckpointError
 from evenbit.evaluation import evaluate
+from evenbit.nn import Sign
 from evenbit.train import Recipe, Result, load_run, read_checkpoint, torch_predict
 from evenbit.train import checkpoint as module
 from evenbit.train.checkpoint import FILE, Task, build_model, write_checkpoint
+from evenbit.train.origin import Origin
 
 TASK = Task(("a", "b"), 3, 8, 8, (0.5, 0.25, 0.5), (0.25, 0.25, 0.25))
 TASK_TEXT = json.dumps(dataclasses.asdict(TASK))
@@ -38,6 +40,29 @@ def test_a_run_is_read_without_its_data_and_gives_the_reported_accuracy(finished
     assert (run.task.classes, run.task.input) == (("dark", "light"), "3x8x8")
     result = evaluate(torch_predict(run.model), load_dataset(str(pictures), size=8).test)
     assert (result.accuracy, result.loss) == (finished.accuracy, finished.metrics["test_loss"])
+
+
+def test_schedules_of_a_loaded_run_stand_where_its_last_epoch_left_them(
+    train_tiny: Callable[..., Result], tmp_path: Path, pictures: Path
+) -> None:
+    # The tails of recu's weights are clamped wider from epoch to epoch, which changes the scales of its filters.
+    finished = train_tiny(tmp_path / "recu", method="recu", knobs={"estimator": "ede"}, epochs=3)
+    run = load_run(finished.folder)
+    signs = [module for module in run.model.modules() if isinstance(module, Sign)]
+    assert [float(sign.progress) for sign in signs] == pytest.approx([2 / 3] * len(signs))
+    result = evaluate(torch_predict(run.model), load_dataset(str(pictures), size=8).test)
+    assert result.loss == finished.metrics["test_loss"]
+
+
+def test_a_run_says_where_it_comes_from(finished: Result) -> None:
+    origin = load_run(finished.folder).origin
+    assert origin == Origin.here()
+    assert origin.versions["torch"] == torch.__version__
+
+
+def test_a_checkpoint_without_its_origin_is_read(tmp_path: Path, tiny_recipe: Callable[..., Recipe]) -> None:
+    save_fresh(tmp_path, tiny_recipe())
+    assert load_run(tmp_path).origin is None
 
 
 def test_a_constant_channel_does_not_make_the_normalization_divide_by_zero(tmp_path: Path, pictures: Path) -> None:

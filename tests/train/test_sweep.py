@@ -142,9 +142,10 @@ def test_files_of_another_form_are_refused(tmp_path: Path, text: str, message: s
         load_sweep(tmp_path / "s.toml")
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml")), ids=lambda path: path.stem
-)
+SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_the_sweeps_of_this_project_can_be_loaded(path: Path) -> None:
     sweep = load_sweep(path)
     assert sweep.name == path.stem

@@ -67,10 +67,9 @@ def run_benchmark(
     shape = (batch, plan.channels, plan.height, plan.width)
     images = np.random.default_rng(0).random(shape, dtype=np.float32)
     runners: dict[str, Runner] = {"ours": lambda: engine(images)}
-    for name in peers:
-        runners[name] = PEERS[name](plan, images, threads)
+    runners |= {name: PEERS[name](plan, images, threads).run for name in peers}
     times = interleave(runners, rounds, progress)
-    rows = {name: _statistics(turns) for name, turns in times.items()}
+    rows = {name: statistics(turns) for name, turns in times.items()}
     for name in peers:
         rows[name]["ratio"] = rows[name]["ms"] / rows["ours"]["ms"]
         rows[name]["least_ratio"] = rows[name]["least_ms"] / rows["ours"]["least_ms"]
@@ -125,7 +124,8 @@ def interleave(
     return times
 
 
-def _statistics(turns: Sequence[Sequence[float]]) -> dict[str, float]:
+def statistics(turns: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Median and quartiles over the turns' mean times, and the least time of a call, in milliseconds."""
     means = [1000 * float(np.mean(turn)) for turn in turns]
     low, median, high = (float(value) for value in np.percentile(means, (25, 50, 75)))
     return {"ms": median, "low_ms": low, "high_ms": high, "least_ms": 1000 * min(map(min, turns))}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
-from evenbit.files import write_atomically
+from evenbit.files import check_target, write_atomically
 from evenbit.progress import bar
 
 
@@ -61,7 +61,9 @@ def train(
     else:
         settings = load_recipe(recipe, overrides)
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
+    root = ["--data-root", data_root] if data_root else []
     console = Console(stderr=as_json)
+    root = ["--data-root", data_root] if data_root else []
     try:
         with bar("training", console) as progress:
             result = run_training(
@@ -69,8 +71,7 @@ def train(
             )
     except KeyboardInterrupt:
         if (folder / FILE).exists():
-            again = ["evenbit", "train", "--resume", "--out", str(folder)]
-            again += ["--data-root", data_root] if data_root else []
+            again = ["evenbit", "train", "--resume", "--out", str(folder), *root]
             terminal.print_error(f"stopped; go on with: {shlex.join(again)}")
         raise
     if as_json:
@@ -78,7 +79,8 @@ def train(
     else:
         console.print(
             f"{'validation' if settings.validation else 'test'} accuracy {result.accuracy:.2f} %; "
-            f"pack it with: evenbit pack {folder} -o model.evb",
+            f"pack it with: evenbit pack {folder} -o model.evb\n"
+            f"see it with: {shlex.join(['evenbit', 'report', str(folder), '-o', 'report.html', *root])}",
             markup=False,
         )
 
@@ -105,6 +107,8 @@ def sweep(
     """
     from evenbit.train.sweep import load_sweep, run_sweep, table
 
+    if results is not None:
+        check_target(results)
     plan = load_sweep(path)
     folder = out or Path("runs") / plan.name
     console = Console(stderr=as_json)
@@ -123,16 +127,35 @@ def sweep(
 
 
 @app.command(group=TRAIN, sort_key=2)
+def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 1000) -> None:
+    """Show on one page what runs did and what binarization does.
+
+    The page needs no network. Runs should have been measured on the same images, such as a float run and a binary one.
+
+    Args:
+        runs: Folders of runs.
+        out: The HTML file to write.
+        data_root: Where the files of a named data set are.
+        images: How many of the measured images to observe the binary layers on.
+    """
+    from evenbit.report import make_report
+
+    console = Console(stderr=True)
+    make_report(runs, out, data_root=data_root, images=images, tell=lambda line: console.print(line, markup=False))
+    print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
+
+
+@app.command(group=TRAIN, sort_key=3)
 def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     """Train, pack and run a small network on real images, in a minute.
 
     A binary network and its float twin are trained on 1,797 digits; the binary one is packed and run.
 
     Args:
-        out: Folder for both runs, the packed file and result.json.
+        out: Folder for both runs, the packed file, result.json and report.html.
         as_json: Print the result as JSON.
     """
-    from evenbit.demo import run_demo
+    from evenbit.demo import REPORT, run_demo
 
     console = Console(stderr=as_json)
     try:
@@ -142,3 +165,5 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
         terminal.print_error("stopped; the same command goes on")
         raise
     terminal.show_demo(result, as_json=as_json)
+    if not as_json:
+        print(f"what binarization does to it, on one page: {out / REPORT}")

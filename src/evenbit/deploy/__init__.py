@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from evenbit.nn import freeze_excitation, resolve_method
 from evenbit.nn.trace import image_size
 from evenbit.plan import Plan
 from evenbit.progress import Report
+
+if TYPE_CHECKING:
+    from evenbit.train import Run
 
 CALIBRATION_IMAGES = 500
 FREEZING_BATCH = 500
@@ -68,12 +72,21 @@ def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None, 
         CaptureError: If its network cannot be deployed.
     """
     from evenbit.train import load_run
-    from evenbit.train.checkpoint import to_float
 
     path = Path(folder)
     if not path.is_dir():
         raise CheckpointError(f"{path} is not the folder of a run")
-    run = load_run(path)
+    return pack_network(load_run(path), freeze_on=freeze_on, progress=progress)
+
+
+def pack_network(run: Run, *, freeze_on: Split | None = None, progress: Report | None = None) -> Plan:
+    """The Plan of the network of a run that is loaded; see `pack_run`.
+
+    Raises:
+        CaptureError: If the network cannot be deployed.
+    """
+    from evenbit.train.checkpoint import to_float
+
     task = run.task
     info = {"model": run.recipe.model, "method": run.recipe.method, "data": run.recipe.data}
     info |= {"epochs": str(run.epoch), "seed": str(run.recipe.seed)}
@@ -138,4 +151,4 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
     return pack(network.eval(), torch.zeros(1, channels, size, size), info=info)
 
 
-__all__ = ["calibration_split", "pack", "pack_run", "pack_untrained", "quantize_float_layers"]
+__all__ = ["calibration_split", "pack", "pack_network", "pack_run", "pack_untrained", "quantize_float_layers"]

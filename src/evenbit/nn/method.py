@@ -151,6 +151,7 @@ METHODS: dict[str, Method] = {
         ),
     )
 }
+"""The methods by name."""
 
 
 def resolve_method(name: str, overrides: Mapping[str, object]) -> Method:

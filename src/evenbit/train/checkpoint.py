@@ -2,7 +2,7 @@
 
     model.<name>                   the network's state
     optimizer.<parameter>.<name>   the optimizer's state of each parameter
-    metadata: format, version, epoch, recipe and task (JSON), sha256 over the rest
+    metadata: format, version, epoch, recipe, task and origin (JSON), sha256 over the rest; origin may be missing
 
 Learning rate, order and augmentation follow from recipe and epoch, so nothing else is needed to go on. Nothing is
 unpickled.
@@ -30,7 +30,9 @@ from evenbit.data.dataset import Dataset, Images, channel_statistics
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.files import write_atomically
 from evenbit.models import create_model
+from evenbit.nn import set_progress
 from evenbit.plan import MAX_ELEMENTS
+from evenbit.train.origin import Origin
 from evenbit.train.recipe import Recipe, make_recipe
 
 FILE = "checkpoint.safetensors"
@@ -80,6 +82,7 @@ class Checkpoint:
         task: What it classifies.
         epoch: Epochs done.
         tensors: All tensors by name.
+        origin: What the run was started with; None if it was not recorded.
     """
 
     path: Path
@@ -87,6 +90,7 @@ class Checkpoint:
     task: Task
     epoch: int
     tensors: Mapping[str, Tensor]
+    origin: Origin | None
 
     def build_model(self) -> nn.Module:
         """The network with its state.
@@ -156,12 +160,14 @@ class Run:
         task: What it classifies.
         epoch: Epochs done, of `recipe.epochs`.
         model: The network in eval mode, on the CPU.
+        origin: What the run was started with; None if it was not recorded.
     """
 
     recipe: Recipe
     task: Task
     epoch: int
     model: nn.Module
+    origin: Origin | None
 
 
 def build_model(recipe: Recipe, task: Task) -> nn.Module:
@@ -187,7 +193,9 @@ def load_run(folder: str | Path) -> Run:
     model = checkpoint.build_model()
     if checkpoint.epoch == 0:
         raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
-    return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval())
+    # What depends on the progress of training stays as it was in the last epoch.
+    set_progress(model, (checkpoint.epoch - 1) / checkpoint.recipe.epochs)
+    return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval(), checkpoint.origin)
 
 
 def torch_predict(model: nn.Module) -> Callable[[Images], npt.NDArray[np.float32]]:
@@ -209,7 +217,14 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def write_checkpoint(
-    folder: Path, recipe: Recipe, task: Task, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    recipe: Recipe,
+    task: Task,
+    epoch: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    origin: Origin | None = None,
 ) -> None:
     """Writes the checkpoint after `epoch` epochs; the one before stays until the new one is whole."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -223,6 +238,8 @@ def write_checkpoint(
         "recipe": recipe.model_dump_json(),
         "task": json.dumps(dataclasses.asdict(task)),
     }
+    if origin is not None:
+        metadata["origin"] = json.dumps(dataclasses.asdict(origin))
     metadata["sha256"] = _digest(metadata, tensors)
     write_atomically(folder / FILE, safetensors.torch.save(tensors, metadata))
 
@@ -254,13 +271,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         recipe = make_recipe(json.loads(metadata["recipe"]), str(path))
         task = _task_from_json(metadata["task"])
         epoch = int(metadata["epoch"])
+        origin = Origin(**json.loads(metadata["origin"])) if "origin" in metadata else None
     except RecipeError as error:
         raise CheckpointError(f"cannot use {error}") from None
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is malformed ({type(error).__name__})") from None
     if not 0 <= epoch <= recipe.epochs:
         raise CheckpointError(f"{path} says that {epoch} of {recipe.epochs} epochs are done")
-    return Checkpoint(path, recipe, task, epoch, tensors)
+    return Checkpoint(path, recipe, task, epoch, tensors, origin)
 
 
 def _task_from_json(text: str) -> Task:
