@@ -225,3 +225,11 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path):
 def test_other_numbers_of_channels_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match="1 or 3 channels, but the network takes 4"):
         load_image(tmp_path / "x.png", 4, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "TGA"])
+def test_formats_that_nobody_photographs_in_are_refused(tmp_path: Path, kind: str):
+    """Pillow would start another program for the first of them."""
+    Image.new("RGB", (16, 16)).save(tmp_path / "x.png", kind)
+    with pytest.raises(InputError, match=r"x\.png cannot be read as an image"):
+        load_image(tmp_path / "x.png", 3, 4, 4)

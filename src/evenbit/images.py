@@ -24,6 +24,8 @@ SUFFIXES = (
     ".ppm",
     ".pgm",
 )
+# Of the formats that pillow knows, some start other programs, and many were never meant for files of strangers.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def load_image(path: str | os.PathLike[str], channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -34,7 +36,7 @@ def load_image(path: str | os.PathLike[str], channels: int, height: int, width: 
     is taken.
 
     Args:
-        path: The file, in any format that pillow reads.
+        path: The file, in one of `FORMATS`.
         channels: 1 for grey, 3 for RGB.
         height: Rows of the result.
         width: Columns of the result.
@@ -52,7 +54,7 @@ def load_image(path: str | os.PathLike[str], channels: int, height: int, width: 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damage that pillow reads past
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # pillow's error comes at twice the size
-            with Image.open(path) as file:
+            with Image.open(path, formats=FORMATS) as file:
                 file.load()
                 image = _to_mode(_upright(file), "L" if channels == 1 else "RGB")
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from evenbit.cli.app import app
 from evenbit.errors import EvenbitError
 
 # Packages that a command may lack, and what of evenbit brings them.
-TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "scipy", "jinja2", "matplotlib")
+TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "jinja2", "matplotlib")
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"onnx": "export"}
 
 

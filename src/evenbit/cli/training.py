@@ -69,6 +69,7 @@ def train(
             chosen = folder_settings(Path(images), overrides)
         settings = load_recipe(recipe, {**chosen, **overrides})
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
+    root = ["--data-root", data_root] if data_root else []
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     if chosen:
