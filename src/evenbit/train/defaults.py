@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from evenbit.data.folder import list_folder
+from evenbit.images import FORMATS
 
 LOOKED_AT = 200  # images, at most, whose size is looked at
 LARGE = 64  # images whose shorter side has at least so many pixels are brought to this size, smaller ones to half of it
@@ -51,7 +52,7 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 def _short_side(path: Path) -> int | None:
     """Pixels of an image's shorter side, None if it cannot be read, which reading the data will tell."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             return min(image.size)
     except Exception:  # whatever pillow's parsers stumble over in a damaged file
         return None
