@@ -46,6 +46,24 @@ def test_what_is_given_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert as_flags(chosen) == "--epochs 60 --set batch_size=16 --set pad=2"
 
 
+def test_a_wrong_size_is_told_with_the_recipe(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--data", str(pictures), "--set", "image_size=big", "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert "key 'image_size'" in capsys.readouterr().err
+
+
+def test_without_a_folder_nothing_is_chosen(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures)  # the folder that one is in is not meant
+    assert main(["train", "--method", "none", "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "unknown method 'none'" in told.err
+
+
 def test_images_that_cannot_be_read_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.png").write_text("no image")
     pretend(monkeypatch, 3, tmp_path / "x.png")

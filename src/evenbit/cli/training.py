@@ -64,12 +64,11 @@ def train(
     if resume and out is not None and recipe is None:
         settings = make_recipe({**read_checkpoint(out).recipe.model_dump(), **overrides}, str(out))
     else:
-        images = str(overrides.get("data", ""))
+        images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
         settings = load_recipe(recipe, {**chosen, **overrides})
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
-    root = ["--data-root", data_root] if data_root else []
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     if chosen:

@@ -38,7 +38,9 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     _, train, _ = list_folder(folder)
     count = len(train.paths)
     sides = [side for path in train.paths[:: -(-count // LOOKED_AT)] if (side := _short_side(path)) is not None]
-    size = given.get("image_size", LARGE if sides and statistics.median(sides) >= LARGE else LARGE // 2)
+    size = LARGE if sides and statistics.median(sides) >= LARGE else LARGE // 2
+    if isinstance(given.get("image_size"), int):  # anything else is refused with the whole recipe
+        size = given["image_size"]
     chosen = {
         "model": "resnet8" if count <= RESNET8_IMAGES else "resnet20",
         "epochs": min(max(PASSES // count, LEAST_EPOCHS), MOST_EPOCHS),
