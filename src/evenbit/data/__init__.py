@@ -23,6 +23,7 @@ READERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "svhn": read_svhn,
     "tiny-imagenet": read_tiny_imagenet,
 }
+"""The readers of the named data sets, each from the folder that the user gives."""
 
 SOURCES = (CIFAR10, CIFAR100, FASHION_MNIST, SVHN, TINY_IMAGENET)
 

@@ -11,7 +11,6 @@ first batch, by least squares within each image.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -149,7 +148,8 @@ def _edges(values: Tensor) -> Tensor:
     low, high = torch.quantile(sample, torch.tensor(SHOWN, dtype=torch.float64)).tolist()
     low, high = min(low, 0.0), max(high, 0.0)
     width = max((high - low) / (BINS - 1), 1e-6)  # one bin more than the range needs, to move by less than one
-    return (torch.arange(BINS + 1, dtype=torch.float64) + math.floor(low / width)) * width
+    edges: Tensor = (torch.arange(BINS + 1, dtype=torch.float64) + float(np.floor(low / width))) * width
+    return edges
 
 
 def _around_mean(values: Tensor) -> Tensor:
