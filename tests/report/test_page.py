@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -143,7 +144,8 @@ def test_what_was_not_recorded_is_said(runs: list[Path], tmp_path: Path) -> None
 def test_a_runtime_that_is_not_installed_is_not_measured(
     runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
     make_report(runs[:1], tmp_path / "report.html")
     soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
     rows = [[cell.text for cell in row.find_all("td")] for row in soup.select("#timings tbody tr")]
@@ -152,6 +154,8 @@ def test_a_runtime_that_is_not_installed_is_not_measured(
     assert rows[0][0] == "float, evenbit"
     assert float(rows[0][3].removesuffix(" ms")) > 0
     assert "None of these runs has binary layers" in one(soup, "#layers").text
+    accuracy = f"{last_metrics(runs[0])['test_accuracy']:.2f} %"
+    assert one(soup, "#short").li.text == f"float, which has real numbers, names {accuracy} of the images right."
 
 
 def test_a_network_that_cannot_be_packed_is_reported_without_its_file(runs: list[Path], tmp_path: Path) -> None:
@@ -182,6 +186,7 @@ def test_mistakes_are_refused_in_one_line(runs: list[Path], tmp_path: Path) -> N
     out = tmp_path / "report.html"
     assert "name the folder of at least one run" in refusal([], out)
     assert "at least 1, but is 0" in refusal(runs, out, images=0)
+    assert "is named twice" in refusal([*runs, runs[0]], out)
     assert "holds no trained network" in refusal([tmp_path], out)
     assert "no such folder" in refusal(runs, tmp_path / "gone" / "report.html")
     checkpoint = read_checkpoint(runs[0])

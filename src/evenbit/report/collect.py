@@ -106,10 +106,13 @@ def collect(
 
     Raises:
         CheckpointError, DataError: If a run or its data cannot be read.
-        RecipeError: If the runs were not measured on the same images.
+        RecipeError: If no run is named, or one twice, or the runs were not measured on the same images.
     """
     if not folders:
         raise RecipeError("name the folder of at least one run")
+    for index, folder in enumerate(folders):
+        if folder in folders[:index]:
+            raise RecipeError(f"{folder} is named twice")
     if images < 1:
         raise RecipeError(f"the number of images should be at least 1, but is {images}")
     runs = [load_run(folder) for folder in folders]
