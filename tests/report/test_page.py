@@ -30,6 +30,12 @@ def soup(page: Path) -> BeautifulSoup:
     return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
 
 
+@pytest.fixture
+def without_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other runtimes, which take longest to prepare, are left out."""
+    monkeypatch.setattr("evenbit.report.timing.TWINS", {})
+
+
 def last_metrics(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     return found
@@ -128,6 +134,7 @@ def test_it_says_how_each_run_was_made(soup: BeautifulSoup, runs: list[Path]) ->
         assert "batch_size = 32" in article.text
 
 
+@pytest.mark.usefixtures("without_twins")
 def test_what_was_not_recorded_is_said(runs: list[Path], tmp_path: Path) -> None:
     checkpoint = read_checkpoint(runs[2])
     (tmp_path / "old").mkdir()
@@ -167,6 +174,7 @@ def test_a_network_that_cannot_be_packed_is_reported_without_its_file(runs: list
     assert "none of the runs can be packed" in one(soup, "#speed").text
 
 
+@pytest.mark.usefixtures("without_twins")
 def test_runs_of_one_name_are_told_apart(runs: list[Path], tmp_path: Path) -> None:
     shutil.copytree(runs[0], tmp_path / "float")
     make_report([runs[0], tmp_path / "float"], tmp_path / "report.html")
