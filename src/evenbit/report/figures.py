@@ -194,7 +194,7 @@ def bits_and_floats(comparison: Comparison) -> Figure | None:
             start += values
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.set(title=title, yticks=range(len(packed)))
-        axes.set_yticklabels([run.label for run, _ in packed])
+        axes.set_yticklabels([_end(run.label) for run, _ in packed])
     panels[0].invert_yaxis()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     texts = [
@@ -214,3 +214,7 @@ def _colour(index: int) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 12 else f"{name[:11]}…"
+
+
+def _end(path: str) -> str:
+    return path if len(path) <= 24 else f"…{path[-23:]}"
