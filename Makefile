@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 CXX_FILES := find csrc src/evenbit/export examples tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
-.PHONY: help install demo test test-sanitize test-arm device-tools device-packages test-devices check format bench results
+.PHONY: help install demo test test-sanitize test-arm device-tools device-packages test-devices check format bench results reliability coverage
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -64,6 +64,12 @@ bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs
 	$(BIN)/evenbit pack --untrained resnet18 --float-layers int8 -o runs/resnet18.evb
 	$(BIN)/evenbit bench runs/resnet18.evb --against onnxruntime,onnxruntime-int8,openvino-int8
+
+reliability: .venv/installed ## write docs/reliability.md from what is kept in results/
+	$(BIN)/python benchmarks/reliability.py render
+
+coverage: .venv/installed ## run the tests and say which lines of the Python package they reach
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 results: .venv/installed ## write docs/results.md from the kept runs in results/
 	$(BIN)/python benchmarks/results.py render

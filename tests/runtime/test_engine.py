@@ -151,9 +151,10 @@ def test_a_forked_process_runs_and_ends() -> None:
 
 
 def test_many_engines_come_and_go() -> None:
+    expected = reference.run(PLAN, BATCH[:1]).tobytes()
     for _ in range(300):
         engine = Engine(PLAN, threads=4)
-        engine(BATCH[:1])
+        assert engine(BATCH[:1]).tobytes() == expected
         del engine
 
 
