@@ -77,10 +77,10 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
 
 
 def test_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
-    command = [str(EVENBIT), "train", "digits-resnet8-fd", "--epochs", "1000", "--out", "run"]
+    command = [str(EVENBIT), "train", "digits-resnet8-fd", "--epochs", "1000", "--out", "my run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        metrics = tmp_path / "run" / "metrics.jsonl"
+        metrics = tmp_path / "my run" / "metrics.jsonl"
         # The second epoch's line comes after the first epoch's checkpoint.
         while not metrics.is_file() or metrics.read_text().count("\n") < 2:
             time.sleep(0.05)
@@ -88,8 +88,8 @@ def test_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, message = process.communicate()
     assert process.returncode == 130
-    assert message == "evenbit: stopped; go on with: evenbit train --resume --out run\n"
-    assert answer("eval", tmp_path / "run")["accuracy"] > 10
+    assert message == "evenbit: stopped; go on with: evenbit train --resume --out 'my run'\n"
+    assert answer("eval", tmp_path / "my run")["accuracy"] > 10
 
 
 def test_info_counts_bits(work: Path) -> None:

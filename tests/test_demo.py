@@ -26,3 +26,4 @@ def test_demo_keeps_its_promises(tmp_path: Path) -> None:
     assert result["gap_points"] == result["float_accuracy"] - result["engine_accuracy"]
     assert result["packed_bytes"] * 6 < result["float_bytes"]
     assert 0 < result["latency_ms"] < 5
+    assert f"{result['packed_bytes']:,}" in (tmp_path / "report.html").read_text(encoding="utf-8")

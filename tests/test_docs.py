@@ -1,6 +1,6 @@
 """Every command in the README and the docs: blocks marked `sh` are run, page by page in a folder that holds a small
 folder of photos, and this repository as `evenbit`; those marked `sh no-run` take too long or need downloads, and are
-checked to be commands that exist.
+checked to be commands that exist. Blocks that say which file they are from hold lines of it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from PIL import Image
 from evenbit.cli import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\S+)( no-run)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXCERPT = re.compile(r"^<!-- from (\S+) -->\n```\S+(?: no-run)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, language: str) -> list[tuple[bool, str]]:
@@ -70,6 +71,17 @@ def test_other_commands_exist(page: Path) -> None:
                 assert set(arguments) <= set(targets), line
             else:
                 assert program in ("pip", "accelerate"), line
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "<!-- from" in page.read_text("utf-8")], ids=lambda p: p.name
+)
+def test_excerpts_are_what_the_files_hold(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    found = EXCERPT.findall(text)
+    assert len(found) == text.count("<!-- from")
+    for file, excerpt in found:
+        assert f"\n{excerpt}" in "\n" + (ROOT / file).read_text(encoding="utf-8"), f"{file} does not hold\n{excerpt}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -44,6 +44,7 @@ def test_every_image_is_seen_once_in_order_whatever_the_batch_size() -> None:
         calls.append(len(batch))
         return np.eye(3, dtype=np.float32)[batch.reshape(-1) % 3]
 
-    seen: list[int] = []
-    assert evaluate(predict, split, batch_size=3, progress=seen.append).accuracy == 100
-    assert calls == seen == [3, 3, 1]
+    seen: list[tuple[float, float]] = []
+    assert evaluate(predict, split, batch_size=3, progress=lambda *told: seen.append(told)).accuracy == 100
+    assert calls == [3, 3, 1]
+    assert seen == [(3, 7), (6, 7), (7, 7)]

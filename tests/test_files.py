@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evenbit import files
-from evenbit.files import append_line, is_part, part_path, write_atomically, write_together
+from evenbit.files import append_line, check_target, is_part, part_path, write_atomically, write_together
 
 OLD, NEW = b"old" * 1000, b"new" * 2000
 
@@ -158,3 +158,21 @@ def test_lines_are_added(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as error:
         append_line(tmp_path / "gone" / "log", "one")
     assert error.value.filename == str(tmp_path / "gone" / "log")
+
+
+def test_a_target_that_can_be_written_passes_and_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("kept")
+    check_target(tmp_path / "old")
+    check_target(tmp_path / "new")
+    assert (tmp_path / "old").read_text() == "kept"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_target_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        check_target(tmp_path / "gone" / "file")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        check_target(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
+    with pytest.raises(PermissionError, match="folder cannot be written"):
+        check_target(tmp_path / "file")

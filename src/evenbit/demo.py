@@ -1,4 +1,4 @@
-"""The whole path on small real images: train two networks, pack one to bits, run the bits."""
+"""The whole path on small real images: train two networks, pack one to bits, run the bits, report on both."""
 
 from __future__ import annotations
 
@@ -16,32 +16,38 @@ from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import evaluate
 from evenbit.files import write_atomically
+from evenbit.progress import Report, part
+from evenbit.report import make_report
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_recipe, train
 from evenbit.train.checkpoint import FILE
 
+REPORT = "report.html"
 TIMED_CALLS = 300
 
 
-def run_demo(out: Path, console: Console) -> dict[str, Any]:
-    """Trains the digits recipes, packs the binary network, evaluates it on the engine, writes `result.json`.
+def run_demo(out: Path, console: Console, progress: Report | None = None) -> dict[str, Any]:
+    """Trains the digits recipes, packs and evaluates the binary network, writes `result.json` and a report.
 
     A demo that was stopped goes on where it was.
 
     Args:
         out: Folder for all that is made.
-        console: Where progress is shown.
+        console: Where a line for each epoch is printed.
+        progress: Called now and then with how much is trained and how much there is in all.
 
     Returns:
         What `result.json` holds; accuracies in percent, on the test images.
     """
     torch.set_num_threads(1)  # networks this small gain nothing from more, and the result is the same everywhere
     accuracy, sizes = {}, {}
-    for method in ("float", "fd"):
+    for index, method in enumerate(("float", "fd")):
         folder = out / method
         recipe = load_recipe(f"digits-resnet8-{method}", {})
         console.print(f"training {recipe.model} on {recipe.data}, {method}, {recipe.epochs} epochs")
-        accuracy[method] = train(recipe, folder, resume=(folder / FILE).exists(), console=console).accuracy
+        share = part(progress, index, 1, 2)
+        resume = (folder / FILE).exists()
+        accuracy[method] = train(recipe, folder, resume=resume, console=console, progress=share).accuracy
         path = out / f"{method}.evb"
         plan_file.save(pack_run(folder), path)
         sizes[method] = path.stat().st_size
@@ -58,6 +64,7 @@ def run_demo(out: Path, console: Console) -> dict[str, Any]:
         "latency_ms": _latency(engine, test.images[:1]),
     }
     write_atomically(out / "result.json", json.dumps(result, indent=1).encode())
+    make_report([out / "float", out / "fd"], out / REPORT, tell=console.print)
     return result
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evenbit.data.dataset import Images, Split
+from evenbit.progress import Report
 
 Predict = Callable[[Images], npt.NDArray[np.float32]]
 
@@ -31,30 +31,28 @@ class Evaluation:
     confusion: npt.NDArray[np.int64]
 
 
-def evaluate(
-    predict: Predict, split: Split, *, batch_size: int = 500, progress: Callable[[int], Any] | None = None
-) -> Evaluation:
+def evaluate(predict: Predict, split: Split, *, batch_size: int = 500, progress: Report | None = None) -> Evaluation:
     """Runs `predict` over all images.
 
     Args:
         predict: From images `[N, C, H, W]`, uint8, to logits `[N, K]`.
         split: Images and labels.
         batch_size: Images a call.
-        progress: Called after each batch with its number of images.
+        progress: Called after each batch with the number of images done and of all.
     """
     logits = collect_logits(predict, split.images, batch_size=batch_size, progress=progress)
     return score(logits, split.labels)
 
 
 def collect_logits(
-    predict: Predict, images: Images, *, batch_size: int = 500, progress: Callable[[int], Any] | None = None
+    predict: Predict, images: Images, *, batch_size: int = 500, progress: Report | None = None
 ) -> npt.NDArray[np.float32]:
     """Logits `[N, K]` of all images; see `evaluate`."""
     parts = []
-    for batch in _batches(images, batch_size):
-        parts.append(predict(batch))
+    for start in range(0, len(images), batch_size):
+        parts.append(predict(images[start : start + batch_size]))
         if progress is not None:
-            progress(len(batch))
+            progress(min(start + batch_size, len(images)), len(images))
     return np.concatenate(parts)
 
 
@@ -74,8 +72,3 @@ def score(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Eva
         loss=float((log_sums - shifted[np.arange(count), labels]).mean()),
         confusion=confusion,
     )
-
-
-def _batches(images: Images, size: int) -> Iterator[Images]:
-    for start in range(0, len(images), size):
-        yield images[start : start + size]

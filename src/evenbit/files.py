@@ -58,6 +58,20 @@ def append_line(path: Path, line: str) -> None:
         os.fsync(file.fileno())
 
 
+def check_target(path: Path) -> None:
+    """Refuses, before long work starts, a path to which its result cannot be written.
+
+    Raises:
+        OSError: If the folder is missing or cannot be written, or the path is that of a folder.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, "folder cannot be written", str(path.parent))
+
+
 def part_path(path: Path) -> Path:
     """Where the new content of `path` is while it is not whole."""
     return path.with_name(f".{path.name}{PART}")
@@ -71,10 +85,7 @@ def is_part(path: Path) -> bool:
 @contextlib.contextmanager
 def _written_beside(path: Path, data: bytes) -> Iterator[None]:
     """Holds `data`, whole on disk, beside `path`; at the end it is gone if it is still there."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    check_target(path)
     part = part_path(path)
     with _naming(path), _claim(part) as file:
         try:

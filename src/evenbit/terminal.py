@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -26,15 +24,6 @@ def print_error(message: str) -> None:
 def print_json(value: object) -> None:
     """A value on standard output as JSON."""
     print(json.dumps(value, indent=1))
-
-
-@contextmanager
-def progress(title: str, count: int, *, quiet: bool) -> Iterator[Callable[[int], Any]]:
-    """A bar on standard error if that is a terminal; yields a function that advances it."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(title, total=count)
-        yield lambda done: bar.advance(task, done)
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = False) -> None:
@@ -89,17 +78,37 @@ def show_probes(found: Mapping[str, Any], *, as_json: bool) -> None:
     show([*rows, {"layer": "mean", **{key: f"{found['means'][key]:.3f}" for key in keys}}], as_json=False)
 
 
-def show_predictions(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """The classes of each image."""
+def show_predictions(found: Sequence[Mapping[str, Any]], *, as_csv: bool, as_json: bool, pretrained: bool) -> None:
+    """The classes of each photo, and on standard error those that could not be read."""
+    for item in found:
+        if "error" in item:
+            print_error(item["error"])
     if as_json:
         print_json(found)
         return
-    rows = []
-    for item in found:
-        for rank, guess in enumerate(item["classes"]):
-            name = str(item["image"]) if rank == 0 else ""
-            rows.append({"image": name, "class": guess["class"], "share": f"{100 * guess['probability']:.1f} %"})
+    guesses = [(item["image"], rank, guess) for item in found for rank, guess in enumerate(item.get("classes", ()), 1)]
+    if as_csv:
+        import csv
+
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("image", "rank", "class", "probability"))
+        writer.writerows((image, rank, guess["class"], guess["probability"]) for image, rank, guess in guesses)
+        return
+    if not guesses:
+        return
+    rows = [
+        {"image": image if rank == 1 else "", "class": guess["class"], "share": f"{100 * guess['probability']:.1f} %"}
+        for image, rank, guess in guesses
+    ]
     show(rows, as_json=False)
+    if pretrained:
+        from evenbit.pretrained import card
+
+        origin = card()
+        print(
+            f"by the network that comes with evenbit, which knows ten classes ({origin['data']}) "
+            f"and names {origin['accuracy']:.1f} % of its test images right"
+        )
 
 
 def show_benchmark(result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -143,6 +152,22 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
     Console().print(table)
     total = sum(layer["us"] for layer in result["layers"])
     print(f"{total:.0f} us in all, {result['isa']}, 1 thread; limit {result['limit_gmacs']:.0f} GMAC/s (1-bit)")
+
+
+def show_diagnosis(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """What evenbit finds on this machine."""
+    if as_json:
+        print_json(found)
+        return
+    cpu, packages = found["cpu"], found["packages"]
+    rows = {key: found[key] for key in ("evenbit", "python", "platform")}
+    rows |= {name: version or "not installed" for name, version in packages.items()}
+    rows["torch"] = f"{packages['torch']}, {found['torch']}" if packages["torch"] else found["torch"]
+    rows["cpu"] = f"{cpu['model'] or 'unknown'}, {cpu['usable']} usable"
+    rows |= {"features": " ".join(cpu["features"]) or "none that is used"}
+    rows |= {"instruction set": found["isa"], "could be": ", ".join(found["isas"])}
+    rows |= {name: folder or "not found" for name, folder in found["data"].items()}
+    show([{"what": name, "found": value} for name, value in rows.items()], as_json=False)
 
 
 def show_demo(result: Mapping[str, Any], *, as_json: bool) -> None:

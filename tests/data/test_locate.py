@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evenbit.data.locate import locate
+from evenbit.data.locate import Source
 from evenbit.errors import DataError
 
 FILES = ("one.bin", "two.bin")
@@ -23,7 +23,7 @@ def make(folder: Path, files: tuple[str, ...] = FILES) -> Path:
 
 
 def find(root: Path | None, system: tuple[str, ...] = ()) -> Path:
-    return locate("set", "set-bin", FILES, "https://example.org/set", root, system)
+    return Source("set", "set-bin", FILES, "https://example.org/set", system).locate(root)
 
 
 def test_root_is_the_folder_or_its_parent(tmp_path: Path):

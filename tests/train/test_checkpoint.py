@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from evenbit.data import load_dataset
 from evenbit.errors import CheckpointError
 from evenbit.evaluation import evaluate
+from evenbit.nn import Sign
 from evenbit.train import Recipe, Result, load_run, read_checkpoint, torch_predict
+from evenbit.train import checkpoint as module
 from evenbit.train.checkpoint import FILE, Task, build_model, write_checkpoint
+from evenbit.train.origin import Origin
 
 TASK = Task(("a", "b"), 3, 8, 8, (0.5, 0.25, 0.5), (0.25, 0.25, 0.25))
+TASK_TEXT = json.dumps(dataclasses.asdict(TASK))
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +40,29 @@ def test_a_run_is_read_without_its_data_and_gives_the_reported_accuracy(finished
     assert (run.task.classes, run.task.input) == (("dark", "light"), "3x8x8")
     result = evaluate(torch_predict(run.model), load_dataset(str(pictures), size=8).test)
     assert (result.accuracy, result.loss) == (finished.accuracy, finished.metrics["test_loss"])
+
+
+def test_schedules_of_a_loaded_run_stand_where_its_last_epoch_left_them(
+    train_tiny: Callable[..., Result], tmp_path: Path, pictures: Path
+) -> None:
+    # The tails of recu's weights are clamped wider from epoch to epoch, which changes the scales of its filters.
+    finished = train_tiny(tmp_path / "recu", method="recu", knobs={"estimator": "ede"}, epochs=3)
+    run = load_run(finished.folder)
+    signs = [module for module in run.model.modules() if isinstance(module, Sign)]
+    assert [float(sign.progress) for sign in signs] == pytest.approx([2 / 3] * len(signs))
+    result = evaluate(torch_predict(run.model), load_dataset(str(pictures), size=8).test)
+    assert result.loss == finished.metrics["test_loss"]
+
+
+def test_a_run_says_where_it_comes_from(finished: Result) -> None:
+    origin = load_run(finished.folder).origin
+    assert origin == Origin.here()
+    assert origin.versions["torch"] == torch.__version__
+
+
+def test_a_checkpoint_without_its_origin_is_read(tmp_path: Path, tiny_recipe: Callable[..., Recipe]) -> None:
+    save_fresh(tmp_path, tiny_recipe())
+    assert load_run(tmp_path).origin is None
 
 
 def test_a_constant_channel_does_not_make_the_normalization_divide_by_zero(tmp_path: Path, pictures: Path) -> None:
@@ -117,3 +147,45 @@ def test_a_failed_write_leaves_the_old_checkpoint(
         save_fresh(tmp_path, tiny_recipe(), epoch=2)
     assert read_checkpoint(tmp_path).epoch == 1
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epoch", "5"),  # of 4
+        ("epoch", "x"),
+        ("recipe", "[1]"),
+        ("recipe", "{"),
+        ("recipe", "[" * 100_000),
+        ("task", "{}"),
+        ("task", TASK_TEXT.replace("[0.5", "[NaN")),
+        ("task", TASK_TEXT.replace(" 8,", " 65536,")),
+        ("task", TASK_TEXT.replace("0.25, 0.25, 0.25", "0.25, 0.25, 0.0")),
+        ("task", TASK_TEXT.replace(', "channels": 3', ', "channels": 2')),
+        ("task", TASK_TEXT.replace('"a", "b"', "")),
+    ],
+)
+def test_contents_of_another_form_are_refused(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], key: str, value: str
+) -> None:
+    """The digest fits, so that only what reads the text can refuse it."""
+    save_fresh(tmp_path, tiny_recipe())
+    with safetensors.safe_open(tmp_path / FILE, "pt") as file:
+        metadata = {**file.metadata(), key: value}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    assert metadata["task"] == TASK_TEXT or key == "task"
+    del metadata["sha256"]
+    metadata["sha256"] = module._digest(metadata, tensors)
+    safetensors.torch.save_file(tensors, tmp_path / FILE, metadata)
+    with pytest.raises(CheckpointError, match=FILE):
+        load_run(tmp_path)
+
+
+def test_a_network_that_the_file_does_not_hold_takes_no_memory(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe]
+) -> None:
+    """A file of a few kilobytes that says it is a network of some hundred gigabytes."""
+    save_fresh(tmp_path, tiny_recipe(model="mlp"))
+    run = dataclasses.replace(read_checkpoint(tmp_path), task=dataclasses.replace(TASK, height=2**13, width=2**13))
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        run.build_model()

@@ -10,9 +10,9 @@ from torch import nn
 
 from evenbit.errors import RecipeError
 from evenbit.models import create_model
-from evenbit.nn import METHODS, BinaryActivation, BinaryConv2d, WeightBinarizer
+from evenbit.nn import METHODS, BinaryActivation, BinaryConv2d, Sign, WeightBinarizer, set_progress
 from evenbit.train import Result
-from evenbit.train.probes import WeightProbe, means, probe_activations, probe_run
+from evenbit.train.probes import WeightProbe, gradient_window, means, probe_activations, probe_run
 
 
 def images_with_shares(*ones: int) -> torch.Tensor:
@@ -45,6 +45,17 @@ def test_window_and_error_by_hand() -> None:
     found = probe_activations(nn.Sequential(layer).eval(), images_with_shares(1), 4)["0"]
     assert found.window == 0.75
     assert found.error == pytest.approx(1 - (1 / 4) ** 2 / (1 / 4))
+
+
+def test_the_window_of_each_estimator_by_hand() -> None:
+    windows = {"clip": 1, "polynomial": 0.9, "identity": math.inf, "reste": 1.5}
+    for estimator, window in windows.items():
+        assert gradient_window(Sign(estimator)) == pytest.approx(window, abs=1e-3)
+    # 1 - tanh(t x)^2 is a tenth at t x = artanh(sqrt(0.9)); t goes from 0.1 to 10.
+    late = Sign("ede")
+    set_progress(late, 1.0)
+    assert gradient_window(Sign("ede")) == pytest.approx(10 * math.atanh(0.9**0.5), abs=1e-3)
+    assert gradient_window(late) == pytest.approx(0.1 * math.atanh(0.9**0.5), abs=1e-3)
 
 
 def test_every_binary_activation_is_measured_and_none_in_a_float_network() -> None:

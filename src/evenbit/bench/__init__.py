@@ -20,6 +20,7 @@ import numpy as np
 from evenbit import plan_file
 from evenbit.bench.peers import PEERS, Runner
 from evenbit.errors import EvenbitError
+from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
 
 TURN_SECONDS = 0.02  # a turn makes at least one call and goes on for about this long
@@ -28,7 +29,14 @@ WARMUP_CALLS = 5
 
 
 def run_benchmark(
-    path: Path, peers: Sequence[str], *, threads: int, batch: int, rounds: int, isa: str | None = None
+    path: Path,
+    peers: Sequence[str],
+    *,
+    threads: int,
+    batch: int,
+    rounds: int,
+    isa: str | None = None,
+    progress: Report | None = None,
 ) -> dict[str, Any]:
     """Times a packed network and its float twins.
 
@@ -39,6 +47,7 @@ def run_benchmark(
         batch: Images a call.
         rounds: Turns of every runtime.
         isa: Instruction set of our engine, None for the best one.
+        progress: Called after each round with the number of rounds done and of all.
 
     Returns:
         `ours` and, by name, `peers`: `ms`, `low_ms`, `high_ms` and `least_ms` (median, quartiles and least time of a
@@ -58,10 +67,9 @@ def run_benchmark(
     shape = (batch, plan.channels, plan.height, plan.width)
     images = np.random.default_rng(0).random(shape, dtype=np.float32)
     runners: dict[str, Runner] = {"ours": lambda: engine(images)}
-    for name in peers:
-        runners[name] = PEERS[name](plan, images, threads)
-    times = interleave(runners, rounds)
-    rows = {name: _statistics(turns) for name, turns in times.items()}
+    runners |= {name: PEERS[name](plan, images, threads).run for name in peers}
+    times = interleave(runners, rounds, progress)
+    rows = {name: statistics(turns) for name, turns in times.items()}
     for name in peers:
         rows[name]["ratio"] = rows[name]["ms"] / rows["ours"]["ms"]
         rows[name]["least_ratio"] = rows[name]["least_ms"] / rows["ours"]["least_ms"]
@@ -89,7 +97,9 @@ def machine() -> str:
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} CPUs"
 
 
-def interleave(runners: Mapping[str, Runner], rounds: int) -> dict[str, list[list[float]]]:
+def interleave(
+    runners: Mapping[str, Runner], rounds: int, progress: Report | None = None
+) -> dict[str, list[list[float]]]:
     """Seconds of each call, for each runner and round."""
     calls = {}
     for name, run in runners.items():
@@ -99,7 +109,7 @@ def interleave(runners: Mapping[str, Runner], rounds: int) -> dict[str, list[lis
         run()
         calls[name] = max(1, round(TURN_SECONDS / (time.perf_counter() - start)))
     times: dict[str, list[list[float]]] = {name: [] for name in runners}
-    for _ in range(rounds):
+    for done in range(rounds):
         for name, run in runners.items():
             time.sleep(REST_SECONDS)
             run()
@@ -109,10 +119,13 @@ def interleave(runners: Mapping[str, Runner], rounds: int) -> dict[str, list[lis
                 run()
                 turn.append(time.perf_counter() - start)
             times[name].append(turn)
+        if progress is not None:
+            progress(done + 1, rounds)
     return times
 
 
-def _statistics(turns: Sequence[Sequence[float]]) -> dict[str, float]:
+def statistics(turns: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Median and quartiles over the turns' mean times, and the least time of a call, in milliseconds."""
     means = [1000 * float(np.mean(turn)) for turn in turns]
     low, median, high = (float(value) for value in np.percentile(means, (25, 50, 75)))
     return {"ms": median, "low_ms": low, "high_ms": high, "least_ms": 1000 * min(map(min, turns))}

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,20 @@ from evenbit.plan import Plan
 
 Images = npt.NDArray[np.float32]
 Runner = Callable[[], object]
+
+
+class Peer(NamedTuple):
+    """A network in another runtime, ready to run.
+
+    Attributes:
+        run: Runs the images once.
+        bytes: Size of the network's file; None if it is not known.
+    """
+
+    run: Runner
+    bytes: int | None
+
+
 LARQ_PYTHON = "EVENBIT_LARQ_PYTHON"
 # Widths of the stages, convolutions of each, and whether the stem is that of large images; see evenbit.models.resnet.
 RESIDUAL = {
@@ -34,19 +49,19 @@ RESIDUAL = {
 }
 
 
-def onnxruntime(plan: Plan, images: Images, threads: int) -> Runner:
+def onnxruntime(plan: Plan, images: Images, threads: int) -> Peer:
     """Microsoft's ONNX Runtime in float32 on the CPU, all graph optimizations on."""
     _need("onnxruntime")
     return _onnxruntime_session(_float_twin(plan, images), images, threads)
 
 
-def onnxruntime_int8(plan: Plan, images: Images, threads: int) -> Runner:
+def onnxruntime_int8(plan: Plan, images: Images, threads: int) -> Peer:
     """ONNX Runtime with 8-bit weights (signed, per channel) and activations (unsigned), in its QDQ form."""
     _need("onnxruntime")
     return _onnxruntime_session(_int8_twin(plan, images), images, threads)
 
 
-def openvino_int8(plan: Plan, images: Images, threads: int) -> Runner:
+def openvino_int8(plan: Plan, images: Images, threads: int) -> Peer:
     """Intel's OpenVINO on the CPU, running the same 8-bit network."""
     _need("openvino")
     _need("onnxruntime")  # makes the 8-bit network
@@ -54,11 +69,12 @@ def openvino_int8(plan: Plan, images: Images, threads: int) -> Runner:
 
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    request = core.compile_model(core.read_model(_int8_twin(plan, images)), "CPU", settings).create_infer_request()
-    return lambda: request.infer([images])
+    model = _int8_twin(plan, images)
+    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+    return Peer(lambda: request.infer([images]), len(model))
 
 
-def larq(plan: Plan, images: Images, threads: int) -> Runner:
+def larq(plan: Plan, images: Images, threads: int) -> Peer:
     """Larq Compute Engine running a binary twin, in the environment that the variable EVENBIT_LARQ_PYTHON names."""
     python = os.environ.get(LARQ_PYTHON)
     if not python:
@@ -96,7 +112,7 @@ def larq(plan: Plan, images: Images, threads: int) -> Runner:
 
     if ask(json.dumps({**request, "threads": threads})) != "ready\n":
         raise EvenbitError(f"{python} cannot build the Larq twin; does it have larq-compute-engine and tensorflow?")
-    return run
+    return Peer(run, None)
 
 
 def _need(package: str) -> None:
@@ -104,7 +120,7 @@ def _need(package: str) -> None:
         raise EvenbitError(f"this peer needs the package {package}; pip install 'evenbit[bench]'")
 
 
-def _onnxruntime_session(model: bytes, images: Images, threads: int) -> Runner:
+def _onnxruntime_session(model: bytes, images: Images, threads: int) -> Peer:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -113,7 +129,7 @@ def _onnxruntime_session(model: bytes, images: Images, threads: int) -> Runner:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda: session.run(None, {name: images})
+    return Peer(lambda: session.run(None, {name: images}), len(model))
 
 
 class _Calibration:
@@ -172,6 +188,7 @@ def _float_twin(plan: Plan, images: Images) -> bytes:
         from evenbit.nn import METHODS
     except ImportError:
         raise EvenbitError("peers run a float twin that torch makes; pip install 'evenbit[train,bench]'") from None
+    _need("onnxscript")
     if "model" not in plan.info:
         raise EvenbitError("the file does not say which model it is, so its float twin cannot be made")
     twin = create_model(
@@ -191,7 +208,7 @@ def _float_twin(plan: Plan, images: Images) -> bytes:
     return data
 
 
-PEERS: dict[str, Callable[[Plan, Images, int], Runner]] = {
+PEERS: dict[str, Callable[[Plan, Images, int], Peer]] = {
     "onnxruntime": onnxruntime,
     "onnxruntime-int8": onnxruntime_int8,
     "openvino-int8": openvino_int8,

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from evenbit.data.cifar import read_cifar10, read_cifar100
+from evenbit.data.cifar import CIFAR10, CIFAR100, read_cifar10, read_cifar100
 from evenbit.data.dataset import Dataset, Split, channel_statistics, hold_out
 from evenbit.data.digits import read_digits
 from evenbit.data.folder import read_folder
-from evenbit.data.idx import read_fashion_mnist
-from evenbit.data.svhn import read_svhn
-from evenbit.data.tiny_imagenet import read_tiny_imagenet
+from evenbit.data.idx import FASHION_MNIST, read_fashion_mnist
+from evenbit.data.svhn import SVHN, read_svhn
+from evenbit.data.tiny_imagenet import TINY_IMAGENET, read_tiny_imagenet
 from evenbit.errors import DataError
 
 READERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
@@ -23,6 +23,9 @@ READERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "svhn": read_svhn,
     "tiny-imagenet": read_tiny_imagenet,
 }
+"""The readers of the named data sets, each from the folder that the user gives."""
+
+SOURCES = (CIFAR10, CIFAR100, FASHION_MNIST, SVHN, TINY_IMAGENET)
 
 
 def load_dataset(name: str, root: str | os.PathLike[str] | None = None, size: int = 32) -> Dataset:

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from evenbit.data.dataset import Dataset, Split
-from evenbit.data.locate import locate
+from evenbit.data.locate import Source
 from evenbit.errors import DataError
 
 PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html (the binary version)"
 PIXELS = 3 * 32 * 32
+TRAIN_FILES = tuple(f"data_batch_{index}.bin" for index in range(1, 6))
+CIFAR10 = Source("cifar10", "cifar-10-batches-bin", (*TRAIN_FILES, "test_batch.bin", "batches.meta.txt"), PAGE)
+CIFAR100 = Source("cifar100", "cifar-100-binary", ("train.bin", "test.bin", "fine_label_names.txt"), PAGE)
 
 
 def read_cifar10(root: str | os.PathLike[str] | None) -> Dataset:
@@ -25,11 +28,9 @@ def read_cifar10(root: str | os.PathLike[str] | None) -> Dataset:
     Raises:
         DataError: If files are missing or damaged.
     """
-    train = [f"data_batch_{index}.bin" for index in range(1, 6)]
-    files = [*train, "test_batch.bin", "batches.meta.txt"]
-    folder = locate("cifar10", "cifar-10-batches-bin", files, PAGE, root)
+    folder = CIFAR10.locate(root)
     classes = _names(folder / "batches.meta.txt", 10)
-    parts = [_read(folder / file, 10_000, (10,)) for file in train]
+    parts = [_read(folder / file, 10_000, (10,)) for file in TRAIN_FILES]
     joined = Split(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
     return Dataset("cifar10", classes, joined, _read(folder / "test_batch.bin", 10_000, (10,)))
 
@@ -40,8 +41,7 @@ def read_cifar100(root: str | os.PathLike[str] | None) -> Dataset:
     Raises:
         DataError: If files are missing or damaged.
     """
-    files = ["train.bin", "test.bin", "fine_label_names.txt"]
-    folder = locate("cifar100", "cifar-100-binary", files, PAGE, root)
+    folder = CIFAR100.locate(root)
     classes = _names(folder / "fine_label_names.txt", 100)
     train = _read(folder / "train.bin", 50_000, (20, 100))
     return Dataset("cifar100", classes, train, _read(folder / "test.bin", 10_000, (20, 100)))

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.data.dataset import Dataset, Split
-from evenbit.data.locate import locate
+from evenbit.data.locate import Source
 from evenbit.errors import DataError
 
 PAGE = "https://github.com/zalandoresearch/fashion-mnist"
 SYSTEM = ("/usr/share/datasets/fashion-mnist",)  # Debian's package dataset-fashion-mnist
 FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+FASHION_MNIST = Source("fashion-mnist", "fashion-mnist", FILES, PAGE, SYSTEM)
 CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -40,7 +41,7 @@ def read_fashion_mnist(root: str | os.PathLike[str] | None) -> Dataset:
     Raises:
         DataError: If files are missing or damaged.
     """
-    folder = locate("fashion-mnist", "fashion-mnist", FILES, PAGE, root, SYSTEM)
+    folder = FASHION_MNIST.locate(root)
     splits = []
     for part, count in (("train", 60_000), ("t10k", 10_000)):
         images = read_idx(folder / f"{part}-images-idx3-ubyte.gz", (count, 28, 28))

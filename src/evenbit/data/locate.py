@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evenbit.errors import DataError
@@ -11,35 +11,42 @@ from evenbit.errors import DataError
 ROOT_VARIABLE = "EVENBIT_DATA"
 
 
-def locate(
-    name: str,
-    folder: str,
-    files: Sequence[str],
-    page: str,
-    root: str | os.PathLike[str] | None,
-    system: Sequence[str] = (),
-) -> Path:
-    """The folder that holds all `files`.
+@dataclass(frozen=True)
+class Source:
+    """Where the files of a data set come from.
 
-    Looked for in `root` or, if that is None, in the folder that `EVENBIT_DATA` names; either may be the folder
-    itself or its parent. Last comes where a system package puts it.
-
-    Args:
+    Attributes:
         name: Name of the data set, for the error.
         folder: Name of the folder in the official archive.
         files: Names of the files that must be there.
         page: Address of the page that offers them, for the error.
-        root: The user's folder.
         system: Folders of system packages.
-
-    Raises:
-        DataError: If no folder holds all files; names the files, the folders and the page.
     """
-    given = root if root is not None else os.environ.get(ROOT_VARIABLE)
-    places = [Path(given), Path(given) / folder] if given else []
-    places += [Path(place) for place in system]
-    for place in places:
-        if all((place / file).is_file() for file in files):
-            return place
-    looked = ", ".join(str(place) for place in places) or f"nowhere: give --data-root or set {ROOT_VARIABLE}"
-    raise DataError(f"{name} not found: wanted {', '.join(files)}; looked in {looked}; get them from {page}")
+
+    name: str
+    folder: str
+    files: tuple[str, ...]
+    page: str
+    system: tuple[str, ...] = ()
+
+    def locate(self, root: str | os.PathLike[str] | None) -> Path:
+        """The folder that holds all files.
+
+        Looked for in `root` or, if that is None, in the folder that `EVENBIT_DATA` names; either may be the folder
+        itself or its parent. Last comes where a system package puts it.
+
+        Args:
+            root: The user's folder.
+
+        Raises:
+            DataError: If no folder holds all files; names the files, the folders and the page.
+        """
+        given = root if root is not None else os.environ.get(ROOT_VARIABLE)
+        places = [Path(given), Path(given) / self.folder] if given else []
+        places += [Path(place) for place in self.system]
+        for place in places:
+            if all((place / file).is_file() for file in self.files):
+                return place
+        looked = ", ".join(str(place) for place in places) or f"nowhere: give --data-root or set {ROOT_VARIABLE}"
+        wanted = ", ".join(self.files)
+        raise DataError(f"{self.name} not found: wanted {wanted}; looked in {looked}; get them from {self.page}")

@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from evenbit.data.dataset import Dataset, Split
-from evenbit.data.locate import locate
+from evenbit.data.locate import Source
 from evenbit.errors import DataError, InputError
 from evenbit.images import load_image
 
 PAGE = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 FILES = ("wnids.txt", "val/val_annotations.txt")
 SIZE = 64
+TINY_IMAGENET = Source("tiny-imagenet", "tiny-imagenet-200", FILES, PAGE)
 
 
 def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
@@ -32,7 +33,7 @@ def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
     Raises:
         DataError: If files are missing or damaged.
     """
-    folder = locate("tiny-imagenet", "tiny-imagenet-200", FILES, PAGE, root)
+    folder = TINY_IMAGENET.locate(root)
     classes = tuple((folder / "wnids.txt").read_text(encoding="utf-8", errors="replace").split())
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise DataError(f"{folder / 'wnids.txt'} should name at least two different classes")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ from evenbit.models import create_model
 from evenbit.nn import freeze_excitation, resolve_method
 from evenbit.nn.trace import image_size
 from evenbit.plan import Plan
+from evenbit.progress import Report
+
+if TYPE_CHECKING:
+    from evenbit.train import Run
 
 CALIBRATION_IMAGES = 500
 FREEZING_BATCH = 500
@@ -53,34 +58,51 @@ def pack(
     return plan
 
 
-def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None) -> Plan:
+def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None, progress: Report | None = None) -> Plan:
     """The Plan of a run's network.
 
     Args:
         folder: Of the run.
         freeze_on: If given, images over which each group excitation is averaged into a constant
             (`evenbit.nn.freeze_excitation`).
+        progress: Called before each batch of these with the number of images done and of all.
 
     Raises:
         CheckpointError: If the folder is not that of a run.
         CaptureError: If its network cannot be deployed.
     """
     from evenbit.train import load_run
-    from evenbit.train.checkpoint import to_float
 
     path = Path(folder)
     if not path.is_dir():
         raise CheckpointError(f"{path} is not the folder of a run")
-    run = load_run(path)
+    return pack_network(load_run(path), freeze_on=freeze_on, progress=progress)
+
+
+def pack_network(run: Run, *, freeze_on: Split | None = None, progress: Report | None = None) -> Plan:
+    """The Plan of the network of a run that is loaded; see `pack_run`.
+
+    Raises:
+        CaptureError: If the network cannot be deployed.
+    """
+    from evenbit.train.checkpoint import to_float
+
     task = run.task
     info = {"model": run.recipe.model, "method": run.recipe.method, "data": run.recipe.data}
     info |= {"epochs": str(run.epoch), "seed": str(run.recipe.seed)}
     example = torch.zeros(1, task.channels, task.height, task.width)
     model = run.model
     if freeze_on is not None:
-        batches = torch.split(torch.from_numpy(freeze_on.images), FREEZING_BATCH)
-        model = freeze_excitation(model, map(to_float, batches))
+        model = freeze_excitation(model, map(to_float, _batches(freeze_on, progress)))
     return pack(model, example, classes=task.classes, info=info)
+
+
+def _batches(split: Split, progress: Report | None) -> Iterator[Tensor]:
+    """The images in batches."""
+    for start in range(0, len(split), FREEZING_BATCH):
+        if progress is not None:
+            progress(start, len(split))
+        yield torch.from_numpy(split.images[start : start + FREEZING_BATCH])
 
 
 def calibration_split(
@@ -129,4 +151,4 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
     return pack(network.eval(), torch.zeros(1, channels, size, size), info=info)
 
 
-__all__ = ["calibration_split", "pack", "pack_run", "pack_untrained", "quantize_float_layers"]
+__all__ = ["calibration_split", "pack", "pack_network", "pack_run", "pack_untrained", "quantize_float_layers"]

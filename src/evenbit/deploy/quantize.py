@@ -21,16 +21,18 @@ import numpy.typing as npt
 from evenbit.deploy.passes import number_names, remove_dead, share_tensors
 from evenbit.deploy.rewrite import Rewriter
 from evenbit.plan import MAX_INT8_FAN_IN, Conv, Elementwise, Int8Conv, MaxPool, Plan, Tail, replace_tail
+from evenbit.progress import Report
 
 LEVELS = 127
 
 
-def quantize_float_layers(plan: Plan, images: npt.NDArray[Any]) -> Plan:
+def quantize_float_layers(plan: Plan, images: npt.NDArray[Any], progress: Report | None = None) -> Plan:
     """The Plan with its float convolutions in 8 bits.
 
     Args:
         plan: A Plan made by `evenbit.deploy.pack`.
         images: `[N, C, H, W]`, uint8 or float32, such as the network was trained on; at least one.
+        progress: Called after each convolution with the number of those done and of all.
 
     Returns:
         The Plan; its other ops are the same.
@@ -39,11 +41,13 @@ def quantize_float_layers(plan: Plan, images: npt.NDArray[Any]) -> Plan:
         InputError: If the images do not fit the network.
     """
     rewriter = Rewriter(plan)
-    for op in plan.ops:
-        if isinstance(op, Conv) and _is_worth_it(plan, op):
-            largest = _largest(plan, op.input, images)
-            multiplier = float(np.float32(LEVELS / largest)) if largest > 0 else 1.0
-            rewriter.replace(op, _quantized(rewriter, op, multiplier))
+    convs = [op for op in plan.ops if isinstance(op, Conv) and _is_worth_it(plan, op)]
+    for done, op in enumerate(convs, 1):
+        largest = _largest(plan, op.input, images)
+        multiplier = float(np.float32(LEVELS / largest)) if largest > 0 else 1.0
+        rewriter.replace(op, _quantized(rewriter, op, multiplier))
+        if progress is not None:
+            progress(done, len(convs))
     plan = number_names(share_tensors(remove_dead(rewriter.plan())))
     plan = dataclasses.replace(plan, info={**plan.info, "float_layers": "int8"})
     plan.shapes()

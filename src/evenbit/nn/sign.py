@@ -82,6 +82,7 @@ def identity(x: Tensor, progress: Tensor) -> Tensor:
 
 
 ESTIMATORS: dict[str, Derivative] = {f.__name__: f for f in (clip, polynomial, ede, reste, identity)}
+"""The gradient estimators by name: from x and the progress of training, from 0 to 1, to g(x)."""
 
 
 class Sign(nn.Module):

@@ -82,7 +82,7 @@ class Engine:
         self, plan: Plan, *, threads: int | None = None, isa: str | None = None, tile: str | None = None
     ) -> None:
         self.plan = plan
-        self.isa = _choose_isa(isa)
+        self.isa = choose_isa(isa)
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
             raise EvenbitError(f"threads should be from 1 to {MAX_THREADS}, but is {self.threads}")
@@ -142,7 +142,12 @@ class Engine:
         return self._core.measure_binary_limit()
 
 
-def _choose_isa(isa: str | None) -> str:
+def choose_isa(isa: str | None) -> str:
+    """The instruction set that an engine gets; see `Engine`.
+
+    Raises:
+        EvenbitError: If this machine does not have it.
+    """
     wanted = isa or os.environ.get(ISA_VARIABLE)
     known = isas()
     if not wanted:

@@ -2,7 +2,7 @@
 
     model.<name>                   the network's state
     optimizer.<parameter>.<name>   the optimizer's state of each parameter
-    metadata: format, version, epoch, recipe and task (JSON), sha256 over the rest
+    metadata: format, version, epoch, recipe, task and origin (JSON), sha256 over the rest; origin may be missing
 
 Learning rate, order and augmentation follow from recipe and epoch, so nothing else is needed to go on. Nothing is
 unpickled.
@@ -13,22 +13,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from evenbit.data.dataset import Dataset, Images, channel_statistics
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.files import write_atomically
 from evenbit.models import create_model
+from evenbit.nn import set_progress
+from evenbit.plan import MAX_ELEMENTS
+from evenbit.train.origin import Origin
 from evenbit.train.recipe import Recipe, make_recipe
 
 FILE = "checkpoint.safetensors"
@@ -78,6 +82,7 @@ class Checkpoint:
         task: What it classifies.
         epoch: Epochs done.
         tensors: All tensors by name.
+        origin: What the run was started with; None if it was not recorded.
     """
 
     path: Path
@@ -85,6 +90,21 @@ class Checkpoint:
     task: Task
     epoch: int
     tensors: Mapping[str, Tensor]
+    origin: Origin | None
+
+    def build_model(self) -> nn.Module:
+        """The network with its state.
+
+        Raises:
+            CheckpointError: If the tensors are not those of the network that recipe and task describe.
+            RecipeError: If recipe and task do not go together.
+        """
+        with torch.device("meta"):  # so that no memory is taken for what the file says and does not hold
+            expected = build_model(self.recipe, self.task).state_dict()
+        self._check(expected, self._part("model."))
+        model = build_model(self.recipe, self.task)
+        self.load_model(model)
+        return model
 
     def load_model(self, model: nn.Module) -> None:
         """Sets the state of `model`.
@@ -140,12 +160,14 @@ class Run:
         task: What it classifies.
         epoch: Epochs done, of `recipe.epochs`.
         model: The network in eval mode, on the CPU.
+        origin: What the run was started with; None if it was not recorded.
     """
 
     recipe: Recipe
     task: Task
     epoch: int
     model: nn.Module
+    origin: Origin | None
 
 
 def build_model(recipe: Recipe, task: Task) -> nn.Module:
@@ -168,11 +190,12 @@ def load_run(folder: str | Path) -> Run:
             damaged or of another model.
     """
     checkpoint = read_checkpoint(Path(folder))
-    model = build_model(checkpoint.recipe, checkpoint.task)
-    checkpoint.load_model(model)
+    model = checkpoint.build_model()
     if checkpoint.epoch == 0:
         raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
-    return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval())
+    # What depends on the progress of training stays as it was in the last epoch.
+    set_progress(model, (checkpoint.epoch - 1) / checkpoint.recipe.epochs)
+    return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval(), checkpoint.origin)
 
 
 def torch_predict(model: nn.Module) -> Callable[[Images], npt.NDArray[np.float32]]:
@@ -194,7 +217,14 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def write_checkpoint(
-    folder: Path, recipe: Recipe, task: Task, epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    recipe: Recipe,
+    task: Task,
+    epoch: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    origin: Origin | None = None,
 ) -> None:
     """Writes the checkpoint after `epoch` epochs; the one before stays until the new one is whole."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -208,6 +238,8 @@ def write_checkpoint(
         "recipe": recipe.model_dump_json(),
         "task": json.dumps(dataclasses.asdict(task)),
     }
+    if origin is not None:
+        metadata["origin"] = json.dumps(dataclasses.asdict(origin))
     metadata["sha256"] = _digest(metadata, tensors)
     write_atomically(folder / FILE, safetensors.torch.save(tensors, metadata))
 
@@ -237,15 +269,29 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged (its digest does not match its contents)")
     try:
         recipe = make_recipe(json.loads(metadata["recipe"]), str(path))
+        task = _task_from_json(metadata["task"])
+        epoch = int(metadata["epoch"])
+        origin = Origin(**json.loads(metadata["origin"])) if "origin" in metadata else None
     except RecipeError as error:
         raise CheckpointError(f"cannot use {error}") from None
-    return Checkpoint(path, recipe, _task_from_json(metadata["task"]), int(metadata["epoch"]), tensors)
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is malformed ({type(error).__name__})") from None
+    if not 0 <= epoch <= recipe.epochs:
+        raise CheckpointError(f"{path} says that {epoch} of {recipe.epochs} epochs are done")
+    return Checkpoint(path, recipe, task, epoch, tensors, origin)
 
 
 def _task_from_json(text: str) -> Task:
-    fields = json.loads(text)
-    values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in fields.items()}
-    return Task(**values)
+    """Raises ValueError if it is not a task."""
+    task = TypeAdapter(Task).validate_json(text, strict=True)
+    sizes = (task.channels, task.height, task.width)
+    if not task.classes or min(sizes) < 1 or math.prod(sizes) > MAX_ELEMENTS:
+        raise ValueError("sizes are out of range")
+    if not len(task.mean) == len(task.std) == task.channels or not all(map(math.isfinite, task.mean)):
+        raise ValueError("means do not fit")
+    if not all(0 < value < math.inf for value in task.std):
+        raise ValueError("deviations do not fit")
+    return task
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from evenbit.files import append_line, is_part, write_atomically
 from evenbit.nn import GroupExcitation, freeze_excitation, latent_weights, set_progress
 from evenbit.nn.excitation import FREEZING_IMAGES
 from evenbit.nn.synchronized import synchronize
+from evenbit.progress import Report
 from evenbit.train import lock
 from evenbit.train.checkpoint import (
     Checkpoint,
@@ -42,8 +44,8 @@ from evenbit.train.checkpoint import (
 )
 from evenbit.train.lock import locked
 from evenbit.train.objective import Objective
+from evenbit.train.origin import Origin
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
-from evenbit.train.progress import EpochProgress
 from evenbit.train.recipe import Recipe
 
 METRICS = "metrics.jsonl"
@@ -77,6 +79,7 @@ def train(
     data_root: str | None = None,
     resume: bool = False,
     console: Console | None = None,
+    progress: Report | None = None,
 ) -> Result:
     """Trains a network and leaves it in a folder.
 
@@ -85,7 +88,8 @@ def train(
         out: Folder of the run; must not exist, or be empty, unless the run is resumed.
         data_root: Where the data set's files are.
         resume: Go on after the last whole epoch of the run in `out`.
-        console: Where progress is shown.
+        console: Where each epoch's line is printed.
+        progress: Called now and then with the number of steps done and of all.
 
     Raises:
         CheckpointError: If `out` holds something already, or nothing to resume, or another recipe's run, or another
@@ -99,7 +103,7 @@ def train(
     # float32 network that gets deployed.
     accelerator = Accelerator(mixed_precision="no")
     with locked(out) if accelerator.is_main_process else contextlib.nullcontext():
-        return _Training(recipe, out, data_root, resume, console or Console(), accelerator).run()
+        return _Training(recipe, out, data_root, resume, console or Console(), progress, accelerator).run()
 
 
 class _Training:
@@ -110,9 +114,11 @@ class _Training:
         data_root: str | None,
         resume: bool,
         console: Console,
+        progress: Report | None,
         accelerator: Accelerator,
     ) -> None:
         self.recipe, self.out, self.console, self.accelerator = recipe, out, console, accelerator
+        self.progress = progress
         checkpoint = read_checkpoint(out) if resume else None
         if accelerator.is_main_process:  # whose files the others may see already
             _check_folder(recipe, out, checkpoint)
@@ -135,6 +141,7 @@ class _Training:
         network = torch.compile(self.network) if recipe.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
+        self.origin = checkpoint.origin if checkpoint else Origin.here()
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         if checkpoint:
             checkpoint.load_model(self.network)
@@ -159,6 +166,7 @@ class _Training:
         metrics = json.loads(lines[-1]) if lines else {}
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = self._epoch(epoch)
+            self.console.print(_line(metrics, self.recipe.epochs), highlight=False)
             if main and writer is not None:
                 # The line first: a line without its checkpoint is dropped on resuming, a missing one would be lost.
                 append_line(out / METRICS, json.dumps(metrics))
@@ -173,7 +181,8 @@ class _Training:
         return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics)
 
     def _save(self, epoch: int) -> None:
-        write_checkpoint(self.out, self.recipe, self.task, epoch, self.network, self.optimizer.optimizer)
+        optimizer = self.optimizer.optimizer
+        write_checkpoint(self.out, self.recipe, self.task, epoch, self.network, optimizer, origin=self.origin)
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         """Trains over the images once, then evaluates."""
@@ -185,38 +194,33 @@ class _Training:
         set_progress(self.network, epoch / recipe.epochs)
         self.model.train()
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
-        with EpochProgress(self.console, epoch, recipe.epochs, self.steps, self.batch) as progress:
-            for step in range(self.steps):
-                batch = order[step * self.batch : (step + 1) * self.batch]
-                loss, hits = self._step(batch, generator, epoch * self.steps + step)
-                losses[step] = loss
-                correct += hits
-                if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
-                    self._check_finite(losses, epoch)
-                    seen = (step + 1) * self.batch / self.accelerator.num_processes
-                    progress.update(step + 1, float(losses[: step + 1].mean()), 100 * float(correct) / seen)
-            seconds = time.perf_counter() - start
-            evaluation, activations = self._evaluate()
-            frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
-            if not math.isfinite(evaluation.loss):
-                raise TrainingError(
-                    f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}"
-                )
-            images = self.steps * self.batch
-            metrics = {
-                "epoch": epoch + 1,
-                "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
-                "train_loss": self._mean(losses.mean()),
-                "train_accuracy": 100 * self._mean(correct) * self.accelerator.num_processes / images,
-                f"{self.measured}_loss": evaluation.loss,
-                f"{self.measured}_accuracy": evaluation.accuracy,
-                "seconds": seconds,
-                "images_per_second": images / seconds,
-                **frozen,
-                **_summary(activations, self.weights.look()),
-            }
-            progress.finish(metrics)
-        return metrics
+        for step in range(self.steps):
+            batch = order[step * self.batch : (step + 1) * self.batch]
+            loss, hits = self._step(batch, generator, epoch * self.steps + step)
+            losses[step] = loss
+            correct += hits
+            if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
+                self._check_finite(losses, epoch)
+                if self.progress is not None:
+                    self.progress(epoch * self.steps + step + 1, recipe.epochs * self.steps)
+        seconds = time.perf_counter() - start
+        evaluation, activations = self._evaluate()
+        frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
+        if not math.isfinite(evaluation.loss):
+            raise TrainingError(f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
+        images = self.steps * self.batch
+        return {
+            "epoch": epoch + 1,
+            "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
+            "train_loss": self._mean(losses.mean()),
+            "train_accuracy": 100 * self._mean(correct) * self.accelerator.num_processes / images,
+            f"{self.measured}_loss": evaluation.loss,
+            f"{self.measured}_accuracy": evaluation.accuracy,
+            "seconds": seconds,
+            "images_per_second": images / seconds,
+            **frozen,
+            **_summary(activations, self.weights.look()),
+        }
 
     def _step(self, batch: Tensor, generator: torch.Generator, step: int) -> tuple[Tensor, Tensor]:
         """One update; returns this process's mean loss and number of hits."""
@@ -337,3 +341,14 @@ def _summary(activations: dict[str, ActivationProbe], weights: dict[str, dict[st
     layers = {name: probe.scalars() for name, probe in activations.items()}
     over_weights = {f"weight_{key}": value for key, value in means(weights).items()}
     return {**means(layers), **over_weights, "layers": layers, "weights": weights}
+
+
+def _line(metrics: Mapping[str, Any], epochs: int) -> str:
+    """An epoch for people."""
+    measured = "validation" if "validation_accuracy" in metrics else "test"
+    balance = f"  balance {metrics['balance']:.3f}" if "balance" in metrics else ""
+    return (
+        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  loss {metrics['train_loss']:.3f}  "
+        f"train {metrics['train_accuracy']:.1f} %  {measured} {metrics[f'{measured}_accuracy']:.2f} %{balance}  "
+        f"{metrics['images_per_second']:.0f}/s"
+    )

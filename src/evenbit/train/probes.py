@@ -32,6 +32,9 @@ from evenbit.nn import ESTIMATORS, BinaryActivation, BinaryConv2d, BinaryLinear,
 from evenbit.train.checkpoint import load_run
 
 BATCH = 500
+WINDOW_SHARE = 0.1
+ROUNDING = 1e-9  # of gradients, so that a window that ends on a point of the grid holds it
+WINDOW_LIMIT = 30.0  # the widest window that ends, of "ede" at the start of training, ends at 18
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,14 @@ class ActivationProbe:
         return {key: getattr(self, key) for key in ("balance", "spread", "entropy", "window", "error")}
 
 
+def gradient_window(sign: Sign) -> float:
+    """The largest |u| whose gradient is at least a tenth of the estimator's largest; inf if there is no end to it."""
+    grid = torch.linspace(0, WINDOW_LIMIT, 30 * 1000 + 1, dtype=torch.float64)
+    gradient = ESTIMATORS[sign.estimator](grid, sign.progress.double().cpu())
+    inside = grid[gradient >= WINDOW_SHARE * gradient.max() - ROUNDING]
+    return math.inf if inside[-1] == WINDOW_LIMIT else float(inside[-1])
+
+
 @torch.inference_mode()
 def probe_activations(model: nn.Module, images: Tensor, batch_size: int) -> dict[str, ActivationProbe]:
     """Every `BinaryActivation` in `model`, by module path; nothing for a real-valued network.
@@ -70,12 +81,16 @@ def probe_activations(model: nn.Module, images: Tensor, batch_size: int) -> dict
         images: uint8, `[N, C, H, W]`, on the model's device; at least one.
         batch_size: Images of one pass.
     """
-    sums: dict[str, _Sums] = {}
+    sums: dict[str, ActivationSums] = {}
     handles = []
+
+    def watch(name: str, sign: Sign) -> Any:
+        sums[name] = ActivationSums(sign)
+        return sign.register_forward_hook(lambda module, inputs, bits: sums[name].add(inputs[0]))
+
     for name, module in model.named_modules():
         if isinstance(module, BinaryActivation):
-            sums[name] = _Sums(module.sign)
-            handles.append(module.sign.register_forward_hook(sums[name].add))
+            handles.append(watch(name, module.sign))
     try:
         if handles:
             for batch in torch.split(images, batch_size):
@@ -145,32 +160,40 @@ def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, 
 
 
 @dataclass
-class _Sums:
-    """What is added up over batches, for each channel in float64."""
+class ActivationSums:
+    """What a probe of one activation adds up over batches, for each channel in float64.
+
+    Attributes:
+        sign: The activation's sign, whose gradient decides what is inside the window.
+    """
 
     sign: Sign
-    count: int = 0
-    totals: dict[str, Any] = field(default_factory=dict)
+    _count: int = 0
+    _totals: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, module: nn.Module, inputs: tuple[Tensor], bits: Tensor) -> None:
-        u = inputs[0].transpose(0, 1).flatten(1).double()
-        gradient = ESTIMATORS[self.sign.estimator]
-        grid = torch.linspace(-3, 3, 6001, device=u.device, dtype=u.dtype)
-        largest = gradient(grid, self.sign.progress).max()
+    def add(self, u: Tensor) -> None:
+        """Counts what stands before the sign, `[N, C, ...]`."""
+        u = u.flatten(2) if u.dim() > 2 else u[..., None]
+        magnitude = u.abs()
         values = {
-            "ones": (bits > 0).transpose(0, 1).flatten(1),
-            "inside": gradient(u, self.sign.progress) >= 0.1 * largest,
+            "ones": u >= 0,
+            "inside": magnitude <= gradient_window(self.sign),
             "u": u,
-            "magnitude": u.abs(),
+            "magnitude": magnitude,
             "square": u.square(),
         }
-        self.count += u.shape[1]
+        self._count += u.shape[0] * u.shape[2]
         for key, value in values.items():
-            self.totals[key] = self.totals.get(key, 0) + value.double().sum(1).cpu()
+            self._totals[key] = self._totals.get(key, 0) + value.sum((0, 2), dtype=torch.float64).cpu()
+
+    def mean(self) -> Tensor:
+        """Of each channel so far."""
+        return self._totals["u"] / self._count  # type: ignore[no-any-return]
 
     def probe(self) -> ActivationProbe:
+        """Of all that was added."""
         share, inside, mean, magnitude, square = (
-            self.totals[key] / self.count for key in ("ones", "inside", "u", "magnitude", "square")
+            self._totals[key] / self._count for key in ("ones", "inside", "u", "magnitude", "square")
         )
         entropy = -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share)) / math.log(2)
         deviation = (square - mean.square()).clamp(min=0).sqrt()

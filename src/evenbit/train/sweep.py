@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,15 +28,12 @@ from rich.console import Console
 
 from evenbit import plan_file
 from evenbit.errors import CaptureError, CheckpointError, RecipeError
+from evenbit.progress import Report, part
 from evenbit.train.checkpoint import FILE, read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
 from evenbit.train.loop import METRICS, train
 from evenbit.train.recipe import Recipe, make_recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from evenbit.train.toml import parse_toml
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,11 @@ class Sweep:
 
     def folder(self, out: Path, entry: Entry, recipe: Recipe) -> Path:
         """Where a run goes."""
-        return out / f"{re.sub('[^a-z0-9]+', '-', entry.label.lower()).strip('-')}-seed{recipe.seed}"
+        return out / f"{_slug(entry.label)}-seed{recipe.seed}"
+
+
+def _slug(label: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -76,20 +76,23 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         RecipeError: If the file or a recipe in it is not valid; names the file and the run.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    values = parse_toml(path.read_bytes(), str(path))
     unknown = values.keys() - {"name", "seeds", "base", "run"}
     if unknown:
         raise RecipeError(f"{path}: unknown key '{min(unknown)}'; known are name, seeds, base and run")
     seeds, base, runs = values.get("seeds", [0]), values.get("base", {}), values.get("run", [])
     if not isinstance(runs, list) or not runs:
         raise RecipeError(f"{path} names no [[run]]")
+    for table in (base, *runs):
+        if not isinstance(table, dict) or not isinstance(table.get("knobs", {}), dict):
+            raise RecipeError(f"{path}: base, each run and the knobs in them should be tables of keys")
     entries = tuple(_entry(path, number, run, base, seeds) for number, run in enumerate(runs, 1))
-    labels = [entry.label for entry in entries]
-    if len(set(labels)) < len(labels):
-        raise RecipeError(f"{path}: two runs are called '{max(labels, key=labels.count)}'")
+    folders: dict[str, str] = {}
+    for entry in entries:
+        if _slug(entry.label) in folders:
+            first = folders[_slug(entry.label)]
+            raise RecipeError(f"{path}: the runs '{first}' and '{entry.label}' would share a folder; label them apart")
+        folders[_slug(entry.label)] = entry.label
     return Sweep(str(values.get("name", path.stem)), entries)
 
 
@@ -98,34 +101,42 @@ def _entry(path: Path, number: int, run: Mapping[str, Any], base: Mapping[str, A
     settings = {**base, **own, "knobs": {**base.get("knobs", {}), **own.get("knobs", {})}}
     label = str(run.get("label", settings.get("method", f"run {number}")))
     chosen = run.get("seeds", seeds)
-    if not isinstance(chosen, list) or not chosen or len(set(chosen)) < len(chosen):
+    numbers = isinstance(chosen, list) and all(type(seed) is int for seed in chosen)
+    if not numbers or not chosen or len(set(chosen)) < len(chosen):
         raise RecipeError(f"{path}: '{label}': seeds should be a list of different numbers, but are {chosen!r}")
     return Entry(label, tuple(make_recipe({**settings, "seed": seed}, f"{path}: '{label}'") for seed in chosen))
 
 
-def run_sweep(sweep: Sweep, out: Path, *, data_root: str | None, console: Console) -> list[dict[str, Any]]:
+def run_sweep(
+    sweep: Sweep, out: Path, *, data_root: str | None, console: Console, progress: Report | None = None
+) -> list[dict[str, Any]]:
     """Trains what is not finished yet, and returns the rows that are.
 
     Args:
         sweep: What to train.
         out: Folder of all runs.
         data_root: Where the data set's files are.
-        console: Where progress is shown.
+        console: Where a line for each run and epoch is printed.
+        progress: Called now and then with the number of epochs done and of all, over all runs.
 
     Returns:
         A row for each entry all of whose runs are finished; fewer than the entries only if other processes are at
         the rest.
     """
-    for entry in sweep.entries:
-        for recipe in entry.recipes:
-            folder = sweep.folder(out, entry, recipe)
-            if _is_finished(folder, recipe):
-                continue
-            console.print(f"{entry.label}, seed {recipe.seed}: {folder}", markup=False)
-            try:
-                train(recipe, folder, data_root=data_root, resume=(folder / FILE).exists(), console=console)
-            except AlreadyLockedError:
-                console.print("  another process is at it", markup=False)
+    runs = [(entry.label, r, sweep.folder(out, entry, r)) for entry in sweep.entries for r in entry.recipes]
+    left = [(label, recipe, folder) for label, recipe, folder in runs if not _is_finished(folder, recipe)]
+    before, epochs = 0, sum(recipe.epochs for _, recipe, _ in left)
+    for label, recipe, folder in left:
+        share = part(progress, before, recipe.epochs, epochs)
+        before += recipe.epochs
+        if _is_finished(folder, recipe):  # by another process, meanwhile
+            continue
+        console.print(f"{label}, seed {recipe.seed}: {folder}", markup=False)
+        resume = (folder / FILE).exists()
+        try:
+            train(recipe, folder, data_root=data_root, resume=resume, console=console, progress=share)
+        except AlreadyLockedError:
+            console.print("  another process is at it", markup=False)
     return finished_rows(sweep, out)
 
 

@@ -1,0 +1,148 @@
+"""Commands around the packed file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from evenbit import plan_file, terminal
+from evenbit.cli.app import DEPLOY, Json, Out, app
+from evenbit.files import check_target
+from evenbit.progress import bar
+
+
+@app.command(group=DEPLOY, sort_key=0)
+def pack(
+    run: Path | None = None,
+    *,
+    out: Out,
+    float_layers: Literal["float32", "int8"] = "float32",
+    freeze_excitation: bool = False,
+    data_root: str | None = None,
+    untrained: str | None = None,
+    method: str = "fd",
+    channels: int = 3,
+    size: int = 32,
+    classes: int = 10,
+    as_json: Json = False,
+) -> None:
+    """Pack a trained network into an .evb file.
+
+    Args:
+        run: Folder of a run.
+        out: The file to write.
+        float_layers: How stem, downsample and head are stored; int8 is calibrated on the first training images, and
+            the accuracy on these is printed with and without it.
+        freeze_excitation: Let each group excitation be its mean over the first training images, which makes the file
+            smaller and faster; the last line of the run's metrics.jsonl has the accuracy with it.
+        data_root: Where the files of a named data set are, for int8 and for freezing.
+        untrained: Pack this model with fresh weights instead, for benchmarks.
+        method: Method of the untrained network.
+        channels: Image channels of the untrained network.
+        size: Image height and width of the untrained network.
+        classes: Classes of the untrained network.
+        as_json: Print JSON.
+    """
+    import numpy as np
+
+    from evenbit.deploy import calibration_split, pack_run, pack_untrained, quantize_float_layers
+    from evenbit.errors import RecipeError
+    from evenbit.evaluation import evaluate as measure
+    from evenbit.nn.excitation import FREEZING_IMAGES
+    from evenbit.runtime.engine import Engine
+
+    if (run is None) == (untrained is None):
+        raise RecipeError("give either the folder of a run or --untrained MODEL")
+    check_target(out)
+    if untrained is not None:
+        plan = pack_untrained(untrained, method, channels=channels, size=size, classes=classes)
+        images = np.random.default_rng(0).random((8, channels, size, size), np.float32)
+    else:
+        assert run is not None
+        first = calibration_split(run, data_root, FREEZING_IMAGES) if freeze_excitation else None
+        with bar("freezing") as progress:
+            plan = pack_run(run, freeze_on=first, progress=progress)
+    accuracy = {}
+    if float_layers == "int8":
+        split = None if run is None else calibration_split(run, data_root)
+        with bar("calibrating") as progress:
+            floats, plan = plan, quantize_float_layers(plan, images if split is None else split.images, progress)
+        if split is not None:
+            accuracy = {"float_accuracy": measure(Engine(floats), split).accuracy}
+            accuracy |= {"int8_accuracy": measure(Engine(plan), split).accuracy}
+    plan_file.save(plan, out)
+    row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops), **accuracy}
+    terminal.show([row], as_json=as_json, single=True)
+
+
+@app.command(group=DEPLOY, sort_key=1)
+def predict(
+    *paths: Path,
+    top: int = 5,
+    isa: str | None = None,
+    as_csv: Annotated[bool, Parameter(name="--csv", negative="")] = False,
+    as_json: Json = False,
+) -> int:
+    """Name what is on photos.
+
+    A photo that cannot be read is told on standard error, and the exit status is then 2.
+
+    Args:
+        paths: Photos and folders of photos, after the .evb file that is to name them; without one, the network that
+            comes with evenbit does, which knows the ten classes of CIFAR-10.
+        top: How many classes to name.
+        isa: Instruction set of the engine; the best one if not given.
+        as_csv: Print CSV.
+        as_json: Print JSON.
+    """
+    from evenbit.errors import InputError
+    from evenbit.predict import predict_images
+
+    if as_csv and as_json:
+        raise InputError("choose one of --csv and --json")
+    network = paths[0] if paths and paths[0].suffix == ".evb" else None
+    with bar("looking") as progress:
+        found = predict_images(network, paths[1:] if network else paths, top=top, isa=isa, progress=progress)
+    terminal.show_predictions(found, as_csv=as_csv, as_json=as_json, pretrained=network is None)
+    return 2 if any("error" in item for item in found) else 0
+
+
+@app.command(group=DEPLOY, sort_key=2)
+def info(path: Path, *, as_json: Json = False) -> None:
+    """List the ops of a packed file.
+
+    Shapes, 1-bit and float multiply-adds, bytes, and what stays float.
+
+    Args:
+        path: An .evb file.
+        as_json: Print JSON.
+    """
+    from evenbit.summary import summarize, total
+
+    plan = plan_file.load(path)
+    rows = summarize(plan)
+    terminal.show_summary(plan, path.stat().st_size, rows, total(rows), as_json=as_json)
+
+
+@app.command(group=DEPLOY, sort_key=3)
+def export(path: Path, *, to: str, out: Out, name: str | None = None, as_json: Json = False) -> None:
+    """Write a packed file as C source, ONNX or QONNX.
+
+    Args:
+        path: An .evb file.
+        to: The form; c for a folder of C99 source, onnx or qonnx for a file.
+        out: The file or folder to write.
+        name: What names in C begin with, evenbit if not given; one for each network of a program.
+        as_json: Print JSON.
+    """
+    from evenbit.errors import ExportError
+    from evenbit.export import EXPORTERS
+
+    if to not in EXPORTERS:
+        raise ExportError(f"unknown form '{to}'; there are {', '.join(EXPORTERS)}")
+    if name is not None and to != "c":
+        raise ExportError("--name goes with --to c")
+    row = EXPORTERS[to](plan_file.load(path), out, **({} if name is None else {"name": name}))
+    terminal.show([row], as_json=as_json, single=True)

@@ -1,0 +1,145 @@
+"""Commands that measure a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from evenbit import terminal
+from evenbit.cli.app import MEASURE, Json, Out, app
+from evenbit.progress import bar
+
+if TYPE_CHECKING:
+    from evenbit.evaluation import Predict
+
+
+@app.command(name="eval", group=MEASURE, sort_key=0)
+def evaluate(
+    path: Path,
+    *,
+    data: str | None = None,
+    data_root: str | None = None,
+    threads: int | None = None,
+    isa: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a run or a packed file on test images.
+
+    A run is measured in torch, a packed file on the engine.
+
+    Args:
+        path: Folder of a run, or an .evb file.
+        data: Data set; the one it was trained on if not given.
+        data_root: Where the files of a named data set are.
+        threads: Threads of the engine; all CPUs if not given.
+        isa: Instruction set of the engine; the best one if not given.
+        as_json: Print JSON.
+    """
+    from evenbit.data import load_dataset
+    from evenbit.errors import DataError
+    from evenbit.evaluation import evaluate as measure
+
+    predict, classes, shape, trained_on = _open_classifier(path, threads, isa)
+    dataset = load_dataset(data or trained_on, root=data_root, size=shape[1])
+    if dataset.shape != shape or dataset.classes != classes:
+        raise DataError(f"{path} takes images {shape} of {len(classes)} classes; {dataset.name} does not fit it")
+    with bar("evaluating") as progress:
+        result = measure(predict, dataset.test, progress=progress)
+    row = {"path": str(path), "data": dataset.name, "images": len(dataset.test)}
+    row |= {"accuracy": result.accuracy, "top5": result.top5, "loss": result.loss}
+    terminal.show([row], as_json=as_json, single=True)
+
+
+@app.command(group=MEASURE, sort_key=1)
+def bench(
+    path: Path,
+    *,
+    against: str = "",
+    threads: int = 1,
+    batch: int = 1,
+    rounds: int = 30,
+    isa: str | None = None,
+    per_layer: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Json = False,
+) -> None:
+    """Time a packed file, and other runtimes beside it.
+
+    The others run a float network of the same architecture. Runs are interleaved (ours, peer, ours, peer, ...),
+    each time is a median.
+
+    Args:
+        path: An .evb file.
+        against: Peers, separated by commas; onnxruntime, onnxruntime-int8, openvino-int8, larq.
+        threads: Threads of every runtime.
+        batch: Images a call.
+        rounds: How many times each runtime is timed.
+        isa: Instruction set of the engine; the best one if not given.
+        per_layer: Time each op of our engine instead, beside the CPU's limit.
+        as_json: Print JSON.
+    """
+    from evenbit.bench import run_benchmark
+    from evenbit.bench.layers import profile_layers
+    from evenbit.runtime.engine import Engine
+
+    if per_layer:
+        terminal.show_layers(profile_layers(Engine.load(path, threads=1, isa=isa)), as_json=as_json)
+        return
+    peers = [name for name in against.split(",") if name]
+    with bar("timing") as progress:
+        result = run_benchmark(path, peers, threads=threads, batch=batch, rounds=rounds, isa=isa, progress=progress)
+    terminal.show_benchmark(result, as_json=as_json)
+
+
+@app.command(group=MEASURE, sort_key=2)
+def probe(run: Path, *, data_root: str | None = None, images: int = 1000, as_json: Json = False) -> None:
+    """Show what binarization does to each layer of a run.
+
+    Args:
+        run: Folder of a run.
+        data_root: Where the files of a named data set are.
+        images: How many of the test images, or of those held out for validation, to look at.
+        as_json: Print JSON, with the numbers of every channel.
+    """
+    from evenbit.train.probes import probe_run
+
+    terminal.show_probes(probe_run(run, data_root=data_root, images=images), as_json=as_json)
+
+
+@app.command(group=MEASURE, sort_key=3)
+def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 1000) -> None:
+    """Show runs side by side on one HTML page.
+
+    Accuracy and loss, what binarization does to every layer, mistakes, sizes, times, and how each run was made. The
+    page needs no network.
+
+    Args:
+        runs: Folders of runs that were measured on the same images, such as a float run and a binary one.
+        out: The HTML file to write.
+        data_root: Where the files of a named data set are.
+        images: How many of the measured images to observe the binary layers on.
+    """
+    from evenbit.report import make_report
+
+    console = Console(stderr=True)
+    make_report(runs, out, data_root=data_root, images=images, tell=lambda line: console.print(line, markup=False))
+    print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
+
+
+def _open_classifier(
+    path: Path, threads: int | None, isa: str | None
+) -> tuple[Predict, tuple[str, ...], tuple[int, int, int], str]:
+    """How to run it, its classes, the shape of its images, and the data set it was trained on."""
+    if path.is_dir():
+        from evenbit.train import load_run, torch_predict
+
+        run = load_run(path)
+        task = run.task
+        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.recipe.data
+    from evenbit.runtime.engine import Engine
+
+    engine = Engine.load(path, threads=threads, isa=isa)
+    plan = engine.plan
+    return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data", "digits")

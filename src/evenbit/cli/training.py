@@ -1,0 +1,169 @@
+"""Commands that train."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from evenbit import terminal
+from evenbit.cli.app import TRAIN, Json, Out, app
+from evenbit.files import check_target, write_atomically
+from evenbit.progress import bar
+
+
+@app.command(group=TRAIN, sort_key=0)
+def train(
+    recipe: str | None = None,
+    *,
+    out: Out | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    model: str | None = None,
+    method: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    teacher: str | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network and leave it in a folder.
+
+    Args:
+        recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags win over it.
+        out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
+        data: digits, cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet, or a folder with one subfolder a class.
+        data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
+        model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
+            vgg_slim, vgg_dense or mlp.
+        method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.
+        epochs: Passes over the training images.
+        seed: Of everything random.
+        teacher: Folder of a float run to distil from.
+        set_: Any other key of a recipe as KEY=VALUE, such as learning_rate=1e-3 or knobs.estimator=ede.
+        resume: Go on after the last whole epoch of the run in --out.
+        as_json: Print the last epoch's metrics as JSON.
+    """
+    from evenbit.train import load_recipe, read_checkpoint
+    from evenbit.train import train as run_training
+    from evenbit.train.checkpoint import FILE
+    from evenbit.train.recipe import make_recipe, parse_settings
+
+    given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
+    overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
+    if resume and out is not None and recipe is None:
+        settings = make_recipe({**read_checkpoint(out).recipe.model_dump(), **overrides}, str(out))
+    else:
+        settings = load_recipe(recipe, overrides)
+    folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
+    root = ["--data-root", data_root] if data_root else []
+    console = Console(stderr=as_json)
+    root = ["--data-root", data_root] if data_root else []
+    try:
+        with bar("training", console) as progress:
+            result = run_training(
+                settings, folder, data_root=data_root, resume=resume, console=console, progress=progress
+            )
+    except KeyboardInterrupt:
+        if (folder / FILE).exists():
+            again = ["evenbit", "train", "--resume", "--out", str(folder), *root]
+            terminal.print_error(f"stopped; go on with: {shlex.join(again)}")
+        raise
+    if as_json:
+        print(json.dumps(result.metrics))
+    else:
+        console.print(
+            f"{'validation' if settings.validation else 'test'} accuracy {result.accuracy:.2f} %; "
+            f"pack it with: evenbit pack {folder} -o model.evb\n"
+            f"see it with: {shlex.join(['evenbit', 'report', str(folder), '-o', 'report.html', *root])}",
+            markup=False,
+        )
+
+
+@app.command(group=TRAIN, sort_key=1)
+def sweep(
+    path: Path,
+    *,
+    out: Out | None = None,
+    data_root: str | None = None,
+    results: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Train a list of recipes with several seeds into one table.
+
+    What is finished is not repeated, so the same command goes on where it was stopped.
+
+    Args:
+        path: A sweep file (TOML).
+        out: Folder of all its runs; runs/NAME if not given.
+        data_root: Where the files of a named data set are.
+        results: A file to keep the rows in, as JSON.
+        as_json: Print the rows as JSON instead of the table.
+    """
+    from evenbit.train.sweep import load_sweep, run_sweep, table
+
+    if results is not None:
+        check_target(results)
+    plan = load_sweep(path)
+    folder = out or Path("runs") / plan.name
+    console = Console(stderr=as_json)
+    try:
+        with bar("sweeping", console) as progress:
+            rows = run_sweep(plan, folder, data_root=data_root, console=console, progress=progress)
+    except KeyboardInterrupt:
+        terminal.print_error("stopped; the same command goes on")
+        raise
+    if results is not None:
+        write_atomically(results, (json.dumps({"sweep": plan.name, "rows": rows}, indent=1) + "\n").encode())
+    if as_json:
+        terminal.print_json(rows)
+    else:
+        print(table(rows), end="")
+
+
+@app.command(group=TRAIN, sort_key=2)
+def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 1000) -> None:
+    """Show on one page what runs did and what binarization does.
+
+    The page needs no network. Runs should have been measured on the same images, such as a float run and a binary one.
+
+    Args:
+        runs: Folders of runs.
+        out: The HTML file to write.
+        data_root: Where the files of a named data set are.
+        images: How many of the measured images to observe the binary layers on.
+    """
+    from evenbit.report import make_report
+
+    console = Console(stderr=True)
+    make_report(runs, out, data_root=data_root, images=images, tell=lambda line: console.print(line, markup=False))
+    print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
+
+
+@app.command(group=TRAIN, sort_key=3)
+def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
+    """Train, pack and run a small network on real images, in a minute.
+
+    A binary network and its float twin are trained on 1,797 digits; the binary one is packed and run.
+
+    Args:
+        out: Folder for both runs, the packed file, result.json and report.html.
+        as_json: Print the result as JSON.
+    """
+    from evenbit.demo import REPORT, run_demo
+
+    console = Console(stderr=as_json)
+    try:
+        with bar("training", console) as progress:
+            result = run_demo(out, console, progress)
+    except KeyboardInterrupt:
+        terminal.print_error("stopped; the same command goes on")
+        raise
+    terminal.show_demo(result, as_json=as_json)
+    if not as_json:
+        print(f"what binarization does to it, on one page: {out / REPORT}")

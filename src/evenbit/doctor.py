@@ -1,0 +1,92 @@
+"""What evenbit finds on this machine: for a report of something that does not work, and to see why it is slow."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from evenbit.data import SOURCES
+from evenbit.data.locate import Source
+from evenbit.errors import DataError, EvenbitError
+
+NEEDED = ("numpy", "pillow", "safetensors", "rich", "cyclopts")
+OPTIONAL = ("torch", "accelerate", "scikit-learn", "onnx", "onnxruntime", "openvino")
+# What the instruction sets of csrc/kernels/isas.inc ask of a CPU, as Linux names it.
+FEATURES = ("avx2", "avx512f", "avx512dq", "avx512vl", "avx512bw", "avx512_vpopcntdq", "avx512_vnni", "asimd")
+
+
+def diagnose(data_root: str | None = None) -> dict[str, Any]:
+    """Versions, CPU, instruction sets, torch and data sets.
+
+    Args:
+        data_root: Where the files of data sets are, besides where they are looked for anyway.
+
+    Returns:
+        `evenbit`, `python` and `platform`: versions. `packages`: the version of each, None of one that is not
+        installed. `torch`: whether it loads, and on what it computes. `cpu`: `model`, `usable` CPUs and `features`.
+        `isa`: the instruction set that an engine gets, or what is wrong with the choice; `isas`: all that could be.
+        `data`: the folder of each data set, None of one that is not found.
+    """
+    return {
+        "evenbit": metadata.version("evenbit"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in (*NEEDED, *OPTIONAL)},
+        "torch": _torch(),
+        "cpu": {"model": _cpu_line("model name"), "usable": len(os.sched_getaffinity(0)), "features": _features()},
+        **_instruction_sets(),
+        "data": {source.name: _folder(source, data_root) for source in SOURCES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _torch() -> str:
+    """Loading it is the only way to know that it does, since what it links to may be missing."""
+    if _version("torch") is None:
+        return "not installed: no training; pip install 'evenbit[train]'"
+    try:
+        import torch
+    except Exception as error:  # whatever a broken installation raises
+        return f"does not load: {' '.join(str(error).split())}"
+    return f"computes on {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "computes on the CPU"
+
+
+def _instruction_sets() -> dict[str, Any]:
+    try:
+        from evenbit.runtime.engine import choose_isa, isas
+    except ImportError as error:
+        return {"isa": f"the engine does not load: {error}", "isas": []}
+    try:
+        return {"isa": choose_isa(None), "isas": list(isas())}
+    except EvenbitError as error:
+        return {"isa": str(error), "isas": list(isas())}
+
+
+def _features() -> list[str]:
+    found = (_cpu_line("flags") or _cpu_line("Features") or "").split()
+    return [name for name in FEATURES if name in found]
+
+
+def _cpu_line(key: str) -> str | None:
+    """What Linux says of the first CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split("\t")[0] == key), None)
+
+
+def _folder(source: Source, root: str | None) -> str | None:
+    try:
+        return str(source.locate(root))
+    except DataError:
+        return None

@@ -1,0 +1,182 @@
+"""All that a report says of its runs, measured on the spot or read from their folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from evenbit import plan_file
+from evenbit.data import hold_out, load_dataset
+from evenbit.data.dataset import Split
+from evenbit.deploy import pack_network
+from evenbit.errors import CaptureError, CheckpointError, RecipeError
+from evenbit.evaluation import Evaluation, collect_logits, score
+from evenbit.plan import Plan
+from evenbit.report.layers import BinaryLayer, observe_layers
+from evenbit.summary import Row, summarize, total
+from evenbit.train import Run, load_run, torch_predict
+from evenbit.train.checkpoint import to_float
+from evenbit.train.loop import METRICS
+
+LAYER_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A run's network as a Plan.
+
+    Attributes:
+        plan: The Plan.
+        bytes: Size of its file.
+        rows: One for each op.
+        sums: Multiply-adds and bytes, 1-bit and float.
+    """
+
+    plan: Plan
+    bytes: int
+    rows: list[Row]
+    sums: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run.
+
+    Attributes:
+        label: What the report calls it.
+        folder: Where it lies, as it was named.
+        run: Its network, recipe and origin.
+        metrics: What was recorded after each epoch; empty if the folder has no record of them.
+        logits: Of the measured images, `[N, K]`.
+        evaluation: The same, compared with the labels.
+        layers: Its binary layers by name.
+        packed: Its packed form, or why there is none.
+    """
+
+    label: str
+    folder: Path
+    run: Run
+    metrics: list[dict[str, Any]]
+    logits: npt.NDArray[np.float32]
+    evaluation: Evaluation
+    layers: dict[str, BinaryLayer]
+    packed: Packed | str
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Softmax of the logits."""
+        powers = np.exp(self.logits.astype(np.float64) - self.logits.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs of a report, on the same images.
+
+    Attributes:
+        runs: The runs, in the order in which they were named.
+        images: The measured images.
+        part: What they are of the data: "test" or "validation".
+        observed: How many of them, the first ones, the layers were observed on.
+    """
+
+    runs: list[Measured]
+    images: Split
+    part: str
+    observed: int
+
+
+def collect(
+    folders: Sequence[Path], *, data_root: str | None, images: int, tell: Callable[[str], object]
+) -> Comparison:
+    """Reads and measures runs.
+
+    Args:
+        folders: Of the runs; at least one.
+        data_root: Where the files of a named data set are.
+        images: How many of the measured images to observe the layers on.
+        tell: Called with a line before each run is measured.
+
+    Raises:
+        CheckpointError, DataError: If a run or its data cannot be read.
+        RecipeError: If the runs were not measured on the same images.
+    """
+    if not folders:
+        raise RecipeError("name the folder of at least one run")
+    if images < 1:
+        raise RecipeError(f"the number of images should be at least 1, but is {images}")
+    runs = [load_run(folder) for folder in folders]
+    for folder, run in zip(folders[1:], runs[1:], strict=True):
+        _check_same_task(folders[0], runs[0], folder, run)
+    recipe = runs[0].recipe
+    dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+    if recipe.validation:
+        dataset = hold_out(dataset, recipe.validation)
+    if (dataset.classes, dataset.shape) != (runs[0].task.classes, _shape(runs[0])):
+        raise CheckpointError(f"{folders[0]} was trained on other data than {recipe.data} is now")
+    measured = []
+    for label, folder, run in zip(_labels(folders), folders, runs, strict=True):
+        tell(f"measuring {folder}: {run.recipe.model}, {run.recipe.method}, {run.epoch} of {run.recipe.epochs} epochs")
+        measured.append(_measure(label, folder, run, dataset.test, images))
+    part = "validation" if recipe.validation else "test"
+    return Comparison(measured, dataset.test, part, min(images, len(dataset.test)))
+
+
+def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> Measured:
+    logits = collect_logits(torch_predict(run.model), split.images)
+    batches = map(to_float, torch.split(torch.from_numpy(split.images[:images]), LAYER_BATCH))
+    try:
+        plan = pack_network(run)
+        rows = summarize(plan)
+        packed: Packed | str = Packed(plan, len(plan_file.to_bytes(plan)), rows, total(rows))
+    except CaptureError as error:
+        packed = str(error)
+    return Measured(
+        label=label,
+        folder=folder,
+        run=run,
+        metrics=_read_metrics(folder, run.epoch),
+        logits=logits,
+        evaluation=score(logits, split.labels),
+        layers=observe_layers(run.model, batches),
+        packed=packed,
+    )
+
+
+def _read_metrics(folder: Path, epochs: int) -> list[dict[str, Any]]:
+    """The lines of the epochs that the checkpoint has done; a run at work may have written one more."""
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:epochs]]
+    except ValueError:
+        raise CheckpointError(f"{path} is damaged: a line is not JSON") from None
+
+
+def _labels(folders: Sequence[Path]) -> list[str]:
+    """Names of the folders, or their paths where two have the same name."""
+    names = [folder.resolve().name for folder in folders]
+    return [str(path) if names.count(name) > 1 else name for path, name in zip(folders, names, strict=True)]
+
+
+def _check_same_task(first: Path, one: Run, second: Path, other: Run) -> None:
+    for key in ("data", "image_size", "validation"):
+        here, there = getattr(one.recipe, key), getattr(other.recipe, key)
+        if here != there:
+            raise RecipeError(
+                f"a report compares runs on the same images, but {key} is {here!r} in {first} and {there!r} in {second}"
+            )
+    if one.task != other.task:
+        raise RecipeError(f"{first} and {second} were trained on different data of the name {one.recipe.data}")
+
+
+def _shape(run: Run) -> tuple[int, int, int]:
+    return run.task.channels, run.task.height, run.task.width

@@ -1,0 +1,77 @@
+"""What a report says in sentences, made from what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evenbit.nn.method import Method
+from evenbit.report.collect import Comparison, Measured, Packed
+
+
+def method_parts(method: Method) -> list[str]:
+    """What a method does, for readers who know none of them."""
+    if not method.binary:
+        return ["real numbers of 32 bits everywhere"]
+    told = {
+        "moves and scales what it reads before taking the sign (distribution adjustment)": method.adjustment != "none",
+        "lets each image move the zero points (group excitation)": method.excitation_groups > 0,
+        "moves the zero points by the third moment of each image's channel": method.third_moment,
+        "learns two values in the place of −1 and +1": method.two_values,
+        "learns a zero point for each channel (refinement)": method.zero_point,
+        "reshapes what flows around the binary layers (RPReLU)": method.activation == "rprelu",
+        "keeps real weights, for the first of two steps of training": not method.binary_weights,
+    }
+    return [words for words, holds in told.items() if holds] or ["takes the signs of what comes in, and nothing else"]
+
+
+def binary_runs(comparison: Comparison) -> list[Measured]:
+    """The runs that have binary layers."""
+    return [run for run in comparison.runs if run.layers]
+
+
+def mean_entropies(run: Measured) -> tuple[float, float]:
+    """Mean over the binary layers of the entropy without the adjustment and with it."""
+    layers = run.layers.values()
+    before = np.mean([layer.before.probe.entropy for layer in layers])
+    return float(before), float(np.mean([layer.after.probe.entropy for layer in layers]))
+
+
+def in_short(comparison: Comparison) -> list[str]:
+    """What comes out, in a few sentences for each binary run."""
+    told = []
+    twin = next((run for run in comparison.runs if not run.layers), None)
+    for run in binary_runs(comparison):
+        right = f"{run.label}, a binary network, names {run.evaluation.accuracy:.2f} % of the images right"
+        if twin is not None:
+            gap = twin.evaluation.accuracy - run.evaluation.accuracy
+            side = f"{abs(gap):.2f} points {'fewer' if gap > 0 else 'more'} than" if gap else "as many as"
+            right += f", {side} {twin.label}, which has real numbers"
+        sentences = [right + "."]
+        if twin is not None and isinstance(run.packed, Packed) and isinstance(twin.packed, Packed):
+            ours, theirs = run.packed.bytes, twin.packed.bytes
+            sentences.append(
+                f"Its file has {ours:,} bytes, that of {twin.label} {theirs:,}: {theirs / ours:.1f} times as many."
+            )
+        before, after = mean_entropies(run)
+        if any(layer.adjusted for layer in run.layers.values()):
+            sentences.append(
+                f"Each of its bits says {after:.2f} bits on average; without what it does before the sign it would "
+                f"say {before:.2f}."
+            )
+        told.append(" ".join(sentences))
+    return told
+
+
+def clearest_layer(comparison: Comparison) -> tuple[str, str]:
+    """The layer in which the adjustment of some run gains most entropy, and why it is this one."""
+    gains: dict[str, float] = {}
+    for run in binary_runs(comparison):
+        for name, layer in run.layers.items():
+            gain = layer.after.probe.entropy - layer.before.probe.entropy
+            gains[name] = max(gain, gains.get(name, gain))
+    name = max(gains, key=lambda name: gains[name])
+    if not any(layer.adjusted for run in binary_runs(comparison) for layer in run.layers.values()):
+        return name, "This is the first of the binary layers."
+    if gains[name] <= 0:
+        return name, "In no layer do the bits say more for the adjustment; in this one they lose least."
+    return name, "This is the layer in which the bits gain most from the adjustment."

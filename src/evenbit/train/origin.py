@@ -1,0 +1,64 @@
+"""Where a run comes from: what has to be known, beside its recipe, to make it again."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from evenbit.bench import machine
+
+PACKAGES = ("evenbit", "torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run was started with.
+
+    Attributes:
+        command: The command line.
+        versions: Of Python and of each of `PACKAGES`.
+        machine: Model and number of the CPUs.
+        commit: Of evenbit's source, with "-dirty" behind it if files of it were changed; None where it was not run
+            from a git checkout.
+    """
+
+    command: str
+    versions: dict[str, str]
+    machine: str
+    commit: str | None
+
+    @classmethod
+    def here(cls) -> Origin:
+        """That of this process."""
+        versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+        return cls(command_line(sys.argv), versions, machine(), source_commit(Path(__file__).parents[1]))
+
+
+def command_line(arguments: list[str]) -> str:
+    """The command as it would be typed: programs by their names, whatever folder they lie in."""
+    program = Path(arguments[0])
+    ours = program.name == "evenbit" or program.parts[-2:] == ("evenbit", "__main__.py")
+    start = ["evenbit"] if ours else ["python", program.name]
+    return shlex.join(start + arguments[1:])
+
+
+def source_commit(package: Path) -> str | None:
+    """The commit of a package's source; None if its folder is not part of a git checkout."""
+    # A package may lie inside a checkout that does not track it, such as an environment in a project's folder.
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    return _git(package, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; None if there is no git or it fails."""
+    try:
+        result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,209 @@
+"""The page as a browser reads it, and its numbers against what the runs recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup, Tag
+from rich.console import Console
+from torch.optim import AdamW
+
+from evenbit import plan_file
+from evenbit.data import load_dataset
+from evenbit.deploy import pack_run
+from evenbit.errors import CheckpointError, EvenbitError, RecipeError
+from evenbit.report import make_report
+from evenbit.summary import summarize, total
+from evenbit.train import load_recipe, load_run, read_checkpoint, torch_predict, train
+from evenbit.train.checkpoint import build_model, write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def soup(page: Path) -> BeautifulSoup:
+    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+
+
+def last_metrics(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    return found
+
+
+def one(soup: BeautifulSoup, selector: str) -> Tag:
+    (found,) = soup.select(selector)
+    return found
+
+
+def test_it_needs_nothing_but_itself(page: Path, soup: BeautifulSoup) -> None:
+    assert page.stat().st_size <= 1_500_000
+    assert not soup.find_all(["script", "iframe", "object", "embed"])
+    for tag in soup.find_all(True):
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            assert tag.get(name, "#").startswith(("#", "data:")), tag.name
+        assert not any(name.startswith("on") for name in tag.attrs)
+    assert "url(" not in one(soup, "style").text
+    assert "@import" not in one(soup, "style").text
+
+
+def test_every_figure_has_a_caption_and_a_text_for_those_who_do_not_see_it(soup: BeautifulSoup) -> None:
+    figures = soup.find_all("figure")
+    # Two curves, entropies, 6 layers of 2 runs, 3 confusion matrices, bits and floats; the others are images.
+    assert len(soup.select("figure > svg")) == 2 + 1 + 6 * 2 + 3 + 1
+    assert len(soup.select("figure > img")) >= 8
+    for figure in figures:
+        assert len(one(figure, "figcaption").text.split()) >= 2
+        (picture,) = figure.find_all(["svg", "img"], recursive=False)
+        assert len((picture.get("aria-label") or picture["alt"]).split()) >= 5
+        assert picture.name == "img" or picture["role"] == "img"
+
+
+def test_ids_are_unique_and_references_lead_somewhere(page: Path, soup: BeautifulSoup) -> None:
+    ids = [tag["id"] for tag in soup.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    text = page.read_text(encoding="utf-8")
+    references = re.findall(r'(?:href|aria-labelledby)="#?([^":]+)"|url\(#([^)]+)\)', text)
+    assert len(references) > 20
+    assert {first or second for first, second in references} <= set(ids)
+
+
+def test_colours_are_those_of_the_page_in_light_and_dark(soup: BeautifulSoup) -> None:
+    style = one(soup, "style").text
+    assert style.count("--plus:") == 3  # light, dark and print
+    known = set(re.findall(r"(--\w+):", style))
+    for svg in soup.find_all("svg"):
+        used = set(re.findall(r"var\((--\w+)\)", str(svg)))
+        assert "--ink" in used
+        assert used <= known
+        assert not re.search(r"#0[0-9a]\d{4}", str(svg))
+
+
+def test_accuracies_and_sizes_are_those_of_the_runs(soup: BeautifulSoup, runs: list[Path]) -> None:
+    rows = soup.select("#runs tbody tr")
+    assert [row["data-run"] for row in rows] == ["float", "react", "fd"]
+    for row, run in zip(rows, runs, strict=True):
+        assert one(row, "[data-value=accuracy]").text == f"{last_metrics(run)['test_accuracy']:.2f} %"
+        plan = pack_run(run)
+        assert one(row, "[data-value=bytes]").text == f"{len(plan_file.to_bytes(plan)):,}"
+        sums = total(summarize(plan))
+        table = one(soup, f"[data-parts={run.name}]")
+        for key, value in sums.items():
+            assert one(table, f"[data-value={key}]").text == f"{value:,}"
+
+
+def test_layers_are_those_that_training_recorded(soup: BeautifulSoup, runs: list[Path]) -> None:
+    for run in runs[1:]:
+        metrics = last_metrics(run)
+        rows = soup.select(f"#layer-numbers tr[data-run={run.name}]")
+        assert [row["data-layer"] for row in rows] == list(metrics["layers"])
+        for row in rows:
+            recorded = metrics["layers"][row["data-layer"]]["entropy"]
+            assert float(one(row, "[data-value=entropy]").text) == pytest.approx(recorded, abs=1e-3)
+        mean = float(one(soup, f"#runs tr[data-run={run.name}] [data-value=entropy]").text)
+        assert mean == pytest.approx(metrics["entropy"], abs=1e-3)
+
+
+def test_confusion_matrices_count_the_right_answers(soup: BeautifulSoup, runs: list[Path]) -> None:
+    for run, figure in zip(runs, soup.select("#mistakes figure"), strict=True):
+        right = round(last_metrics(run)["test_accuracy"] * 359 / 100)
+        assert f"{run.name}: {right} of 359 test images are right" in figure.figcaption.text
+        numbers = [int(text.text) for text in figure.find_all("text") if "6.5px" in text["style"]]
+        assert sum(numbers) == 359
+
+
+def test_it_says_how_each_run_was_made(soup: BeautifulSoup, runs: list[Path]) -> None:
+    for run in runs:
+        origin = load_run(run).origin
+        assert origin is not None
+        article = one(soup, f"[data-origin={run.name}]")
+        assert article.code.text == origin.command
+        assert one(article, "[data-value=seed]").text == "5"
+        assert origin.versions["torch"] in article.text
+        assert (origin.commit or "not run from a git checkout") in article.text
+        assert "batch_size = 32" in article.text
+
+
+def test_what_was_not_recorded_is_said(runs: list[Path], tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(runs[2])
+    (tmp_path / "old").mkdir()
+    model = build_model(checkpoint.recipe, checkpoint.task)
+    checkpoint.load_model(model)
+    write_checkpoint(tmp_path / "old", checkpoint.recipe, checkpoint.task, 2, model, AdamW(model.parameters()))
+    make_report([tmp_path / "old"], tmp_path / "report.html", images=20)
+    soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    assert "old: not recorded" in one(soup, "#training").text
+    cells = {row.th.text: row.td.text for row in one(soup, "[data-origin=old]").find_all("tr")}
+    assert [cells[key] for key in ("command", "versions", "commit", "machine", "time")] == ["not recorded"] * 5
+
+
+def test_a_runtime_that_is_not_installed_is_not_measured(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    make_report(runs[:1], tmp_path / "report.html")
+    soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    rows = [[cell.text for cell in row.find_all("td")] for row in soup.select("#timings tbody tr")]
+    how = "not measured: this peer needs the package onnxruntime; pip install 'evenbit[bench]'"
+    assert [row[1] for row in rows[1:]] == [how, how]
+    assert rows[0][0] == "float, evenbit"
+    assert float(rows[0][3].removesuffix(" ms")) > 0
+    assert "None of these runs has binary layers" in one(soup, "#layers").text
+
+
+def test_a_network_that_cannot_be_packed_is_reported_without_its_file(runs: list[Path], tmp_path: Path) -> None:
+    overrides = {"epochs": 1, "knobs": {"binary_weights": False, "excitation_groups": 0}}
+    train(load_recipe("digits-resnet8-fd", overrides), tmp_path / "first", console=Console(quiet=True))
+    make_report([tmp_path / "first"], tmp_path / "report.html", images=20)
+    soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    assert "first cannot be packed: the weights are real" in one(soup, "#parts").text
+    assert "none of the runs can be packed" in one(soup, "#speed").text
+
+
+def test_runs_of_one_name_are_told_apart(runs: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(runs[0], tmp_path / "float")
+    make_report([runs[0], tmp_path / "float"], tmp_path / "report.html")
+    soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    assert [row["data-run"] for row in soup.select("#runs tbody tr")] == [str(runs[0]), str(tmp_path / "float")]
+
+
+def refusal(runs: list[Path], out: Path, **options: Any) -> str:
+    with pytest.raises((EvenbitError, OSError)) as caught:
+        make_report(runs, out, **options)
+    assert not out.is_file()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_mistakes_are_refused_in_one_line(runs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    assert "name the folder of at least one run" in refusal([], out)
+    assert "at least 1, but is 0" in refusal(runs, out, images=0)
+    assert "holds no trained network" in refusal([tmp_path], out)
+    assert "no such folder" in refusal(runs, tmp_path / "gone" / "report.html")
+    checkpoint = read_checkpoint(runs[0])
+    recipe = checkpoint.recipe.model_copy(update={"validation": 0.25})
+    model = build_model(recipe, checkpoint.task)
+    (tmp_path / "other").mkdir()
+    write_checkpoint(tmp_path / "other", recipe, checkpoint.task, 1, model, AdamW(model.parameters()))
+    with pytest.raises(RecipeError, match=r"on the same images, but validation is 0.* and 0.25 in "):
+        make_report([runs[0], tmp_path / "other"], out)
+    shutil.copytree(runs[0], tmp_path / "torn")
+    (tmp_path / "torn" / "metrics.jsonl").write_text('{"epoch": 1, "tr')
+    with pytest.raises(CheckpointError, match="a line is not JSON"):
+        make_report([tmp_path / "torn"], out)
+
+
+def test_samples_are_the_first_images_and_the_first_mistakes(soup: BeautifulSoup, runs: list[Path]) -> None:
+    test = load_dataset("digits").test
+    answers = torch_predict(load_run(runs[2]).model)(test.images).argmax(1)
+    wrong = np.flatnonzero(answers != test.labels)[:4]
+    grids = soup.select("#images .samples")
+    assert [figure.strong.text for figure in grids[0].find_all("figure")] == [str(digit) for digit in range(8)]
+    for figure, index in zip(grids[1].find_all("figure"), wrong, strict=True):
+        assert figure.strong.text == str(test.labels[index])
+        assert figure.find_all("li")[2].text.startswith(f"fd: {answers[index]} ")
+        assert figure.find_all("li")[2]["class"] == ["wrong"]
