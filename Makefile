@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-CXX_FILES := find csrc src/evenbit/export examples tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
-.PHONY: help install demo test test-sanitize test-arm test-browser device-tools device-packages test-devices check format docs bench results
+PYTHON_FILES := src tests benchmarks examples fuzz tools
+CXX_FILES := find csrc src/evenbit/export examples fuzz tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
+.PHONY: help install demo test test-sanitize test-arm test-browser test-packaging fuzz device-tools device-packages \
+  test-devices check format docs bench results
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -39,6 +41,13 @@ test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g+
 test-browser: .venv/installed ## look at a report in headless Chromium; needs chromium and chromium-driver
 	$(BIN)/pytest -m browser tests/report
 
+FUZZ_SECONDS ?= 60
+FUZZ_OPTIONS ?=
+
+fuzz: .venv/installed ## fuzz each reader for FUZZ_SECONDS; needs clang, and more options go into FUZZ_OPTIONS
+	$(BIN)/pip install --quiet --group fuzz
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_OPTIONS)
+
 DEVICE_TOOLS := arm-none-eabi-gcc qemu-system-arm aarch64-linux-gnu-gcc aarch64-linux-gnu-g++ qemu-aarch64
 DEVICE_PACKAGES := gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm gcc-aarch64-linux-gnu \
   g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
@@ -54,17 +63,17 @@ test-devices: .venv/installed device-tools ## run exported C on 64-bit ARM and C
 	$(BIN)/pytest -m device
 
 check: .venv/installed ## check style and types
-	$(BIN)/ruff check src tests benchmarks examples tools
-	$(BIN)/ruff format --check src tests benchmarks examples tools
+	$(BIN)/ruff check $(PYTHON_FILES)
+	$(BIN)/ruff format --check $(PYTHON_FILES)
 	$(BIN)/mypy
 	$(CXX_FILES) | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: .venv/installed ## bring the sources into form
-	$(BIN)/ruff format src tests benchmarks examples tools
+	$(BIN)/ruff format $(PYTHON_FILES)
 	$(CXX_FILES) | xargs $(BIN)/clang-format -i
 
 docs: .venv/installed ## build the docs as a site in site/
-	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mkdocs build --strict
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs

@@ -18,17 +18,22 @@ from PIL import Image
 EVENBIT = Path(sys.executable).with_name("evenbit")
 
 
-def run(*arguments: object, status: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, status: int = 0, cwd: Path | None = None, file_limit: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command; with a limit, no file can grow beyond so many bytes, as on a disk that is full."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
     command = [str(EVENBIT), *map(str, arguments)]
+    if file_limit is not None:
+        command = ["prlimit", f"--fsize={file_limit}", *command]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
     assert result.returncode == status, result.stderr + result.stdout
     return result
 
 
-def fails(*arguments: object, cwd: Path | None = None) -> str:
+def fails(*arguments: object, cwd: Path | None = None, file_limit: int | None = None) -> str:
     """The one line that a mistake gives."""
-    result = run(*arguments, status=2, cwd=cwd)
+    result = run(*arguments, status=2, cwd=cwd, file_limit=file_limit)
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("evenbit: ")
@@ -214,6 +219,32 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "--epochs" in fails("train", "--epochs", "many")
     assert "nonsense" in fails("nonsense")
     assert not (tmp_path / "x").exists()
+
+
+def test_where_there_is_no_room_nothing_is_overwritten(work: Path, tmp_path: Path) -> None:
+    for name in ("net.evb", "net.onnx", "rows.json"):
+        (tmp_path / name).write_bytes(b"old")
+    limit = 1000
+    for name, command in {
+        "net.evb": ("pack", work / "run", "-o", tmp_path / "net.evb"),
+        "net.onnx": ("export", work / "net.evb", "--to", "onnx", "-o", tmp_path / "net.onnx"),
+        "c/evenbit_network.h": ("export", work / "net.evb", "--to", "c", "-o", tmp_path / "c"),
+        "run/checkpoint.safetensors": ("train", "digits-resnet8-fd", "--out", tmp_path / "run"),
+    }.items():
+        assert fails(*command, file_limit=limit) == f"evenbit: {tmp_path / name}: File too large"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == dict.fromkeys(
+        ("net.evb", "net.onnx", "rows.json"), b"old"
+    )
+    assert [path for path in tmp_path.rglob("*") if path.is_dir()] == []
+
+
+def test_two_trainings_into_one_folder_are_refused(tmp_path: Path) -> None:
+    from evenbit.train.lock import locked
+
+    with locked(tmp_path / "run"):
+        assert f"another training is at work in {tmp_path / 'run'}" in fails("train", "--out", tmp_path / "run")
+        (tmp_path / "run" / "theirs").touch()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["theirs"]
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

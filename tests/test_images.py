@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,6 +130,30 @@ def test_levels_of_a_32_bit_image_outside_16_bits_are_clipped(tmp_path: Path):
     assert load_image(tmp_path / "x.tif", 1, 1, 2).reshape(-1).tolist() == [0, 255]
 
 
+def test_16_bits_a_colour_keep_their_high_byte(tmp_path: Path):
+    """Pillow cannot write such a file, so it is put together here: signature, IHDR, IDAT, IEND."""
+    row = b"\0" + np.array([[0x0A80, 0xC8FF, 0x1E00]] * 4, ">u2").tobytes()
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(row * 4)), (b"IEND", b""))
+    chunks = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts]
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert colour(tmp_path / "x.png") == [0x0A, 0xC8, 0x1E]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path, suffix: str):
+    first, *others = (Image.new("RGB", (8, 8), name) for name in ("red", "lime", "blue"))
+    first.save(tmp_path / f"x.{suffix}", save_all=True, append_images=others)
+    np.testing.assert_allclose(colour(tmp_path / f"x.{suffix}"), [255, 0, 0], atol=1)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("content", [b"garbage!!", b"MM\0*\xff\xff\xff\xff"])
+def test_damaged_exif_data_are_passed_over(tmp_path: Path, suffix: str, content: bytes):
+    Image.new("RGB", (8, 8), "red").save(tmp_path / f"x.{suffix}", exif=b"Exif\0\0" + content)
+    np.testing.assert_allclose(colour(tmp_path / f"x.{suffix}"), [255, 0, 0], atol=2)
+
+
 @pytest.mark.parametrize(("ink", "wanted"), [((255, 0, 0, 0), [0, 255, 255]), ((0, 0, 0, 255), [0, 0, 0])])
 def test_a_cmyk_jpeg_becomes_rgb(tmp_path: Path, ink: tuple[int, ...], wanted: list[int]):
     Image.new("CMYK", (16, 16), ink).save(tmp_path / "x.jpg", quality=95)
@@ -199,3 +225,11 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path):
 def test_other_numbers_of_channels_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match="1 or 3 channels, but the network takes 4"):
         load_image(tmp_path / "x.png", 4, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "TGA"])
+def test_formats_that_nobody_photographs_in_are_refused(tmp_path: Path, kind: str):
+    """Pillow would start another program for the first of them."""
+    Image.new("RGB", (16, 16)).save(tmp_path / "x.png", kind)
+    with pytest.raises(InputError, match=r"x\.png cannot be read as an image"):
+        load_image(tmp_path / "x.png", 3, 4, 4)

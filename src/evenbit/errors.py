@@ -4,7 +4,15 @@ from __future__ import annotations
 
 
 class EvenbitError(Exception):
-    """Base of every error that names something wrong with the user's input, file or setting."""
+    """Base of every error that names something wrong with the user's input, file or setting.
+
+    Args:
+        message: One line. What cannot be printed is escaped: it may come from a file, and would break the line or
+            command the terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
 
 
 class PlanError(EvenbitError):

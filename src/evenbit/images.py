@@ -11,15 +11,32 @@ from PIL import Image, ImageOps
 
 from evenbit.errors import InputError
 
+# What is taken for an image in a folder.
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".ppm",
+    ".pgm",
+)
+# Of the formats that pillow knows, some start other programs, and many were never meant for files of strangers.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
 
 def load_image(path: str | os.PathLike[str], channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
     """An image file as pixels of the wanted size.
 
     It is turned as its EXIF data say, laid over white where it is transparent, brought to 8 bits and to grey or
-    RGB, scaled (antialiased) so that it just covers the size, and cut to its middle.
+    RGB, scaled (antialiased) so that it just covers the size, and cut to its middle. Of an animation, the first frame
+    is taken.
 
     Args:
-        path: The file, in any format that pillow reads.
+        path: The file, in one of `FORMATS`.
         channels: 1 for grey, 3 for RGB.
         height: Rows of the result.
         width: Columns of the result.
@@ -35,15 +52,25 @@ def load_image(path: str | os.PathLike[str], channels: int, height: int, width: 
         raise InputError(f"images have 1 or 3 channels, but the network takes {channels}")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage that pillow reads past
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # pillow's error comes at twice the size
-            with Image.open(path) as file:
-                image = _to_mode(ImageOps.exif_transpose(file), "L" if channels == 1 else "RGB")
+            with Image.open(path, formats=FORMATS) as file:
+                file.load()
+                image = _to_mode(_upright(file), "L" if channels == 1 else "RGB")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as an image: {error}") from None
+    except Exception as error:  # whatever pillow's many parsers stumble over in a damaged file
+        raise InputError(f"{path} cannot be read as an image: {' '.join(str(error).split())}") from None
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     return np.array(fitted, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF data say, or as it is where these are damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # whatever the parser stumbles over
+        return image
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -2,52 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evenbit.errors import InputError
-from evenbit.images import load_image
+from evenbit.images import SUFFIXES, load_image
+from evenbit.pretrained import NETWORK
+from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
+
+BATCH = 64
 
 
 def predict_images(
-    network: Path, images: Sequence[Path], *, top: int = 5, isa: str | None = None
+    network: Path | None,
+    paths: Sequence[Path],
+    *,
+    top: int = 5,
+    isa: str | None = None,
+    progress: Report | None = None,
 ) -> list[dict[str, Any]]:
-    """The likeliest classes of each image.
+    """The likeliest classes of each photo.
 
     Args:
-        network: An `.evb` file.
-        images: Image files.
+        network: An `.evb` file, None for the network that comes with evenbit.
+        paths: Image files, and folders whose image files are all taken, those in folders inside them too.
         top: How many classes to name.
         isa: Instruction set of the engine, None for the best one.
+        progress: Called after each batch with the number of photos done and of all.
 
     Returns:
-        For each image its path as `image` and, as `classes`, the likeliest first, `class` and `probability`
-        (softmax of the logits).
+        For each photo its path as `image` and, as `classes`, the likeliest first, `class` and `probability`
+        (softmax of the logits); of one that cannot be read, what is wrong as `error` instead.
 
     Raises:
         PlanError: If the network cannot be read.
-        InputError: If no image is given, or one cannot be read.
+        InputError: If there is no photo, or the network takes images of neither 1 nor 3 channels.
     """
-    if not images:
-        raise InputError("name at least one image")
     if top < 1:
         raise InputError(f"the number of classes to name should be at least 1, but is {top}")
-    engine = Engine.load(network, threads=1, isa=isa)
+    photos = [photo for path in paths for photo in _photos(path)]
+    if not photos:
+        raise InputError("name at least one image")
+    engine = Engine.load(network or NETWORK, threads=1, isa=isa)
+    if engine.plan.channels not in (1, 3):
+        raise InputError(f"photos have 1 or 3 channels, but the network takes {engine.plan.channels}")
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(photos), BATCH):
+        found += _predict(engine, photos[start : start + BATCH], top)
+        if progress is not None:
+            progress(len(found), len(photos))
+    return found
+
+
+def _photos(path: Path) -> Iterator[Path]:
+    """A file, or the images in a folder in order of their names, without those that are hidden."""
+    if not path.is_dir():
+        yield path
+        return
+    inside = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    if not inside:
+        raise InputError(f"{path} holds no images")
+    yield from inside
+
+
+def _predict(engine: Engine, photos: Sequence[Path], top: int) -> Iterator[dict[str, Any]]:
+    """One batch."""
     plan = engine.plan
-    batch = np.stack([load_image(path, plan.channels, plan.height, plan.width) for path in images])
-    logits = engine(batch).astype(np.float64)
+    images, errors = [], {}
+    for photo in photos:
+        try:
+            images.append(load_image(photo, plan.channels, plan.height, plan.width))
+        except InputError as error:
+            errors[photo] = str(error)
+    logits = engine(np.stack(images)).astype(np.float64) if images else np.zeros((0, len(plan.classes)))
     shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
-    return [
-        {
-            "image": str(path),
-            "classes": [
-                {"class": plan.classes[index], "probability": float(row[index])} for index in np.argsort(-row)[:top]
-            ],
-        }
-        for path, row in zip(images, shares, strict=True)
-    ]
+    rows = iter(shares)
+    for photo in photos:
+        if photo in errors:
+            yield {"image": str(photo), "error": errors[photo]}
+            continue
+        row = next(rows)
+        classes = [{"class": plan.classes[index], "probability": float(row[index])} for index in np.argsort(-row)[:top]]
+        yield {"image": str(photo), "classes": classes}

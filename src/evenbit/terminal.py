@@ -78,17 +78,37 @@ def show_probes(found: Mapping[str, Any], *, as_json: bool) -> None:
     show([*rows, {"layer": "mean", **{key: f"{found['means'][key]:.3f}" for key in keys}}], as_json=False)
 
 
-def show_predictions(found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """The classes of each image."""
+def show_predictions(found: Sequence[Mapping[str, Any]], *, as_csv: bool, as_json: bool, pretrained: bool) -> None:
+    """The classes of each photo, and on standard error those that could not be read."""
+    for item in found:
+        if "error" in item:
+            print_error(item["error"])
     if as_json:
         print_json(found)
         return
-    rows = []
-    for item in found:
-        for rank, guess in enumerate(item["classes"]):
-            name = str(item["image"]) if rank == 0 else ""
-            rows.append({"image": name, "class": guess["class"], "share": f"{100 * guess['probability']:.1f} %"})
+    guesses = [(item["image"], rank, guess) for item in found for rank, guess in enumerate(item.get("classes", ()), 1)]
+    if as_csv:
+        import csv
+
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("image", "rank", "class", "probability"))
+        writer.writerows((image, rank, guess["class"], guess["probability"]) for image, rank, guess in guesses)
+        return
+    if not guesses:
+        return
+    rows = [
+        {"image": image if rank == 1 else "", "class": guess["class"], "share": f"{100 * guess['probability']:.1f} %"}
+        for image, rank, guess in guesses
+    ]
     show(rows, as_json=False)
+    if pretrained:
+        from evenbit.pretrained import card
+
+        origin = card()
+        print(
+            f"by the network that comes with evenbit, which knows ten classes ({origin['data']}) "
+            f"and names {origin['accuracy']:.1f} % of its test images right"
+        )
 
 
 def show_benchmark(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -19,30 +19,16 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 from cases import BYTES, LOADED, REFUSED, Case, write
-from plans import PlanMaker
+from plans import small
 from toolchain import must_run
 
 from evenbit import plan_file
 from evenbit.errors import PlanError
-from evenbit.plan import OPS, BinaryConv, Bits, Concat, Conv, Elementwise, Int8Conv, Normalize, Plan, Tail
+from evenbit.plan import BinaryConv, Bits, Concat, Conv, Elementwise, Int8Conv, Normalize, Plan, Tail
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
 
 Json = dict[str, Any]
-
-
-def small() -> Plan:
-    """A file of a few kilobytes that holds every op; per-instance thresholds and vectors among its values."""
-    make = PlanMaker(3, 1, 4, 3)
-    x = make.conv(make.normalize(), 3, (2, 2), (1, 1), (1, 1), 1, "scale", "bias", "prelu")
-    y, mean, bits = make.fused(make.signs(x, vector=make.elementwise(make.mean(x), "softsign")), 3)
-    y = make.binary_conv(bits, 3, (1, 1), (1, 1), (0, 0), "residual", groups=3)
-    y = make.multiply(make.elementwise(y, "bias", "residual"), make.elementwise(mean, "sigmoid"))
-    y = make.pool(make.pool(y, True, (2, 2), (2, 2), (1, 1)), False, (1, 1), (1, 1), (0, 0), "shift")
-    y = make.concat(y, (make.int8_conv(y, 2, (1, 1), (1, 1), (0, 0), 30.1875, "clamp"),))
-    plan = make.plan(make.flatten(y), classes=2)
-    assert {op.kind for op in plan.ops} == set(OPS)
-    return plan
 
 
 SMALL = small()

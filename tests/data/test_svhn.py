@@ -18,7 +18,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     draw = np.random.default_rng(0)
     for file, count in COUNTS.items():
         images = draw.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
-        savemat(tmp_path / file, {"X": images, "y": (np.arange(count) % 10 + 1)[:, None]})
+        savemat(tmp_path / file, {"X": images, "y": (np.arange(count) % 10 + 1)[:, None].astype(np.uint8)})
     return tmp_path
 
 
@@ -40,10 +40,11 @@ def test_damaged_files_are_named(files: Path):
         path.write_bytes(bad)
         with pytest.raises(DataError, match=r"test_32x32\.mat cannot be read"):
             load_dataset("svhn", root=files)
-    savemat(path, {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones((4, 1))})
-    with pytest.raises(DataError, match=r"test_32x32\.mat should hold 5 images"):
+    images = np.zeros((32, 32, 3, 5), np.uint8)
+    savemat(path, {"X": images[..., :4], "y": np.ones((4, 1), np.uint8)})
+    with pytest.raises(DataError, match=r"test_32x32\.mat cannot be read: X should be bytes in the shape 32x32x3x5"):
         load_dataset("svhn", root=files)
-    savemat(path, {"X": np.zeros((32, 32, 3, 5), np.uint8), "y": np.full((5, 1), 11)})
+    savemat(path, {"X": images, "y": np.full((5, 1), 11, np.uint8)})
     with pytest.raises(DataError, match="a label that is not from 1 to 10"):
         load_dataset("svhn", root=files)
 

@@ -133,8 +133,8 @@ def test_knobs_override() -> None:
         ("fd", {"estimater": "ede"}, "unknown knob 'estimater' of a method; did you mean 'estimator'"),
         ("fd", {"estimator": "foo"}, "knob 'estimator' should be one of clip"),
         ("fd", {"excitation_groups": "4"}, "knob 'excitation_groups' should be int"),
-        ("fd", {"excitation_groups": -1}, "should be at least 0"),
-        ("fd", {"excitation_hidden": 0}, "should be at least 1"),
+        ("fd", {"excitation_groups": -1}, "should be from 0 to 65536"),
+        ("fd", {"excitation_hidden": 0}, "should be from 1 to 65536"),
         ("fd", {"name": "x"}, "unknown knob 'name'"),
     ],
 )

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from evenbit.data import load_dataset
@@ -12,10 +15,12 @@ from evenbit.errors import CheckpointError
 from evenbit.evaluation import evaluate
 from evenbit.nn import Sign
 from evenbit.train import Recipe, Result, load_run, read_checkpoint, torch_predict
+from evenbit.train import checkpoint as module
 from evenbit.train.checkpoint import FILE, Task, build_model, write_checkpoint
 from evenbit.train.origin import Origin
 
 TASK = Task(("a", "b"), 3, 8, 8, (0.5, 0.25, 0.5), (0.25, 0.25, 0.25))
+TASK_TEXT = json.dumps(dataclasses.asdict(TASK))
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +147,45 @@ def test_a_failed_write_leaves_the_old_checkpoint(
         save_fresh(tmp_path, tiny_recipe(), epoch=2)
     assert read_checkpoint(tmp_path).epoch == 1
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epoch", "5"),  # of 4
+        ("epoch", "x"),
+        ("recipe", "[1]"),
+        ("recipe", "{"),
+        ("recipe", "[" * 100_000),
+        ("task", "{}"),
+        ("task", TASK_TEXT.replace("[0.5", "[NaN")),
+        ("task", TASK_TEXT.replace(" 8,", " 65536,")),
+        ("task", TASK_TEXT.replace("0.25, 0.25, 0.25", "0.25, 0.25, 0.0")),
+        ("task", TASK_TEXT.replace(', "channels": 3', ', "channels": 2')),
+        ("task", TASK_TEXT.replace('"a", "b"', "")),
+    ],
+)
+def test_contents_of_another_form_are_refused(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe], key: str, value: str
+) -> None:
+    """The digest fits, so that only what reads the text can refuse it."""
+    save_fresh(tmp_path, tiny_recipe())
+    with safetensors.safe_open(tmp_path / FILE, "pt") as file:
+        metadata = {**file.metadata(), key: value}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    assert metadata["task"] == TASK_TEXT or key == "task"
+    del metadata["sha256"]
+    metadata["sha256"] = module._digest(metadata, tensors)
+    safetensors.torch.save_file(tensors, tmp_path / FILE, metadata)
+    with pytest.raises(CheckpointError, match=FILE):
+        load_run(tmp_path)
+
+
+def test_a_network_that_the_file_does_not_hold_takes_no_memory(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe]
+) -> None:
+    """A file of a few kilobytes that says it is a network of some hundred gigabytes."""
+    save_fresh(tmp_path, tiny_recipe(model="mlp"))
+    run = dataclasses.replace(read_checkpoint(tmp_path), task=dataclasses.replace(TASK, height=2**13, width=2**13))
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        run.build_model()

@@ -12,7 +12,7 @@ from evenbit.train.origin import command_line, source_commit
     ("arguments", "typed"),
     [
         (["/somewhere/bin/evenbit", "train", "--out", "my run"], "evenbit train --out 'my run'"),
-        (["/somewhere/evenbit/cli.py", "train", "digits-resnet8-fd"], "evenbit train digits-resnet8-fd"),
+        (["/somewhere/evenbit/__main__.py", "train", "digits-resnet8-fd"], "evenbit train digits-resnet8-fd"),
         (["scripts/mine.py", "3"], "python mine.py 3"),
     ],
 )

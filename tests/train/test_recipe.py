@@ -57,6 +57,10 @@ def test_a_recipe_survives_json() -> None:
         ("knobs = {estimator = 'spline'}", "'estimator' should be one of clip"),
         ("knobs = {zero_point = 1}", "'zero_point' should be bool"),
         ("epochs = ", "is not valid TOML"),
+        ("epochs = 0x" + "f" * 5000, "is not valid TOML: it holds an integer of more than 64 bits"),
+        ("epochs = 1" + "0" * 5000, "is not valid TOML: "),
+        ("data = " + "[" * 100_000, "is not valid TOML: it is nested too deeply"),
+        ("knobs = {excitation_hidden = 65537}", "'excitation_hidden' should be from 1 to 65536"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line_that_names_the_file(tmp_path: Path, text: str, message: str) -> None:
@@ -75,7 +79,7 @@ def test_a_recipe_that_is_not_there_is_an_error_that_lists_those_that_are() -> N
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RecipeError, match=r"binary\.toml is not valid TOML"):
+    with pytest.raises(RecipeError, match=r"binary\.toml is not valid TOML: 'utf-8' codec"):
         load_recipe(path, {})
 
 

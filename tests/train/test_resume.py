@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from evenbit.errors import CheckpointError
-from evenbit.train import Recipe, Result, loop, objective, read_checkpoint
+from evenbit.files import part_path
+from evenbit.train import Recipe, Result, checkpoint, lock, loop, objective, read_checkpoint
 
 TrainTiny = Callable[..., Result]
 
@@ -140,6 +141,39 @@ def test_dying_beside_the_write_of_a_checkpoint_loses_and_doubles_no_line(
             train_tiny(tmp_path / "run", knobs={"estimator": "ede"})
     train_tiny(tmp_path / "run", resume=True, knobs={"estimator": "ede"})
     assert_same_run(tmp_path / "run", straight)
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_begun_again(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / lock.FILE).touch()
+    part_path(folder / checkpoint.FILE).write_bytes(b"half")
+    train_tiny(folder, epochs=1)
+    assert {path.name for path in folder.iterdir()} == {checkpoint.FILE, loop.METRICS, "tensorboard"}
+
+
+def test_the_first_file_of_a_run_is_a_checkpoint(
+    train_tiny: TrainTiny, tmp_path: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(loop, "write_atomically", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(tmp_path / "run", knobs={"estimator": "ede"})
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [checkpoint.FILE]
+    train_tiny(tmp_path / "run", resume=True, knobs={"estimator": "ede"})
+    assert_same_run(tmp_path / "run", straight)
+
+
+def test_a_line_cut_by_a_kill_is_dropped(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "run", epochs=1)
+    path = tmp_path / "run" / loop.METRICS
+    before = path.read_text()
+    path.write_text(before + '{"epoch": 2, "tra')
+    train_tiny(tmp_path / "run", epochs=1, resume=True)
+    assert path.read_text() == before
 
 
 def test_resuming_a_finished_run_changes_nothing_and_reports_it(train_tiny: TrainTiny, tmp_path: Path) -> None:

@@ -113,7 +113,9 @@ def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictu
         ("", r"names no \[\[run\]\]"),
         ('[[run]]\nmethod = "fdd"\n', "'fdd': unknown method 'fdd'"),
         ('[[run]]\nmethod = "fd"\nepoch = 1\n', "'fd': unknown key 'epoch'; did you mean 'epochs'"),
-        ('[[run]]\nmethod = "fd"\n[[run]]\nmethod = "fd"\n', "two runs are called 'fd'"),
+        ('[[run]]\nmethod = "fd"\n[[run]]\nmethod = "fd"\n', "the runs 'fd' and 'fd' would share a folder"),
+        ('[[run]]\nlabel = "a b"\n[[run]]\nlabel = "A-B"\n', "the runs 'a b' and 'A-B' would share a folder"),
+        ("[[run]]\nknobs = 1\n", "should be tables of keys"),
         ('[[run]]\nmethod = "fd"\nseeds = []\n', "seeds should be a list of different numbers"),
         ('[[run]]\nmethod = "fd"\n[more]\n', "unknown key 'more'"),
         ("[[run]\n", "is not valid TOML"),
@@ -122,6 +124,22 @@ def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictu
 def test_bad_sweeps_are_named(tmp_path: Path, pictures: Path, runs: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_sweep(write(tmp_path / "s.toml", pictures, runs))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("run = [1]\n", "should be tables of keys"),
+        ("base = 1\n[[run]]\n", "should be tables of keys"),
+        ("seeds = [[]]\n[[run]]\n", "seeds should be a list of different numbers"),
+        ("seeds = 3\n[[run]]\n", "seeds should be a list of different numbers"),
+        ("run = " + "[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_files_of_another_form_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_sweep(tmp_path / "s.toml")
 
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.toml"))

@@ -14,7 +14,7 @@ from evenbit.cli.app import app
 from evenbit.errors import EvenbitError
 
 # Packages that a command may lack, and what of evenbit brings them.
-TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "scipy", "jinja2", "matplotlib")
+TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "jinja2", "matplotlib")
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"onnx": "export"}
 
 
@@ -27,9 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     try:
-        app([token for token in tokens if token != "--debug"])
+        status = app([token for token in tokens if token != "--debug"])
     except BrokenPipeError:  # a reader such as `head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (EvenbitError, CycloptsError, OSError) as error:
         if debug:
             raise
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         terminal.print_error(f"this command needs the package '{error.name}'; pip install 'evenbit[{extra}]'")
         return 2
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def _explain(error: Exception) -> str:

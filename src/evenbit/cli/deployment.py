@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from evenbit import plan_file, terminal
 from evenbit.cli.app import DEPLOY, Json, Out, app
@@ -76,19 +78,35 @@ def pack(
 
 
 @app.command(group=DEPLOY, sort_key=1)
-def predict(path: Path, /, *images: Path, top: int = 5, isa: str | None = None, as_json: Json = False) -> None:
+def predict(
+    *paths: Path,
+    top: int = 5,
+    isa: str | None = None,
+    as_csv: Annotated[bool, Parameter(name="--csv", negative="")] = False,
+    as_json: Json = False,
+) -> int:
     """Name what is on photos.
 
+    A photo that cannot be read is told on standard error, and the exit status is then 2.
+
     Args:
-        path: An .evb file.
-        images: Image files.
+        paths: Photos and folders of photos, after the .evb file that is to name them; without one, the network that
+            comes with evenbit does, which knows the ten classes of CIFAR-10.
         top: How many classes to name.
         isa: Instruction set of the engine; the best one if not given.
+        as_csv: Print CSV.
         as_json: Print JSON.
     """
+    from evenbit.errors import InputError
     from evenbit.predict import predict_images
 
-    terminal.show_predictions(predict_images(path, images, top=top, isa=isa), as_json=as_json)
+    if as_csv and as_json:
+        raise InputError("choose one of --csv and --json")
+    network = paths[0] if paths and paths[0].suffix == ".evb" else None
+    with bar("looking") as progress:
+        found = predict_images(network, paths[1:] if network else paths, top=top, isa=isa, progress=progress)
+    terminal.show_predictions(found, as_csv=as_csv, as_json=as_json, pretrained=network is None)
+    return 2 if any("error" in item for item in found) else 0
 
 
 @app.command(group=DEPLOY, sort_key=2)

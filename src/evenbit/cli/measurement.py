@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from evenbit import terminal
-from evenbit.cli.app import MEASURE, Json, app
+from evenbit.cli.app import MEASURE, Json, Out, app
 from evenbit.progress import bar
 
 if TYPE_CHECKING:
@@ -105,6 +106,26 @@ def probe(run: Path, *, data_root: str | None = None, images: int = 1000, as_jso
     from evenbit.train.probes import probe_run
 
     terminal.show_probes(probe_run(run, data_root=data_root, images=images), as_json=as_json)
+
+
+@app.command(group=MEASURE, sort_key=3)
+def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 1000) -> None:
+    """Show runs side by side on one HTML page.
+
+    Accuracy and loss, what binarization does to every layer, mistakes, sizes, times, and how each run was made. The
+    page needs no network.
+
+    Args:
+        runs: Folders of runs that were measured on the same images, such as a float run and a binary one.
+        out: The HTML file to write.
+        data_root: Where the files of a named data set are.
+        images: How many of the measured images to observe the binary layers on.
+    """
+    from evenbit.report import make_report
+
+    console = Console(stderr=True)
+    make_report(runs, out, data_root=data_root, images=images, tell=lambda line: console.print(line, markup=False))
+    print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
 
 
 def _open_classifier(

@@ -61,6 +61,7 @@ def train(
     else:
         settings = load_recipe(recipe, overrides)
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
+    root = ["--data-root", data_root] if data_root else []
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     try:

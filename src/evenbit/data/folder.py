@@ -12,9 +12,8 @@ import numpy as np
 
 from evenbit.data.dataset import Dataset, Split, stratified_split
 from evenbit.errors import DataError, InputError
-from evenbit.images import load_image
+from evenbit.images import SUFFIXES, load_image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 TEST_SHARE = 0.2
 LEAST_IMAGES = 2  # of a class, so that both parts of the split have one
 

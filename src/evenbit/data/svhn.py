@@ -13,6 +13,7 @@ import numpy as np
 
 from evenbit.data.dataset import Dataset, Split
 from evenbit.data.locate import Source
+from evenbit.data.mat import read_mat
 from evenbit.errors import DataError
 
 PAGE = "http://ufldl.stanford.edu/housenumbers/ (format 2)"
@@ -32,15 +33,8 @@ def read_svhn(root: str | os.PathLike[str] | None) -> Dataset:
 
 
 def _read(path: Path, count: int) -> Split:
-    from scipy.io import loadmat  # type: ignore[import-untyped]
-
-    try:
-        content = loadmat(path, variable_names=("X", "y"))
-        images, labels = content["X"], content["y"].ravel().astype(np.int64)
-    except Exception as error:  # whatever the parser stumbles over in a damaged file
-        raise DataError(f"{path} cannot be read: {error}") from None
-    if images.shape != (32, 32, 3, count) or images.dtype != np.uint8 or labels.shape != (count,):
-        raise DataError(f"{path} should hold {count} images of 32x32 in bytes, each with a label")
+    arrays = read_mat(path, {"X": (32, 32, 3, count), "y": (count, 1)})
+    images, labels = arrays["X"], arrays["y"][:, 0].astype(np.int64)
     if labels.min() < 1 or labels.max() > 10:
         raise DataError(f"{path} holds a label that is not from 1 to 10")
     return Split(np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels % 10)

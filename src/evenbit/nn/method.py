@@ -18,6 +18,8 @@ CHOICES = {
     "weight_scale": ("one", "mean", "deviation", "power_of_two"),
 }
 
+MOST = 2**16  # of a number of groups or units; a larger one is a mistake, and would be tried until memory runs out
+
 
 @dataclass(frozen=True)
 class Method:
@@ -178,5 +180,5 @@ def _check_value(knob: str, value: object, expected: type) -> None:
         raise RecipeError(f"knob '{knob}' should be one of {', '.join(CHOICES[knob])}, but is '{value}'")
     if isinstance(value, int) and not isinstance(value, bool):
         least = 0 if knob == "excitation_groups" else 1
-        if value < least:
-            raise RecipeError(f"knob '{knob}' should be at least {least}, but is {value}")
+        if not least <= value <= MOST:
+            raise RecipeError(f"knob '{knob}' should be from {least} to {MOST}, but is {value}")

@@ -148,8 +148,8 @@ def _edges(values: Tensor) -> Tensor:
     low, high = torch.quantile(sample, torch.tensor(SHOWN, dtype=torch.float64)).tolist()
     low, high = min(low, 0.0), max(high, 0.0)
     width = max((high - low) / (BINS - 1), 1e-6)  # one bin more than the range needs, to move by less than one
-    first = float(np.floor(low / width))
-    return (torch.arange(BINS + 1, dtype=torch.float64) + first) * width
+    edges: Tensor = (torch.arange(BINS + 1, dtype=torch.float64) + float(np.floor(low / width))) * width
+    return edges
 
 
 def _around_mean(values: Tensor) -> Tensor:

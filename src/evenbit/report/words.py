@@ -37,8 +37,8 @@ def mean_entropies(run: Measured) -> tuple[float, float]:
 
 
 def in_short(comparison: Comparison) -> list[str]:
-    """What comes out, in a few sentences."""
-    sentences = []
+    """What comes out, in a few sentences for each binary run."""
+    told = []
     twin = next((run for run in comparison.runs if not run.layers), None)
     for run in binary_runs(comparison):
         right = f"{run.label}, a binary network, names {run.evaluation.accuracy:.2f} % of the images right"
@@ -46,7 +46,7 @@ def in_short(comparison: Comparison) -> list[str]:
             gap = twin.evaluation.accuracy - run.evaluation.accuracy
             side = f"{abs(gap):.2f} points {'fewer' if gap > 0 else 'more'} than" if gap else "as many as"
             right += f", {side} {twin.label}, which has real numbers"
-        sentences.append(right + ".")
+        sentences = [right + "."]
         if twin is not None and isinstance(run.packed, Packed) and isinstance(twin.packed, Packed):
             ours, theirs = run.packed.bytes, twin.packed.bytes
             sentences.append(
@@ -58,7 +58,8 @@ def in_short(comparison: Comparison) -> list[str]:
                 f"Each of its bits says {after:.2f} bits on average; without what it does before the sign it would "
                 f"say {before:.2f}."
             )
-    return sentences
+        told.append(" ".join(sentences))
+    return told
 
 
 def clearest_layer(comparison: Comparison) -> tuple[str, str]:

@@ -13,16 +13,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from evenbit.data.dataset import Dataset, Images, channel_statistics
@@ -30,6 +31,7 @@ from evenbit.errors import CheckpointError, RecipeError
 from evenbit.files import write_atomically
 from evenbit.models import create_model
 from evenbit.nn import set_progress
+from evenbit.plan import MAX_ELEMENTS
 from evenbit.train.origin import Origin
 from evenbit.train.recipe import Recipe, make_recipe
 
@@ -89,6 +91,20 @@ class Checkpoint:
     epoch: int
     tensors: Mapping[str, Tensor]
     origin: Origin | None
+
+    def build_model(self) -> nn.Module:
+        """The network with its state.
+
+        Raises:
+            CheckpointError: If the tensors are not those of the network that recipe and task describe.
+            RecipeError: If recipe and task do not go together.
+        """
+        with torch.device("meta"):  # so that no memory is taken for what the file says and does not hold
+            expected = build_model(self.recipe, self.task).state_dict()
+        self._check(expected, self._part("model."))
+        model = build_model(self.recipe, self.task)
+        self.load_model(model)
+        return model
 
     def load_model(self, model: nn.Module) -> None:
         """Sets the state of `model`.
@@ -174,8 +190,7 @@ def load_run(folder: str | Path) -> Run:
             damaged or of another model.
     """
     checkpoint = read_checkpoint(Path(folder))
-    model = build_model(checkpoint.recipe, checkpoint.task)
-    checkpoint.load_model(model)
+    model = checkpoint.build_model()
     if checkpoint.epoch == 0:
         raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
     # What depends on the progress of training stays as it was in the last epoch.
@@ -254,16 +269,29 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged (its digest does not match its contents)")
     try:
         recipe = make_recipe(json.loads(metadata["recipe"]), str(path))
+        task = _task_from_json(metadata["task"])
+        epoch = int(metadata["epoch"])
+        origin = Origin(**json.loads(metadata["origin"])) if "origin" in metadata else None
     except RecipeError as error:
         raise CheckpointError(f"cannot use {error}") from None
-    origin = Origin(**json.loads(metadata["origin"])) if "origin" in metadata else None
-    return Checkpoint(path, recipe, _task_from_json(metadata["task"]), int(metadata["epoch"]), tensors, origin)
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is malformed ({type(error).__name__})") from None
+    if not 0 <= epoch <= recipe.epochs:
+        raise CheckpointError(f"{path} says that {epoch} of {recipe.epochs} epochs are done")
+    return Checkpoint(path, recipe, task, epoch, tensors, origin)
 
 
 def _task_from_json(text: str) -> Task:
-    fields = json.loads(text)
-    values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in fields.items()}
-    return Task(**values)
+    """Raises ValueError if it is not a task."""
+    task = TypeAdapter(Task).validate_json(text, strict=True)
+    sizes = (task.channels, task.height, task.width)
+    if not task.classes or min(sizes) < 1 or math.prod(sizes) > MAX_ELEMENTS:
+        raise ValueError("sizes are out of range")
+    if not len(task.mean) == len(task.std) == task.channels or not all(map(math.isfinite, task.mean)):
+        raise ValueError("means do not fit")
+    if not all(0 < value < math.inf for value in task.std):
+        raise ValueError("deviations do not fit")
+    return task
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

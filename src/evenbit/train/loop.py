@@ -26,7 +26,7 @@ from evenbit.data import hold_out, load_dataset
 from evenbit.data.augment import Augmentation
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
-from evenbit.files import write_atomically
+from evenbit.files import append_line, is_part, write_atomically
 from evenbit.nn import GroupExcitation, freeze_excitation, latent_weights, set_progress
 from evenbit.nn.excitation import FREEZING_IMAGES
 from evenbit.nn.synchronized import synchronize
@@ -159,9 +159,9 @@ class _Training:
         lines = _kept_metrics(out, self.first_epoch)
         if main:
             out.mkdir(parents=True, exist_ok=True)
-            write_atomically(out / METRICS, "".join(lines).encode())
             if self.first_epoch == 0:
-                self._save(0)  # so that a run that dies in its first epoch can be resumed too
+                self._save(0)  # the first file of a run, so that whatever is in its folder can be resumed
+            write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         for epoch in range(self.first_epoch, self.recipe.epochs):
@@ -169,8 +169,7 @@ class _Training:
             self.console.print(_line(metrics, self.recipe.epochs), highlight=False)
             if main and writer is not None:
                 # The line first: a line without its checkpoint is dropped on resuming, a missing one would be lost.
-                with (out / METRICS).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(metrics) + "\n")
+                append_line(out / METRICS, json.dumps(metrics))
                 self._save(epoch + 1)
                 for key, value in metrics.items():
                     if isinstance(value, float):
@@ -290,7 +289,7 @@ class _Training:
 
 def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
-        if any(path.name != lock.FILE for path in out.iterdir()):
+        if any(path.name != lock.FILE and not is_part(path) for path in out.iterdir()):
             raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
         return
     for key in Recipe.model_fields:

@@ -42,7 +42,7 @@ class Origin:
 def command_line(arguments: list[str]) -> str:
     """The command as it would be typed: programs by their names, whatever folder they lie in."""
     program = Path(arguments[0])
-    ours = program.name == "evenbit" or program.parts[-2:] == ("evenbit", "cli.py")
+    ours = program.name == "evenbit" or program.parts[-2:] == ("evenbit", "__main__.py")
     start = ["evenbit"] if ours else ["python", program.name]
     return shlex.join(start + arguments[1:])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,11 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evenbit.errors import RecipeError
 from evenbit.models import model_names
 from evenbit.nn.method import Method, resolve_method
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from evenbit.train.toml import parse_toml
 
 
 class Recipe(BaseModel):
@@ -105,10 +100,7 @@ def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Reci
     """
     values: dict[str, Any] = {}
     if source is not None:
-        try:
-            values = tomllib.loads(_text(source))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{source} is not valid TOML: {error}") from None
+        values = parse_toml(_text(source), str(source))
     origin = str(source) if source is not None else "recipe"
     if isinstance(values.get("knobs"), dict) and "knobs" in overrides:
         overrides = {**overrides, "knobs": {**values["knobs"], **overrides["knobs"]}}
@@ -150,8 +142,8 @@ def parse_settings(items: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise RecipeError(f"a setting should be KEY=VALUE, but is '{item}'")
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+            value = parse_toml(f"value = {text}".encode(errors="surrogateescape"), key)["value"]
+        except RecipeError:
             value = text
         if key == "knobs":
             raise RecipeError("a knob is set as knobs.NAME=VALUE")
@@ -168,15 +160,15 @@ def packaged_recipes() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
-def _text(source: str | Path) -> str:
+def _text(source: str | Path) -> bytes:
     path = Path(source)
     try:
         if path.is_file():
-            return path.read_text(encoding="utf-8")
+            return path.read_bytes()
     except OSError as error:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from None
     if str(source) in packaged_recipes():
-        return (resources.files("evenbit.recipes") / f"{source}.toml").read_text(encoding="utf-8")
+        return (resources.files("evenbit.recipes") / f"{source}.toml").read_bytes()
     raise RecipeError(f"no recipe file {source}; recipes that come with evenbit: {', '.join(packaged_recipes())}")
 
 

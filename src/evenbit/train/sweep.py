@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +33,7 @@ from evenbit.train.checkpoint import FILE, read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
 from evenbit.train.loop import METRICS, train
 from evenbit.train.recipe import Recipe, make_recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from evenbit.train.toml import parse_toml
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,11 @@ class Sweep:
 
     def folder(self, out: Path, entry: Entry, recipe: Recipe) -> Path:
         """Where a run goes."""
-        return out / f"{re.sub('[^a-z0-9]+', '-', entry.label.lower()).strip('-')}-seed{recipe.seed}"
+        return out / f"{_slug(entry.label)}-seed{recipe.seed}"
+
+
+def _slug(label: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -77,20 +76,23 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         RecipeError: If the file or a recipe in it is not valid; names the file and the run.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    values = parse_toml(path.read_bytes(), str(path))
     unknown = values.keys() - {"name", "seeds", "base", "run"}
     if unknown:
         raise RecipeError(f"{path}: unknown key '{min(unknown)}'; known are name, seeds, base and run")
     seeds, base, runs = values.get("seeds", [0]), values.get("base", {}), values.get("run", [])
     if not isinstance(runs, list) or not runs:
         raise RecipeError(f"{path} names no [[run]]")
+    for table in (base, *runs):
+        if not isinstance(table, dict) or not isinstance(table.get("knobs", {}), dict):
+            raise RecipeError(f"{path}: base, each run and the knobs in them should be tables of keys")
     entries = tuple(_entry(path, number, run, base, seeds) for number, run in enumerate(runs, 1))
-    labels = [entry.label for entry in entries]
-    if len(set(labels)) < len(labels):
-        raise RecipeError(f"{path}: two runs are called '{max(labels, key=labels.count)}'")
+    folders: dict[str, str] = {}
+    for entry in entries:
+        if _slug(entry.label) in folders:
+            first = folders[_slug(entry.label)]
+            raise RecipeError(f"{path}: the runs '{first}' and '{entry.label}' would share a folder; label them apart")
+        folders[_slug(entry.label)] = entry.label
     return Sweep(str(values.get("name", path.stem)), entries)
 
 
@@ -99,7 +101,8 @@ def _entry(path: Path, number: int, run: Mapping[str, Any], base: Mapping[str, A
     settings = {**base, **own, "knobs": {**base.get("knobs", {}), **own.get("knobs", {})}}
     label = str(run.get("label", settings.get("method", f"run {number}")))
     chosen = run.get("seeds", seeds)
-    if not isinstance(chosen, list) or not chosen or len(set(chosen)) < len(chosen):
+    numbers = isinstance(chosen, list) and all(type(seed) is int for seed in chosen)
+    if not numbers or not chosen or len(set(chosen)) < len(chosen):
         raise RecipeError(f"{path}: '{label}': seeds should be a list of different numbers, but are {chosen!r}")
     return Entry(label, tuple(make_recipe({**settings, "seed": seed}, f"{path}: '{label}'") for seed in chosen))
 

@@ -12,7 +12,7 @@ import numpy as np
 from evenbit.errors import ExportError
 from evenbit.export.c.arena import plan_arena
 from evenbit.export.c.source import MARK, header, network, self_test
-from evenbit.files import write_atomically
+from evenbit.files import write_together
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 
@@ -61,8 +61,7 @@ def export(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, obje
         _refuse_foreign(folder / file)
     if not folder.is_dir():
         folder.mkdir()
-    for file, text in files.items():
-        write_atomically(folder / file, text.encode())
+    write_together({folder / file: text.encode() for file, text in files.items()})
     return {"folder": str(folder), "constant_bytes": code.constant_bytes, "arena_bytes": narrow.bytes}
 
 

@@ -1,0 +1,19 @@
+"""Where a kept number comes from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from evenbit.bench import machine
+
+ROOT = Path(__file__).parent.parent
+
+
+def origin() -> dict[str, str]:
+    """The command that runs, the commit it runs at, and the machine."""
+    described = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    script = Path(sys.argv[0]).resolve().relative_to(ROOT)
+    return {"command": " ".join(["python", str(script), *sys.argv[1:]]), "commit": commit, "machine": machine()}

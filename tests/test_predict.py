@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evenbit import plan_file
+from evenbit.cli import main
+from evenbit.errors import InputError, PlanError
+from evenbit.plan import Flatten, Normalize, Plan
+from evenbit.predict import BATCH, predict_images
+
+OPS = (Normalize("pixels", "images", "map"), Flatten("flat", "map", "logits"))
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A network on one pixel: its logits are the red, green and blue of the photo, 0 to 1."""
+    plan_file.save(Plan(3, 1, 1, ("red", "lime", "blue"), OPS, "logits", {}), tmp_path / "net.evb")
+    return tmp_path / "net.evb"
+
+
+def photo(path: Path, colour: str) -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    Image.new("RGB", (3, 5), colour).save(path)
+    return path
+
+
+def best(found: list[dict]) -> list[str]:
+    return [item["classes"][0]["class"] if "classes" in item else "?" for item in found]
+
+
+def test_a_probability_is_the_softmax(network: Path, tmp_path: Path) -> None:
+    (item,) = predict_images(network, [photo(tmp_path / "x.png", "lime")])
+    assert item["image"] == str(tmp_path / "x.png")
+    assert best([item]) == ["lime"]
+    assert [guess["probability"] for guess in item["classes"]] == pytest.approx(
+        [np.e / (np.e + 2), 1 / (np.e + 2), 1 / (np.e + 2)]
+    )
+
+
+def test_a_folder_is_all_its_photos_in_order(network: Path, tmp_path: Path) -> None:
+    for name, colour in (("b.png", "blue"), ("a/z.JPG", "red"), ("c/d/e.webp", "lime"), (".hidden/x.png", "red")):
+        photo(tmp_path / "all" / name, colour)
+    (tmp_path / "all" / "notes.txt").write_text("no photo")
+    single = photo(tmp_path / "single.png", "blue")
+    found = predict_images(network, [tmp_path / "all", single])
+    names = [str(Path(item["image"]).relative_to(tmp_path)) for item in found]
+    assert names == ["all/a/z.JPG", "all/b.png", "all/c/d/e.webp", "single.png"]
+    assert best(found) == ["red", "blue", "lime", "blue"]
+
+
+def test_bad_photos_do_not_stop_the_others(network: Path, tmp_path: Path) -> None:
+    good = photo(tmp_path / "good.png", "red")
+    (tmp_path / "bad.png").write_text("no photo")
+    found = predict_images(network, [tmp_path / "bad.png", good, tmp_path / "none.png"], top=1)
+    assert best(found) == ["?", "red", "?"]
+    assert "bad.png cannot be read as an image" in found[0]["error"]
+    assert "none.png does not exist" in found[2]["error"]
+    assert best(predict_images(network, [tmp_path / "bad.png"])) == ["?"]
+
+
+def test_many_photos_are_told_in_batches(network: Path, tmp_path: Path) -> None:
+    for index in range(BATCH + 3):
+        photo(tmp_path / "many" / f"{index:03}.png", ("red", "blue")[index % 2])
+    told: list[tuple[float, float]] = []
+    found = predict_images(network, [tmp_path / "many"], progress=lambda *values: told.append(values))
+    assert best(found) == [("red", "blue")[index % 2] for index in range(BATCH + 3)]
+    assert told == [(BATCH, BATCH + 3), (BATCH + 3, BATCH + 3)]
+
+
+def test_mistakes_are_told(network: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no images"):
+        predict_images(network, [tmp_path / "empty"])
+    with pytest.raises(InputError, match="name at least one image"):
+        predict_images(network, [])
+    with pytest.raises(InputError, match="should be at least 1, but is 0"):
+        predict_images(network, [tmp_path / "x.png"], top=0)
+    with pytest.raises(PlanError, match="No such file"):
+        predict_images(tmp_path / "none.evb", [tmp_path / "x.png"])
+
+
+def test_networks_of_other_channels_take_no_photos(tmp_path: Path) -> None:
+    plan_file.save(Plan(4, 1, 1, tuple("abcd"), OPS, "logits", {}), tmp_path / "net.evb")
+    with pytest.raises(InputError, match="1 or 3 channels, but the network takes 4"):
+        predict_images(tmp_path / "net.evb", [tmp_path / "x.png"])
+
+
+def test_the_command_tells_what_it_could_and_ends_with_2(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")  # so that a long path is not folded
+    good = photo(tmp_path / "good.png", "red")
+    bad = tmp_path / "bad.png"
+    bad.write_text("no photo")
+    assert main(["predict", str(network), str(bad), str(good)]) == 2
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1].split() == [str(good), "red", "57.6", "%"]
+    (line,) = told.err.splitlines()
+    assert line.startswith(f"evenbit: {bad} cannot be read")
+    assert main(["predict", str(network), str(good)]) == 0
+
+
+def test_json_and_csv_hold_the_same(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = [str(photo(tmp_path / name, "lime")) for name in ("a.png", 'b, "c".png')]
+    assert main(["predict", str(network), *photos, "--json", "--top", "2"]) == 0
+    items = json.loads(capsys.readouterr().out)
+    assert main(["predict", str(network), *photos, "--csv", "--top", "2"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["image"] for row in rows] == [photos[0]] * 2 + [photos[1]] * 2
+    assert [row["rank"] for row in rows] == ["1", "2"] * 2
+    guesses = [guess for item in items for guess in item["classes"]]
+    assert [row["class"] for row in rows] == [guess["class"] for guess in guesses]
+    assert [float(row["probability"]) for row in rows] == [guess["probability"] for guess in guesses]
+    assert main(["predict", str(network), *photos, "--csv", "--json"]) == 2
+    assert "choose one of --csv and --json" in capsys.readouterr().err
+
+
+def test_without_a_network_the_one_that_comes_along_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(photo(tmp_path / "x.png", "blue")), "--top", "1"]) == 0
+    assert "by the network that comes with evenbit" in capsys.readouterr().out
