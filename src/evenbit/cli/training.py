@@ -127,25 +127,6 @@ def sweep(
 
 
 @app.command(group=TRAIN, sort_key=2)
-def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 1000) -> None:
-    """Show on one page what runs did and what binarization does.
-
-    The page needs no network. Runs should have been measured on the same images, such as a float run and a binary one.
-
-    Args:
-        runs: Folders of runs.
-        out: The HTML file to write.
-        data_root: Where the files of a named data set are.
-        images: How many of the measured images to observe the binary layers on.
-    """
-    from evenbit.report import make_report
-
-    console = Console(stderr=True)
-    make_report(runs, out, data_root=data_root, images=images, tell=lambda line: console.print(line, markup=False))
-    print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
-
-
-@app.command(group=TRAIN, sort_key=3)
 def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     """Train, pack and run a small network on real images, in a minute.
 
