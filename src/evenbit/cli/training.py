@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -34,6 +34,8 @@ def train(
 ) -> None:
     """Train a network and leave it in a folder.
 
+    Trained on a folder of images without a recipe, what is not given is chosen by how many and how large they are.
+
     Args:
         recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags win over it.
         out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
@@ -49,21 +51,28 @@ def train(
         resume: Go on after the last whole epoch of the run in --out.
         as_json: Print the last epoch's metrics as JSON.
     """
+    from evenbit.data import READERS
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
+    from evenbit.train.defaults import as_flags, folder_settings
     from evenbit.train.recipe import make_recipe, parse_settings
 
     given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
+    chosen: dict[str, Any] = {}
     if resume and out is not None and recipe is None:
         settings = make_recipe({**read_checkpoint(out).recipe.model_dump(), **overrides}, str(out))
     else:
-        settings = load_recipe(recipe, overrides)
+        images = str(overrides.get("data", "digits"))
+        if recipe is None and images not in READERS and Path(images).is_dir():
+            chosen = folder_settings(Path(images), overrides)
+        settings = load_recipe(recipe, {**chosen, **overrides})
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
-    root = ["--data-root", data_root] if data_root else []
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
+    if chosen:
+        console.print(f"chosen by the images: {as_flags(chosen)}", markup=False, highlight=False, soft_wrap=True)
     try:
         with bar("training", console) as progress:
             result = run_training(
@@ -127,25 +136,6 @@ def sweep(
 
 
 @app.command(group=TRAIN, sort_key=2)
-def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 1000) -> None:
-    """Show on one page what runs did and what binarization does.
-
-    The page needs no network. Runs should have been measured on the same images, such as a float run and a binary one.
-
-    Args:
-        runs: Folders of runs.
-        out: The HTML file to write.
-        data_root: Where the files of a named data set are.
-        images: How many of the measured images to observe the binary layers on.
-    """
-    from evenbit.report import make_report
-
-    console = Console(stderr=True)
-    make_report(runs, out, data_root=data_root, images=images, tell=lambda line: console.print(line, markup=False))
-    print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
-
-
-@app.command(group=TRAIN, sort_key=3)
 def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     """Train, pack and run a small network on real images, in a minute.
 
