@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 # What needs the extra `train`, by its path; everything else has to be there without any.
 NEED_TRAIN = ("evenbit.nn", "evenbit.models", "evenbit.train", "evenbit.deploy", "evenbit.demo", "evenbit.data.augment")
+NEED_TRAIN += ("evenbit.report",)
 NEED_EXPORT = ("evenbit.export.onnx", "evenbit.export.qonnx", "evenbit.export.graph", "evenbit.export.lowering")
-NEED_BENCH: tuple[str, ...] = ()
 
 
 def must_run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
