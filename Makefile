@@ -38,6 +38,10 @@ test-sanitize: .venv/installed ## run the tests of the engine and the C API with
 test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g++-aarch64-linux-gnu and qemu-user
 	$(BIN)/pytest -m arm tests/capi/test_cases.py tests/capi/test_example.py
 
+test-packaging: .venv/installed ## build sdist and wheel, install that in a clean environment, and run it there
+	$(BIN)/pip install --quiet --group packaging
+	$(BIN)/pytest -m packaging tests/packaging
+
 test-browser: .venv/installed ## look at a report in headless Chromium; needs chromium and chromium-driver
 	$(BIN)/pytest -m browser tests/report
 
