@@ -56,6 +56,8 @@ void collect(Json& value, std::vector<Json*>& nodes) {
 void change(Json& root, Random& random) {
   std::vector<Json*> nodes;
   collect(root, nodes);
+  nodes.erase(nodes.begin());  // the root stays what it is
+  if (nodes.empty()) return;
   Json& node = *nodes[draw(random, nodes.size())];
   const Json other = *nodes[draw(random, nodes.size())];
   switch (draw(random, 5)) {
