@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON_FILES := src tests benchmarks examples fuzz tools
 CXX_FILES := find csrc src/evenbit/export examples fuzz tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
 .PHONY: help install demo test test-sanitize test-arm test-browser test-packaging fuzz device-tools device-packages \
-  test-devices check format docs bench results
+  test-devices check format docs bench results reliability coverage
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,6 +37,10 @@ test-sanitize: .venv/installed ## run the tests of the engine and the C API with
 
 test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g++-aarch64-linux-gnu and qemu-user
 	$(BIN)/pytest -m arm tests/capi/test_cases.py tests/capi/test_example.py
+
+test-packaging: .venv/installed ## build sdist and wheel, install that in a clean environment, and run it there
+	$(BIN)/pip install --quiet --group packaging
+	$(BIN)/pytest -m packaging tests/packaging
 
 test-browser: .venv/installed ## look at a report in headless Chromium; needs chromium and chromium-driver
 	$(BIN)/pytest -m browser tests/report
@@ -79,6 +83,12 @@ bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs
 	$(BIN)/evenbit pack --untrained resnet18 --float-layers int8 -o runs/resnet18.evb
 	$(BIN)/evenbit bench runs/resnet18.evb --against onnxruntime,onnxruntime-int8,openvino-int8
+
+reliability: .venv/installed ## write docs/reliability.md from what is kept in results/
+	$(BIN)/python benchmarks/reliability.py render
+
+coverage: .venv/installed ## run the tests and say which lines of the Python package they reach
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 results: .venv/installed ## write docs/results.md from the kept runs in results/
 	$(BIN)/python benchmarks/results.py render

@@ -66,7 +66,7 @@ def _fail(command: list[str], disk: Path, log: Path) -> dict[str, Any]:
     before = _contents(disk)
     status = run(command, log)
     lines = [line for line in log.read_text().splitlines() if line.startswith("evenbit: ")]
-    message = lines[-1].replace(f"{disk}/", "") if lines else log.read_text()
+    message = _without(disk, lines[-1]) if lines else log.read_text()
     as_expected = status == 2 and len(lines) == 1 and "Traceback" not in log.read_text()
     return {"message": message, "one_line": as_expected, "unchanged": _contents(disk) == before}
 
@@ -80,7 +80,7 @@ def _run_out(folder: Path, disk: Path, log: Path) -> dict[str, Any]:
     size = (folder / "straight" / "checkpoint.safetensors").stat().st_size
     with _full(disk, free=size // 3 * 5):
         status = run(command, log)
-        message = log.read_text().strip().splitlines()[-1].replace(f"{disk}/", "")
+        message = _without(disk, log.read_text().strip().splitlines()[-1])
         epochs = read_checkpoint(out).epoch
         left = sorted(path.name for path in out.rglob("*.part"))
     run_well(["train", "--resume", "--out", str(out)], log)
@@ -114,6 +114,11 @@ def _read_only(disk: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+
+
+def _without(disk: Path, message: str) -> str:
+    """The message with paths as seen from the disk."""
+    return message.replace(f"{disk}/", "").replace(str(disk), ".")
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

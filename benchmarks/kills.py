@@ -68,13 +68,13 @@ def main() -> None:
     arguments = parser.parse_args()
     quarter = arguments.kills // 4
     shares = {Training: arguments.kills - 2 * quarter, Packing: quarter, Sweeping: quarter}
-    counts = {}
+    began, counts = origin(), {}
     for kind, kills in shares.items():
         with tempfile.TemporaryDirectory() as folder:
             print(f"{kind.name}: {kills} kills", flush=True)
             counts[kind.name] = kind(Path(folder), random.Random(f"{arguments.seed} {kind.name}")).strike(kills)
             print(json.dumps(counts[kind.name]), flush=True)
-    row = {**origin(), "seed": arguments.seed, "kills": sum(shares.values()), "killed": counts}
+    row = {**began, "seed": arguments.seed, "kills": sum(shares.values()), "killed": counts}
     write_atomically(arguments.json, (json.dumps(row, indent=1) + "\n").encode())
     wrong = [line for count in counts.values() for line in count["wrong"]]
     if wrong:

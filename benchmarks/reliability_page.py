@@ -53,7 +53,7 @@ def _kills(row: dict[str, Any]) -> Iterator[str]:
         "started and killed again until they finished; their weights and results then had to be, bit for bit, those of",
         f"one that was never stopped. That failed **{wrong} times**.",
         "",
-        "| command | kills | of these while writing | left a part of a file | had logged an epoch not yet kept "
+        "| command | kills | of these while writing | a part was left | a logged epoch was not yet kept "
         "| finished and compared |",
         "|---|--:|--:|--:|--:|--:|",
     ]

@@ -27,12 +27,12 @@ with bar("counting", console) as progress:
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def on_a_terminal(*, piped: bool = False, **variables: str) -> tuple[str, str]:
-    """What the code writes to a terminal and, if its output is a pipe, into that."""
+def on_a_terminal(code: str = CODE, *, piped: bool = False, **variables: str) -> tuple[str, str]:
+    """What code writes to a terminal and, if its output is a pipe, into that."""
     ours, theirs = pty.openpty()
     environment = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "COLUMNS": "80", **variables}
     stdout = subprocess.PIPE if piped else theirs
-    command = [sys.executable, "-c", CODE]
+    command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=stdout, stderr=theirs, stdin=theirs, env=environment) as process:
         os.close(theirs)
         shown = b""
@@ -71,6 +71,11 @@ def test_a_pipe_and_a_simple_terminal_get_lines_alone(piped: bool, variables: di
     shown, output = on_a_terminal(piped=piped, **variables)
     assert (output if piped else shown.replace("\r", "")) == "a line\n"
     assert not piped or shown == ""
+
+
+def test_what_is_done_at_once_is_not_drawn() -> None:
+    code = "from evenbit.progress import bar\nwith bar('counting') as progress:\n    progress(3, 3)\n"
+    assert on_a_terminal(code) == ("", "")
 
 
 def test_a_part_is_told_as_that_of_the_whole() -> None:

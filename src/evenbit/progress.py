@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,21 +28,37 @@ def bar(title: str, console: Console | None = None) -> Iterator[Report]:
         console: Where lines are printed meanwhile, which then stay above the bar; standard error if not given.
 
     Yields:
-        A function of how much is done and how much there is in all.
+        A function of how much is done and how much there is in all. What is done at once is not drawn.
     """
-    from rich.console import Console  # where nothing is drawn, rich.progress need not be loaded
+    from rich.console import Console
 
     console = console or Console(stderr=True)
     if not console.is_interactive or console.quiet or not sys.stdout.isatty():
         yield lambda done, total: None
         return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    with ExitStack() as stack:
+        drawn: list[Report] = []
+
+        def report(done: float, total: float) -> None:
+            if not drawn and done < total:
+                drawn.append(_draw(title, console, stack))
+            for update in drawn:
+                update(done, total)
+
+        yield report
+
+
+def _draw(title: str, console: Console, stack: ExitStack) -> Report:
+    """Starts a bar that ends with the stack."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # slow to load
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(compact=True))
     period = SPEED_SECONDS
-    with Progress(*columns, TextColumn("left"), console=console, transient=True, speed_estimate_period=period) as shown:
-        task = shown.add_task(title, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    progress = stack.enter_context(
+        Progress(*columns, TextColumn("left"), console=console, transient=True, speed_estimate_period=period)
+    )
+    task = progress.add_task(title, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def part(report: Report | None, start: float, length: float, whole: float) -> Report | None:

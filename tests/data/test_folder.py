@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from PIL import Image
 
 from evenbit.data import load_dataset
+from evenbit.data.folder import Part, list_folder
 from evenbit.errors import DataError
 
 
@@ -23,24 +26,59 @@ def levels(images: np.ndarray) -> list[int]:
     return images[:, 0, 0, 0].tolist()
 
 
+def names(part: Part) -> set[str]:
+    return {f"{path.parent.name}/{path.name}" for path in part.paths}
+
+
 def test_a_plain_folder_is_split_within_each_class(tmp_path: Path):
-    fill(tmp_path, {"dog": 10, "cat": 20})
+    fill(tmp_path, {"dog": 60, "cat": 90})
     dataset = load_dataset(str(tmp_path))
     assert dataset.classes == ("cat", "dog")
     assert dataset.name == str(tmp_path)
     assert dataset.shape == (3, 32, 32)
-    assert np.bincount(dataset.train.labels).tolist() == [16, 8]
-    assert np.bincount(dataset.test.labels).tolist() == [4, 2]
-    for label, count in ((0, 20), (1, 10)):
+    for label, count in ((0, 90), (1, 60)):
         seen = [levels(split.images[split.labels == label]) for split in (dataset.train, dataset.test)]
         assert sorted(seen[0] + seen[1]) == list(range(count))
+        assert 0.1 * count < len(seen[1]) < 0.3 * count
 
 
-def test_the_split_is_the_same_each_time(tmp_path: Path):
-    fill(tmp_path, {"a": 9, "b": 9})
-    first, second = (load_dataset(str(tmp_path), size=8) for _ in range(2))
-    np.testing.assert_array_equal(first.test.images, second.test.images)
-    assert first.shape == (3, 8, 8)
+def test_the_split_is_that_of_the_digests(tmp_path: Path):
+    fill(tmp_path, {"a": 30, "b": 30})
+    _, train, test = list_folder(tmp_path)
+    for part, wanted in ((train, False), (test, True)):
+        for path in part.paths:
+            assert (int(hashlib.sha256(path.read_bytes()).hexdigest(), 16) / 2**256 < 0.2) == wanted
+
+
+def test_an_image_keeps_its_part_as_the_folder_changes(tmp_path: Path):
+    fill(tmp_path, {"a": 40, "b": 40})
+    _, train, test = list_folder(tmp_path)
+    for index in range(100, 160):
+        Image.new("L", (9, 7), index).save(tmp_path / "a" / f"{index}.png")
+    (tmp_path / "b" / "000.png").rename(tmp_path / "b" / "renamed.png")
+    (tmp_path / "b" / "001.png").unlink()
+    _, train_later, test_later = list_folder(tmp_path)
+    gone = {"b/000.png", "b/001.png"}
+    assert names(train) - gone <= names(train_later)
+    assert names(test) - gone <= names(test_later)
+    assert ("b/renamed.png" in names(test_later)) == ("b/000.png" in names(test))
+
+
+def test_copies_of_an_image_are_in_one_part(tmp_path: Path):
+    fill(tmp_path, {"a": 20, "b": 20})
+    for index in range(20):
+        shutil.copy(tmp_path / "a" / f"{index:03}.png", tmp_path / "a" / f"copy{index:03}.png")
+    _, _, test = list_folder(tmp_path)
+    chosen = {path.name.removeprefix("copy") for path in test.paths if path.parent.name == "a"}
+    assert {f"a/copy{name}" for name in chosen} | {f"a/{name}" for name in chosen} <= names(test)
+
+
+@pytest.mark.parametrize("start", range(0, 40, 4))
+def test_every_class_has_an_image_in_both_parts(tmp_path: Path, start: int):
+    for count, level in ((2, start), (3, start + 50)):
+        fill(tmp_path, {f"{count}": count}, level)
+    dataset = load_dataset(str(tmp_path), size=8)
+    assert set(dataset.train.labels) == set(dataset.test.labels) == {0, 1}
 
 
 @pytest.mark.parametrize("test", ["test", "val"])
@@ -123,3 +161,14 @@ def test_an_unreadable_image_is_named(tmp_path: Path):
     broken.write_bytes(broken.read_bytes()[:40])
     with pytest.raises(DataError, match=r"/b/001\.png cannot be read as an image"):
         load_dataset(str(tmp_path))
+
+
+def test_all_unreadable_images_are_named_or_counted(tmp_path: Path):
+    fill(tmp_path, {"a": 15, "b": 2})
+    for index in range(14):
+        (tmp_path / "a" / f"{index:03}.png").write_text("no image")
+    with pytest.raises(DataError) as caught:
+        load_dataset(str(tmp_path))
+    assert str(caught.value).count("cannot be read as an image") == 10
+    assert str(caught.value).endswith("; and 4 more")
+    assert "\n" not in str(caught.value)

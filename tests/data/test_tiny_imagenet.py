@@ -48,6 +48,10 @@ def test_damage_is_named(folder: Path):
     (folder / "wnids.txt").write_text("n2\nn1\nn4\n")
     with pytest.raises(DataError, match="no images of some classes"):
         load_dataset("tiny-imagenet", root=folder)
+    for name in ("../n1", "n" + "1" * 300, "\udcff"):
+        (folder / "wnids.txt").write_text(f"n2\n{name}\n", errors="surrogateescape")
+        with pytest.raises(DataError, match="which is no WordNet number"):
+            load_dataset("tiny-imagenet", root=folder)
     (folder / "wnids.txt").write_text("n2\n")
     with pytest.raises(DataError, match="at least two different classes"):
         load_dataset("tiny-imagenet", root=folder)

@@ -43,7 +43,7 @@ def randomize(module: nn.Module) -> None:
         nn.init.normal_(parameter, 0.2, 0.5)
 
 
-def compare(one: nn.Module, other: nn.Module, inputs: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_same(one: nn.Module, other: nn.Module, inputs: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs, gradients of inputs and parameters, and buffers are the same but for rounding."""
     copies = [x.clone().requires_grad_() for x in inputs]
     inputs = [x.requires_grad_() for x in inputs]
@@ -71,7 +71,7 @@ def test_binary_activation(knobs, size, monkeypatch):
         knobs = {**knobs, "excitation_groups": 1, "adjustment_groups": 3}
     module = BinaryActivation(size[1], resolve_method("fd", knobs))
     randomize(module)
-    compare(module, copy.deepcopy(module), [channels_last(*size)], monkeypatch)
+    assert_same(module, copy.deepcopy(module), [channels_last(*size)], monkeypatch)
 
 
 def test_a_frozen_excitation_still_shifts(monkeypatch):
@@ -79,7 +79,7 @@ def test_a_frozen_excitation_still_shifts(monkeypatch):
     randomize(module)
     x = channels_last(6, 8, 5, 5)
     frozen = freeze_excitation(nn.Sequential(module).eval(), [x])[0].train()
-    compare(frozen, copy.deepcopy(frozen), [x], monkeypatch)
+    assert_same(frozen, copy.deepcopy(frozen), [x], monkeypatch)
 
 
 def test_expected_shares(monkeypatch):
@@ -115,7 +115,7 @@ def test_norm_and_rprelu(size, shortcut, monkeypatch):
     module = Finish(size[1])
     randomize(module)
     inputs = [channels_last(*size), *([channels_last(*size, seed=3)] * shortcut)]
-    compare(module, copy.deepcopy(module), inputs, monkeypatch)
+    assert_same(module, copy.deepcopy(module), inputs, monkeypatch)
 
 
 @pytest.mark.parametrize("threads", [2, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -27,6 +28,12 @@ from evenbit.train.checkpoint import build_model, write_checkpoint
 @pytest.fixture(scope="module")
 def soup(page: Path) -> BeautifulSoup:
     return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.fixture
+def without_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other runtimes, which take longest to prepare, are left out."""
+    monkeypatch.setattr("evenbit.report.timing.TWINS", {})
 
 
 def last_metrics(run: Path) -> dict[str, Any]:
@@ -127,6 +134,7 @@ def test_it_says_how_each_run_was_made(soup: BeautifulSoup, runs: list[Path]) ->
         assert "batch_size = 32" in article.text
 
 
+@pytest.mark.usefixtures("without_twins")
 def test_what_was_not_recorded_is_said(runs: list[Path], tmp_path: Path) -> None:
     checkpoint = read_checkpoint(runs[2])
     (tmp_path / "old").mkdir()
@@ -143,7 +151,8 @@ def test_what_was_not_recorded_is_said(runs: list[Path], tmp_path: Path) -> None
 def test_a_runtime_that_is_not_installed_is_not_measured(
     runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
     make_report(runs[:1], tmp_path / "report.html")
     soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
     rows = [[cell.text for cell in row.find_all("td")] for row in soup.select("#timings tbody tr")]
@@ -152,6 +161,8 @@ def test_a_runtime_that_is_not_installed_is_not_measured(
     assert rows[0][0] == "float, evenbit"
     assert float(rows[0][3].removesuffix(" ms")) > 0
     assert "None of these runs has binary layers" in one(soup, "#layers").text
+    accuracy = f"{last_metrics(runs[0])['test_accuracy']:.2f} %"
+    assert one(soup, "#short").li.text == f"float, which has real numbers, names {accuracy} of the images right."
 
 
 def test_a_network_that_cannot_be_packed_is_reported_without_its_file(runs: list[Path], tmp_path: Path) -> None:
@@ -163,11 +174,13 @@ def test_a_network_that_cannot_be_packed_is_reported_without_its_file(runs: list
     assert "none of the runs can be packed" in one(soup, "#speed").text
 
 
+@pytest.mark.usefixtures("without_twins")
 def test_runs_of_one_name_are_told_apart(runs: list[Path], tmp_path: Path) -> None:
     shutil.copytree(runs[0], tmp_path / "float")
     make_report([runs[0], tmp_path / "float"], tmp_path / "report.html")
     soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
-    assert [row["data-run"] for row in soup.select("#runs tbody tr")] == [str(runs[0]), str(tmp_path / "float")]
+    names = [f"{folder.name}/float" for folder in (runs[0].parent, tmp_path)]
+    assert [row["data-run"] for row in soup.select("#runs tbody tr")] == names
 
 
 def refusal(runs: list[Path], out: Path, **options: Any) -> str:
@@ -182,6 +195,7 @@ def test_mistakes_are_refused_in_one_line(runs: list[Path], tmp_path: Path) -> N
     out = tmp_path / "report.html"
     assert "name the folder of at least one run" in refusal([], out)
     assert "at least 1, but is 0" in refusal(runs, out, images=0)
+    assert "is named twice" in refusal([*runs, runs[0]], out)
     assert "holds no trained network" in refusal([tmp_path], out)
     assert "no such folder" in refusal(runs, tmp_path / "gone" / "report.html")
     checkpoint = read_checkpoint(runs[0])

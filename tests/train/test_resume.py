@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -165,6 +166,26 @@ def test_the_first_file_of_a_run_is_a_checkpoint(
     assert [path.name for path in (tmp_path / "run").iterdir()] == [checkpoint.FILE]
     train_tiny(tmp_path / "run", resume=True, knobs={"estimator": "ede"})
     assert_same_run(tmp_path / "run", straight)
+
+
+def test_a_training_whose_disk_fills_up_goes_on_when_there_is_room(
+    train_tiny: TrainTiny, tmp_path: Path, straight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real = tmp_path / "run", os.fsync
+
+    def full(file: int) -> None:
+        if (folder / loop.METRICS).exists() and (folder / loop.METRICS).read_text().count("\n") == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file)
+
+    with monkeypatch.context() as filling:
+        filling.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            train_tiny(folder, knobs={"estimator": "ede"})
+    assert read_checkpoint(folder).epoch == 2
+    assert list(folder.glob(".*")) == []
+    train_tiny(folder, resume=True, knobs={"estimator": "ede"})
+    assert_same_run(folder, straight)
 
 
 def test_a_line_cut_by_a_kill_is_dropped(train_tiny: TrainTiny, tmp_path: Path) -> None:

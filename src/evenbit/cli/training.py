@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -34,6 +34,8 @@ def train(
 ) -> None:
     """Train a network and leave it in a folder.
 
+    Trained on a folder of images without a recipe, what is not given is chosen by how many and how large they are.
+
     Args:
         recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags win over it.
         out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
@@ -49,21 +51,28 @@ def train(
         resume: Go on after the last whole epoch of the run in --out.
         as_json: Print the last epoch's metrics as JSON.
     """
+    from evenbit.data import READERS
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
+    from evenbit.train.defaults import as_flags, folder_settings
     from evenbit.train.recipe import make_recipe, parse_settings
 
     given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
+    chosen: dict[str, Any] = {}
     if resume and out is not None and recipe is None:
         settings = make_recipe({**read_checkpoint(out).recipe.model_dump(), **overrides}, str(out))
     else:
-        settings = load_recipe(recipe, overrides)
+        images = str(overrides.get("data", "digits"))
+        if recipe is None and images not in READERS and Path(images).is_dir():
+            chosen = folder_settings(Path(images), overrides)
+        settings = load_recipe(recipe, {**chosen, **overrides})
     folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
-    root = ["--data-root", data_root] if data_root else []
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
+    if chosen:
+        console.print(f"chosen by the images: {as_flags(chosen)}", markup=False, highlight=False, soft_wrap=True)
     try:
         with bar("training", console) as progress:
             result = run_training(

@@ -1,44 +1,82 @@
 """A folder of images, one subfolder a class.
 
-photos/cat/1.jpg  photos/dog/2.png ...                      a fixed fifth of each class is for testing
+photos/cat/1.jpg  photos/dog/2.png ...                      about a fifth of each class is for testing
 photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       as it is laid out; `val` may stand for `test`
+
+Where the folder is not laid out in two parts, the SHA-256 digest of an image's file says which part it is in: with the
+digest as a fraction in [0, 1), it is for testing below `TEST_SHARE`. So an image stays where it is as others come and
+go or are renamed, and copies of one image are in one part. Only if a class would have no image in one of the parts,
+that with the smallest or largest digest changes over.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from evenbit.data.dataset import Dataset, Split, stratified_split
+from evenbit.data.dataset import Dataset, Split
 from evenbit.errors import DataError, InputError
 from evenbit.images import SUFFIXES, load_image
 
 TEST_SHARE = 0.2
 LEAST_IMAGES = 2  # of a class, so that both parts of the split have one
+MOST_NAMED = 10  # of the images that cannot be read, in an error
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files of images with their classes.
+
+    Attributes:
+        paths: The files, class by class.
+        labels: For each file the number of its class.
+    """
+
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
 
 
 def read_folder(folder: Path, size: int) -> Dataset:
     """Every image of a folder as RGB of `size` x `size`, classes in the order of their names.
 
-    Hidden files, files whose suffix is not in `SUFFIXES` and folders inside a class folder are passed over.
+    Raises:
+        DataError: See `list_folder`; also if images cannot be read, which are named.
+    """
+    classes, train, test = list_folder(folder)
+    errors: list[str] = []
+    splits = [_read(part, size, errors) for part in (train, test)]
+    if errors:
+        more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
+        raise DataError("; ".join(errors[:MOST_NAMED]) + more)
+    return Dataset(str(folder), classes, *splits)
+
+
+def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
+    """The classes of a folder, its images to train on and those to test on.
+
+    Hidden files, files whose suffix is not in `evenbit.images.SUFFIXES` and folders inside a class folder are passed
+    over.
 
     Raises:
-        DataError: If there are fewer than two classes, a class has too few images, or an image cannot be read.
+        DataError: If there are fewer than two classes, a class has too few images, or the parts differ in their
+            classes.
     """
     for test in ("test", "val"):
         if (folder / "train").is_dir() and (folder / test).is_dir():
             classes = _classes(folder / "train")
             if _classes(folder / test) != classes:
                 raise DataError(f"{folder}: the classes in {test}/ differ from those in train/")
-            return Dataset(
-                str(folder), classes, _read(folder / "train", classes, 1, size), _read(folder / test, classes, 1, size)
+            train_part, test_part = (
+                _joined([_files(folder / part / name, 1) for name in classes]) for part in ("train", test)
             )
+            return classes, train_part, test_part
     classes = _classes(folder)
-    everything = _read(folder, classes, LEAST_IMAGES, size)
-    parts = stratified_split(everything.labels, TEST_SHARE)
-    train, test_split = (Split(everything.images[part], everything.labels[part]) for part in parts)
-    return Dataset(str(folder), classes, train, test_split)
+    sides = [_divided(_files(folder / name, LEAST_IMAGES)) for name in classes]
+    return classes, _joined([train for train, _ in sides]), _joined([test for _, test in sides])
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -48,20 +86,41 @@ def _classes(folder: Path) -> tuple[str, ...]:
     return names
 
 
-def _read(folder: Path, classes: tuple[str, ...], least: int, size: int) -> Split:
-    images, labels = [], []
-    for label, name in enumerate(classes):
-        paths = sorted(
-            path
-            for path in (folder / name).iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-        )
-        if len(paths) < least:
-            raise DataError(f"class folder {folder / name} holds {len(paths)} images; it needs at least {least}")
-        for path in paths:
-            try:
-                images.append(load_image(path, 3, size, size))
-            except InputError as error:
-                raise DataError(str(error)) from None
-            labels.append(label)
-    return Split(np.stack(images), np.array(labels, np.int64))
+def _files(folder: Path, least: int) -> list[Path]:
+    """The images of a class in order of their names."""
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if len(paths) < least:
+        raise DataError(f"class folder {folder} holds {len(paths)} images; it needs at least {least}")
+    return paths
+
+
+def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The images of a class to train on and those to test on; see the module's page."""
+    digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in paths}
+    limit = int(TEST_SHARE * 2**64).to_bytes(8, "big")
+    count = sum(digest < limit for digest in digests.values())
+    count = min(max(count, 1), len(paths) - 1)
+    test = set(sorted(paths, key=lambda path: (digests[path], path))[:count])
+    return [path for path in paths if path not in test], [path for path in paths if path in test]
+
+
+def _joined(classes: Sequence[Sequence[Path]]) -> Part:
+    return Part(
+        tuple(path for paths in classes for path in paths),
+        tuple(label for label, paths in enumerate(classes) for _ in paths),
+    )
+
+
+def _read(part: Part, size: int, errors: list[str]) -> Split:
+    """The images; what is wrong with those that cannot be read goes into `errors`."""
+    images = np.zeros((len(part.paths), 3, size, size), np.uint8)
+    for index, path in enumerate(part.paths):
+        try:
+            images[index] = load_image(path, 3, size, size)
+        except InputError as error:
+            errors.append(str(error))
+    return Split(images, np.array(part.labels, np.int64))

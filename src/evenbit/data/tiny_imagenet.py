@@ -11,6 +11,7 @@ recognition challenge, 2015.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,9 @@ def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
     classes = tuple((folder / "wnids.txt").read_text(encoding="utf-8", errors="replace").split())
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise DataError(f"{folder / 'wnids.txt'} should name at least two different classes")
+    for name in classes:
+        if not re.fullmatch("n[0-9]{1,16}", name):  # it becomes part of a path
+            raise DataError(f"{folder / 'wnids.txt'} names '{name[:40]}', which is no WordNet number")
     train = [
         (path, label)
         for label, name in enumerate(classes)

@@ -106,10 +106,13 @@ def collect(
 
     Raises:
         CheckpointError, DataError: If a run or its data cannot be read.
-        RecipeError: If the runs were not measured on the same images.
+        RecipeError: If no run is named, or one twice, or the runs were not measured on the same images.
     """
     if not folders:
         raise RecipeError("name the folder of at least one run")
+    for index, folder in enumerate(folders):
+        if folder.resolve() in [other.resolve() for other in folders[:index]]:
+            raise RecipeError(f"{folder} is named twice")
     if images < 1:
         raise RecipeError(f"the number of images should be at least 1, but is {images}")
     runs = [load_run(folder) for folder in folders]
@@ -162,9 +165,12 @@ def _read_metrics(folder: Path, epochs: int) -> list[dict[str, Any]]:
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:
-    """Names of the folders, or their paths where two have the same name."""
-    names = [folder.resolve().name for folder in folders]
-    return [str(path) if names.count(name) > 1 else name for path, name in zip(folders, names, strict=True)]
+    """The folders' names, with as many of the folders around them as it takes to tell all apart."""
+    paths = [folder.resolve().parts for folder in folders]
+    depth = 1
+    while len({path[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return ["/".join(path[-depth:]) for path in paths]
 
 
 def _check_same_task(first: Path, one: Run, second: Path, other: Run) -> None:

@@ -49,7 +49,7 @@ def curves(comparison: Comparison, quantity: str) -> Figure | None:
         axes.plot(epochs, [line[f"train_{quantity}"] for line in run.metrics], color=colour, linewidth=0.6, alpha=0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch (pass over the training images)", title=f"{quantity}{unit}")
-    axes.legend(loc="lower right" if quantity == "accuracy" else "upper right")
+    axes.legend()
     last = ", ".join(f"{run.label} {run.metrics[-1][f'{part}_{quantity}']:.3g}{unit[4:]}" for run in runs)
     return Figure(
         embed(figure, f"Curves of the {quantity} by epoch. At the end, on the {part} images: {last}.", quantity),
@@ -120,11 +120,11 @@ def _distribution(axes: Axes, title: str, distribution: Distribution, found: Bin
     axes.axvline(0, color=INK, linewidth=1)
     axes.set(xlim=(edges[0], edges[-1]), yticks=[], title=title)
     axes.spines["left"].set_visible(False)
-    for side, colour, place, text in (
-        ("left", MINUS, 0.01, f"−1: {100 * (1 - distribution.positive):.0f} %"),
-        ("right", PLUS, 0.99, f"+1: {100 * distribution.positive:.0f} %"),
+    for colour, right, text in (
+        (MINUS, 0.8, f"−1: {100 * (1 - distribution.positive):.0f} %"),
+        (PLUS, 1, f"+1: {100 * distribution.positive:.0f} %"),
     ):
-        axes.text(place, 0.97, text, color=colour, ha=side, va="top", transform=axes.transAxes, weight="bold")
+        axes.text(right, 1.04, text, color=colour, ha="right", va="bottom", transform=axes.transAxes, weight="bold")
 
 
 def _zero_points(axes: Axes, found: BinaryLayer) -> None:
@@ -194,7 +194,7 @@ def bits_and_floats(comparison: Comparison) -> Figure | None:
             start += values
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.set(title=title, yticks=range(len(packed)))
-        axes.set_yticklabels([run.label for run, _ in packed])
+        axes.set_yticklabels([_end(run.label) for run, _ in packed])
     panels[0].invert_yaxis()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     texts = [
@@ -214,3 +214,7 @@ def _colour(index: int) -> str:
 
 def _short(name: str) -> str:
     return name if len(name) <= 12 else f"{name[:11]}…"
+
+
+def _end(path: str) -> str:
+    return path if len(path) <= 24 else f"…{path[-23:]}"

@@ -49,6 +49,8 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.4,
 }
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+# matplotlib's style sheet would hold for the whole page, which has the same rule for its figures alone.
+DROPPED = (f"{{{SVG}}}metadata", f"{{{SVG}}}style")
 
 
 def new_figure(height: float) -> Figure:
@@ -76,7 +78,7 @@ def embed(figure: Figure, alt: str, key: str) -> Markup:
     root = ET.fromstring(file.getvalue())
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', file.getvalue().decode()))
     for parent in root.iter():
-        for child in [child for child in parent if child.tag == f"{{{SVG}}}metadata"]:
+        for child in [child for child in parent if child.tag in DROPPED]:
             parent.remove(child)
         _clean(parent, used, key)
     for name in ("width", "height", "version"):

@@ -37,8 +37,12 @@ def mean_entropies(run: Measured) -> tuple[float, float]:
 
 
 def in_short(comparison: Comparison) -> list[str]:
-    """What comes out, in a few sentences for each binary run."""
+    """What comes out, in a few sentences for each binary run; if there is none, for each run."""
     told = []
+    if not binary_runs(comparison):
+        for run in comparison.runs:
+            accuracy = f"{run.evaluation.accuracy:.2f} % of the images right"
+            told.append(f"{run.label}, which has real numbers, names {accuracy}.")
     twin = next((run for run in comparison.runs if not run.layers), None)
     for run in binary_runs(comparison):
         right = f"{run.label}, a binary network, names {run.evaluation.accuracy:.2f} % of the images right"

@@ -22,8 +22,9 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from evenbit.data import hold_out, load_dataset
+from evenbit.data import READERS, hold_out, load_dataset
 from evenbit.data.augment import Augmentation
+from evenbit.data.balance import describe_classes
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.files import append_line, is_part, write_atomically
@@ -164,6 +165,9 @@ class _Training:
             write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
+        if self.recipe.data not in READERS:
+            text = f"{self.recipe.data}: {describe_classes(self.dataset)}"
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = self._epoch(epoch)
             self.console.print(_line(metrics, self.recipe.epochs), highlight=False)

@@ -15,7 +15,7 @@ from evenbit.plan import AvgPool, BinaryConv, Conv, Flatten, Int8Conv, MaxPool, 
 MAP = 32 * 32 * 16
 
 
-def run_on_tags(plan: Plan, arena: Arena) -> None:
+def check_on_tags(plan: Plan, arena: Arena) -> None:
     """Runs the Plan pixel by pixel on names instead of numbers: each read has to find what was written for it."""
     shapes = plan.shapes()
     memory = {
@@ -84,12 +84,12 @@ def window(op: object, y: int, x: int, height: int, width: int, pixel: int, plan
 @pytest.mark.parametrize("seed", range(40))
 def test_random_plans_keep_their_values(seed: int, word_bits: int) -> None:
     plan = RandomPlan(seed).plan
-    run_on_tags(plan, plan_arena(plan, word_bits))
+    check_on_tags(plan, plan_arena(plan, word_bits))
 
 
 def test_networks_keep_their_values() -> None:
     for plan in (everything(1, 33), narrow_resnet20()):
-        run_on_tags(plan, plan_arena(plan, 32))
+        check_on_tags(plan, plan_arena(plan, 32))
 
 
 def test_resnet20_needs_little_more_than_one_map() -> None:
@@ -130,4 +130,4 @@ def test_a_map_that_is_read_later_is_left_alone() -> None:
     plan = make.plan(z)
     offsets = plan_arena(plan, 32).offsets
     assert abs(offsets[x] - offsets[y]) >= 6 * 6 * 8
-    run_on_tags(plan, plan_arena(plan, 32))
+    check_on_tags(plan, plan_arena(plan, 32))

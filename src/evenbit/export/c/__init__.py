@@ -59,9 +59,15 @@ def export(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, obje
     }
     for file in files:
         _refuse_foreign(folder / file)
-    if not folder.is_dir():
+    made = not folder.is_dir()
+    if made:
         folder.mkdir()
-    write_together({folder / file: text.encode() for file, text in files.items()})
+    try:
+        write_together({folder / file: text.encode() for file, text in files.items()})
+    except BaseException:
+        if made:
+            folder.rmdir()
+        raise
     return {"folder": str(folder), "constant_bytes": code.constant_bytes, "arena_bytes": narrow.bytes}
 
 

@@ -1,0 +1,67 @@
+"""Settings for a folder of images that its size and that of its images suggest.
+
+A network trained on few images needs many passes over them and small batches, so that it makes enough steps; on many,
+a larger network pays. What is chosen can be had by flags as well, and any flag or recipe wins over it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from evenbit.data.folder import list_folder
+from evenbit.images import FORMATS
+
+LOOKED_AT = 200  # images, at most, whose size is looked at
+LARGE = 64  # images whose shorter side has at least so many pixels are brought to this size, smaller ones to half of it
+PASSES = 100_000  # about how many images a training sees in all, counted with their repetitions
+LEAST_EPOCHS, MOST_EPOCHS = 20, 60
+BATCHES = ((500, 16), (2_000, 32), (10_000, 64))  # up to so many images, that batch
+LARGEST_BATCH = 128
+RESNET8_IMAGES = 2_000  # more take the larger network
+
+
+def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a recipe to train on a folder of images by, without those that are given.
+
+    Args:
+        folder: With one subfolder a class.
+        given: Keys that are set already.
+
+    Raises:
+        DataError: If the folder is not laid out as it should be.
+    """
+    _, train, _ = list_folder(folder)
+    count = len(train.paths)
+    sides = [side for path in train.paths[:: -(-count // LOOKED_AT)] if (side := _short_side(path)) is not None]
+    size = LARGE if sides and statistics.median(sides) >= LARGE else LARGE // 2
+    if isinstance(given.get("image_size"), int):  # anything else is refused with the whole recipe
+        size = given["image_size"]
+    chosen = {
+        "model": "resnet8" if count <= RESNET8_IMAGES else "resnet20",
+        "epochs": min(max(PASSES // count, LEAST_EPOCHS), MOST_EPOCHS),
+        "image_size": size,
+        "batch_size": next((batch for images, batch in BATCHES if count <= images), LARGEST_BATCH),
+        "pad": size // 8,
+    }
+    return {key: value for key, value in chosen.items() if key not in given}
+
+
+def _short_side(path: Path) -> int | None:
+    """Pixels of an image's shorter side, None if it cannot be read, which reading the data will tell."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return min(image.size)
+    except Exception:  # whatever pillow's parsers stumble over in a damaged file
+        return None
+
+
+def as_flags(chosen: Mapping[str, Any]) -> str:
+    """The settings as flags of `evenbit train`."""
+    own = ("model", "epochs")
+    flags = [f"--{key} {value}" if key in own else f"--set {key}={value}" for key, value in chosen.items()]
+    return " ".join(flags)
