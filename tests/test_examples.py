@@ -77,7 +77,7 @@ def test_probe_methods(tmp_path: Path) -> None:
 
 
 def test_numpy_only(tmp_path: Path) -> None:
-    run(tmp_path, "-m", "evenbit.cli", "pack", "--untrained", "resnet8", "-o", "model.evb")
+    run(tmp_path, "-m", "evenbit", "pack", "--untrained", "resnet8", "-o", "model.evb")
     output = run(tmp_path, EXAMPLES / "numpy_only.py", "model.evb")
     assert "uint64 (2, 32, 32, 1)" in output
     assert "loaded: numpy alone" in output

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-webdriver = pytest.importorskip("selenium.webdriver", exc_type=ImportError)
+from selenium import webdriver
 
 pytestmark = pytest.mark.browser
 
@@ -39,7 +39,9 @@ def browser() -> Iterator[Any]:
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    program = shutil.which("chromedriver")
+    assert program, "needs Debian's packages chromium and chromium-driver"
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(program))
     yield driver
     driver.quit()
 

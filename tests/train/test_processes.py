@@ -20,12 +20,11 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from rich.console import Console
 from evenbit.train import train
 from evenbit.train.recipe import Recipe
 
 torch.set_num_threads(1)
-train(Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2]), console=Console(quiet=True))
+train(Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2]), progress=lambda done, total: print("done", done))
 """
 
 
@@ -38,11 +37,14 @@ def train_with_processes(recipe: Recipe, out: Path, count: int) -> None:
         env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         env |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         command = [sys.executable, "-c", SCRIPT, recipe.model_dump_json(), str(out)]
+        environment = {**os.environ, **{key: str(value) for key, value in env.items()}}
         workers.append(
-            subprocess.Popen(command, env={**os.environ, **{k: str(v) for k, v in env.items()}}, stderr=subprocess.PIPE)
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         )
-    errors = [worker.communicate()[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * count, errors
+    told = [worker.communicate() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * count, [errors for _, errors in told]
+    assert ["epoch" in output and "done" in output for output, _ in told] == [True] + [False] * (count - 1)
+    assert {output for output, _ in told[1:]} == {""}
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:

@@ -104,6 +104,8 @@ def train(
     # float32 network that gets deployed.
     accelerator = Accelerator(mixed_precision="no")
     with locked(out) if accelerator.is_main_process else contextlib.nullcontext():
+        if not accelerator.is_main_process:  # one of them tells
+            console, progress = Console(quiet=True), None
         return _Training(recipe, out, data_root, resume, console or Console(), progress, accelerator).run()
 
 
