@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import random
 import sys
@@ -32,7 +33,8 @@ def accepts(name: str, data: bytes) -> bool:
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_a_kept_input_is_read_or_refused(path: Path) -> None:
-    accepts(path.parent.name, path.read_bytes())
+    with contextlib.suppress(EvenbitError):
+        target(path.parent.name).check(path.read_bytes())
 
 
 @pytest.mark.parametrize("name", sorted({path.parent.name for path in CASES if path.parent.parent.name == "corpus"}))
