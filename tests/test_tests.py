@@ -17,7 +17,7 @@ def claims(function: ast.FunctionDef) -> bool:
             return True
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name.startswith(("assert_", "check_", "expect_", "must_")) or name in ("raises", "fail"):
+            if f"{name}_".startswith(("assert_", "check_", "expect_", "must_")) or name in ("raises", "fail"):
                 return True
             if any(keyword.arg == "check" and is_true(keyword.value) for keyword in node.keywords):
                 return True  # subprocess.run(..., check=True)
