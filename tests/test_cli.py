@@ -79,6 +79,7 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
 def test_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
     command = [str(EVENBIT), "train", "digits-resnet8-fd", "--epochs", "1000", "--out", "my run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
         metrics = tmp_path / "my run" / "metrics.jsonl"
         # The second epoch's line comes after the first epoch's checkpoint.
