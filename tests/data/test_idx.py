@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import struct
 import tracemalloc
@@ -109,7 +110,7 @@ def test_a_label_out_of_range_is_named(fashion: Path):
 
 
 def test_missing_files_are_named_with_the_official_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(idx, "SYSTEM", ())
+    monkeypatch.setattr(idx, "FASHION_MNIST", dataclasses.replace(idx.FASHION_MNIST, system=()))
     message = r"train-images-idx3-ubyte\.gz.*looked in .*https://github\.com/zalandoresearch/fashion-mnist"
     with pytest.raises(DataError, match=message):
         load_dataset("fashion-mnist", tmp_path)

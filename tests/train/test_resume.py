@@ -130,9 +130,9 @@ def test_dying_beside_the_write_of_a_checkpoint_loses_and_doubles_no_line(
 ) -> None:
     real = loop.write_checkpoint
 
-    def dies(folder: Path, recipe: Recipe, task: Any, epoch: int, *rest: Any) -> None:
+    def dies(folder: Path, recipe: Recipe, task: Any, epoch: int, *rest: Any, **more: Any) -> None:
         if epoch < 3 or written:
-            real(folder, recipe, task, epoch, *rest)
+            real(folder, recipe, task, epoch, *rest, **more)
         if epoch == 3:
             raise KeyboardInterrupt
 
