@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evenbit.errors import InputError
 from evenbit.images import SUFFIXES, load_image
@@ -58,6 +59,12 @@ def predict_images(
     return found
 
 
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Logits `[N, K]` as probabilities of the same shape, in double precision."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)  # type: ignore[no-any-return]
+
+
 def _photos(path: Path) -> Iterator[Path]:
     """A file, or the images in a folder in order of their names, without those that are hidden."""
     if not path.is_dir():
@@ -82,10 +89,8 @@ def _predict(engine: Engine, photos: Sequence[Path], top: int) -> Iterator[dict[
             images.append(load_image(photo, plan.channels, plan.height, plan.width))
         except InputError as error:
             errors[photo] = str(error)
-    logits = engine(np.stack(images)).astype(np.float64) if images else np.zeros((0, len(plan.classes)))
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    rows = iter(shares)
+    logits = engine(np.stack(images)) if images else np.zeros((0, len(plan.classes)), np.float32)
+    rows = iter(softmax(logits))
     for photo in photos:
         if photo in errors:
             yield {"image": str(photo), "error": errors[photo]}

@@ -19,6 +19,7 @@ from evenbit.deploy import pack_network
 from evenbit.errors import CaptureError, CheckpointError, RecipeError
 from evenbit.evaluation import Evaluation, collect_logits, score
 from evenbit.plan import Plan
+from evenbit.predict import softmax
 from evenbit.report.layers import BinaryLayer, observe_layers
 from evenbit.summary import Row, summarize, total
 from evenbit.train import Run, load_run, torch_predict
@@ -72,8 +73,7 @@ class Measured:
     @property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Softmax of the logits."""
-        powers = np.exp(self.logits.astype(np.float64) - self.logits.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)  # type: ignore[no-any-return]
+        return softmax(self.logits)
 
 
 @dataclass(frozen=True)
