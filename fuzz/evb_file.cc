@@ -50,8 +50,11 @@ std::vector<uint8_t> EvbFile::signed_bytes() const {
   for (const auto& [name, entry] : sorted) {
     try {
       const std::string head = tensor_head(name, entry);
-      const size_t begin = entry.at("data_offsets").at(0), end = entry.at("data_offsets").at(1);
-      if (begin > end || end > data.size()) continue;  // the reader refuses it before it looks at the digest
+      const Json &first = entry.at("data_offsets").at(0), &last = entry.at("data_offsets").at(1);
+      // The reader refuses such an entry before it looks at the digest.
+      if (!first.is_number_unsigned() || !last.is_number_unsigned()) continue;
+      const size_t begin = first, end = last;
+      if (begin > end || end > data.size()) continue;
       sha.update(head.data(), head.size());
       sha.update(data.data() + begin, end - begin);
     } catch (const Json::exception&) {  // so is an entry that is malformed
