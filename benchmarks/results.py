@@ -2,8 +2,8 @@
 
 - `python benchmarks/results.py collect runs/NAME --command "evenbit train ..."` measures a finished run and keeps it
   as results/NAME.json and results/NAME.jsonl;
-- `python benchmarks/results.py collect-sweep sweeps/NAME.toml --command "evenbit sweep ..."` keeps what a finished
-  sweep reached as results/sweep-NAME.json, with the metrics of its epochs in results/sweep-NAME;
+- `python benchmarks/results.py collect-sweep sweeps/NAME.toml --command "evenbit sweep ..."` keeps what a
+  sweep has reached as results/sweep-NAME.json, with the metrics of its epochs in results/sweep-NAME;
 - `python benchmarks/results.py bench` packs untrained networks, runs `evenbit bench` on them beside the peers and op by
   op, and keeps each result as results/bench-NAME.json or results/layers-NAME.json; best on a machine that does nothing
   else, and with EVENBIT_LARQ_PYTHON set;
@@ -80,17 +80,18 @@ def collect(folder: Path, command: str, commit: str, data_root: str | None) -> N
 
 
 def collect_sweep(path: Path, out: Path | None, command: str, commit: str) -> None:
-    """Keeps the rows of a finished sweep, and for each epoch of its runs the metrics of the whole network."""
+    """Keeps the finished rows of a sweep, and for each epoch of their runs the metrics of the whole network."""
     plan = load_sweep(path)
     folder = out or ROOT / "runs" / plan.name
     rows = finished_rows(plan, folder)
-    missing = {entry.label for entry in plan.entries} - {row["label"] for row in rows}
-    if missing:
-        sys.exit(f"not finished yet: {', '.join(sorted(missing))}")
+    finished = {row["label"] for row in rows}
+    for entry in plan.entries:
+        if entry.label not in finished:
+            print(f"not finished yet, left out: {entry.label}", file=sys.stderr)
     kept = KEPT / f"sweep-{plan.name}"
     kept.mkdir(exist_ok=True)
     for entry in plan.entries:
-        for recipe in entry.recipes:
+        for recipe in entry.recipes if entry.label in finished else ():
             run = plan.folder(folder, entry, recipe)
             lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
             for line in lines:
@@ -212,9 +213,10 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
     """The table of a sweep, and in words how far its rows lie from each other."""
     rows = kept["rows"]
     one = rows[0]
+    images = "test images" if one["measured"] == "test" else "training images held out"
     lines = [
         "",
-        f"## {one['model']} on {one['dataset']}, {one['epochs']} epochs",
+        f"## {one['model']} on {one['dataset']}, {one['epochs']} epochs, {images}: {kept['sweep']}",
         "",
         "Every row has the same blocks and the same budget. Accuracy is the mean over the seeds, spread the distance",
         "between the best and the worst of them; frozen is the accuracy with each group excitation at its mean over",
@@ -231,8 +233,8 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
 
 
 def _compared(rows: list[dict[str, Any]]) -> list[str]:
-    """How far `fd` lies from each other way to binarize, and what each of its parts brings."""
-    fd = next((row for row in rows if row["label"] == "fd"), None)
+    """How far `fd`, as it is used, lies from each other way to binarize, and what each of its parts brings."""
+    fd = next((row for row in rows if row["label"] in ("fd", "as used")), None)
     binary = [row for row in rows if row["method"] != "float" and row is not fd]
     if fd is None or not binary:
         return []

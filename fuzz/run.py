@@ -86,7 +86,7 @@ def add(path: Path, target: str, executions: int, seconds: float, crashes: int) 
         ("git", "rev-parse", "--short=12", "HEAD"), cwd=ROOT, capture_output=True, text=True, check=True
     )
     result = {
-        "command": 'make fuzz FUZZ_SECONDS=900 FUZZ_OPTIONS="--json results/fuzzing.json"',
+        "command": 'make fuzz FUZZ_OPTIONS="--json results/fuzzing.json"',
         "commit": commit.stdout.strip(),
         "targets": dict(sorted(kept["targets"].items())),
         "total": sum(each["executions"] for each in kept["targets"].values()),

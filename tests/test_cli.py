@@ -22,7 +22,7 @@ def run(
     *arguments: object, status: int = 0, cwd: Path | None = None, file_limit: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command; with a limit, no file can grow beyond so many bytes, as on a disk that is full."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+    environment = {**os.environ, "COLUMNS": "80"}
     command = [str(EVENBIT), *map(str, arguments)]
     if file_limit is not None:
         command = ["prlimit", f"--fsize={file_limit}", *command]
@@ -78,9 +78,8 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
 
 def test_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
     command = [str(EVENBIT), "train", "digits-resnet8-fd", "--epochs", "1000", "--out", "my run"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs in the background ignores it
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         metrics = tmp_path / "my run" / "metrics.jsonl"
         # The second epoch's line comes after the first epoch's checkpoint.
         while not metrics.is_file() or metrics.read_text().count("\n") < 2:

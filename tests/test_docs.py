@@ -51,7 +51,7 @@ def photos(tmp_path: Path) -> Path:
 def test_commands_run(page: Path, photos: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     header = str(Path(nlohmann_json.__file__).parent)  # where CMake finds it if the system has none
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CMAKE_PREFIX_PATH": header}
+    environment = {**os.environ, "PATH": path, "CMAKE_PREFIX_PATH": header}
     for language, mark, text in BLOCK.findall(page.read_text(encoding="utf-8")):
         command = {"sh": ["bash", "-euc", text], "python": [sys.executable, "-c", text]}.get(language)
         if command and not mark:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 
-import safetensors
 import safetensors.torch
 from torch import nn
 
@@ -14,7 +13,7 @@ from evenbit.nn.block import PlainLinear
 from evenbit.nn.method import Method
 from evenbit.train import checkpoint
 from targets import scratch
-from targets.structure import ChangeBytes, SafetensorsFile, change
+from targets.structure import ChangeBytes, SafetensorsFile, change, mutate_file
 
 
 @register_model
@@ -32,11 +31,8 @@ def check(data: bytes) -> None:
 
 def mutate(data: bytes, rng: random.Random, change_bytes: ChangeBytes) -> bytes:
     """Changes recipe, task, epoch or a tensor's entry, and makes the digest fit."""
-    file = SafetensorsFile.parse(data)
-    kind = rng.randrange(8)
-    if file is None or kind == 0:
-        return change_bytes(data)
-    try:
+
+    def change_part(file: SafetensorsFile, kind: int) -> None:
         if kind == 1:
             change(file.header, rng, change_bytes)
         elif kind == 2:
@@ -49,6 +45,5 @@ def mutate(data: bytes, rng: random.Random, change_bytes: ChangeBytes) -> bytes:
         file.metadata.pop("sha256", None)
         tensors = safetensors.torch.load(file.to_bytes())
         file.metadata["sha256"] = checkpoint._digest(file.metadata, tensors)
-    except (ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError):  # not one of ours any more
-        return file.to_bytes()
-    return file.to_bytes()
+
+    return mutate_file(data, rng, change_bytes, change_part)

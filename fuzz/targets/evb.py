@@ -13,7 +13,7 @@ from evenbit import plan_file
 from evenbit.plan import Plan
 from evenbit.runtime.engine import Engine
 from targets import scratch
-from targets.structure import ChangeBytes, SafetensorsFile, change
+from targets.structure import ChangeBytes, SafetensorsFile, change, mutate_file
 
 MOST_WORK = 10_000_000  # elements of all maps, times those of the largest weight or window, of a network that is run
 
@@ -36,11 +36,8 @@ def _work(plan: Plan) -> int:
 
 def mutate(data: bytes, rng: random.Random, change_bytes: ChangeBytes) -> bytes:
     """Changes the plan, a tensor's entry or the tensors' bytes, and makes the digest fit."""
-    file = SafetensorsFile.parse(data)
-    kind = rng.randrange(8)
-    if file is None or kind == 0:
-        return change_bytes(data)
-    try:
+
+    def change_part(file: SafetensorsFile, kind: int) -> None:
         content = json.loads(file.metadata[plan_file.KEY])
         if kind == 1:
             change(file.header, rng, change_bytes)
@@ -51,6 +48,5 @@ def mutate(data: bytes, rng: random.Random, change_bytes: ChangeBytes) -> bytes:
                 change(content["plan"], rng, change_bytes)
         content["sha256"] = plan_file._digest(content["plan"], safetensors.numpy.load(file.to_bytes()))
         file.metadata[plan_file.KEY] = json.dumps(content)
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError):  # not one of ours any more
-        return file.to_bytes()
-    return file.to_bytes()
+
+    return mutate_file(data, rng, change_bytes, change_part)

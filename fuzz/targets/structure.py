@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import safetensors
 
 ChangeBytes = Callable[[bytes], bytes]
 NUMBERS = (-(2**63), -1, 0, 1, 2, 3, 7, 16, 64, 2**15, 2**15 + 1, 2**24, 2**28, 2**31, 2**32, 2**63, 2**64, 10**30)
@@ -80,3 +83,24 @@ class SafetensorsFile:
         """The file of these parts."""
         text = json.dumps({"__metadata__": self.metadata, **self.header}).encode()
         return len(text).to_bytes(8, "little") + text + self.body
+
+
+def mutate_file(
+    data: bytes, rng: random.Random, change_bytes: ChangeBytes, change_part: Callable[[SafetensorsFile, int], None]
+) -> bytes:
+    """Takes a safetensors file apart and puts it together again, changed.
+
+    Args:
+        data: The file; changed as bytes if it is no such file, and now and then else.
+        rng: What decides.
+        change_bytes: The fuzzer's own mutation.
+        change_part: Gets the parts and a number from 1 to 7; changes a part, and the digest with it.
+    """
+    file = SafetensorsFile.parse(data)
+    kind = rng.randrange(8)
+    if file is None or kind == 0:
+        return change_bytes(data)
+    # What has been changed may not be one of ours any more, of which no digest can be taken.
+    with contextlib.suppress(ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError):
+        change_part(file, kind)
+    return file.to_bytes()

@@ -124,7 +124,6 @@ def network_cases(folder: Path, **settings: Any) -> Iterator[Case]:
     from evenbit.nn import resolve_method
     from evenbit.train import load_recipe, train
 
-    torch.set_num_threads(1)
     train(load_recipe("digits-resnet8-fd", settings), folder, console=Console(quiet=True))
     images = load_dataset("digits").test.images[:100]
     yield case("digits", pack_run(folder), np.asarray(images))

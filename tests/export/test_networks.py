@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from executors import exported, in_onnxruntime, logits
 from rich.console import Console
 
@@ -25,10 +24,7 @@ from evenbit.train import load_recipe, train
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """ResNet-8 with every part of the method, after three epochs."""
     folder = tmp_path_factory.mktemp("digits")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on maps of 8x8, threads only wait for each other
     train(load_recipe("digits-resnet8-fd", {"epochs": 3, "teacher": None}), folder, console=Console(quiet=True))
-    torch.set_num_threads(threads)
     return pack_run(folder)
 
 

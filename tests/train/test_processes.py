@@ -19,11 +19,9 @@ from evenbit.train import Recipe, Result, read_checkpoint
 SCRIPT = """
 import sys
 from pathlib import Path
-import torch
 from evenbit.train import train
 from evenbit.train.recipe import Recipe
 
-torch.set_num_threads(1)
 train(Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2]), progress=lambda done, total: print("done", done))
 """
 

@@ -86,7 +86,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
         result = subprocess.run(
             ["bash", "-euc", text],
             cwd=tmp_path,
-            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
             check=False,
