@@ -25,6 +25,7 @@ from evenbit.bench import machine
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
 from evenbit.train.checkpoint import to_float
+from evenbit.train.compilation import compile_network
 
 
 def make_step(method: str, model: str, batch: int, compiled: bool) -> Callable[[], None]:
@@ -34,7 +35,7 @@ def make_step(method: str, model: str, batch: int, compiled: bool) -> Callable[[
     network = create_model(model, method=resolve_method(method, {}), mean=(0.5,) * 3, std=(0.25,) * 3, **shape)
     network = network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-    run = torch.compile(network) if compiled else network
+    run = compile_network(network) if compiled else network
     images = to_float(torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8))
     labels = torch.randint(0, 10, (batch,))
 

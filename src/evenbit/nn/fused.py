@@ -13,7 +13,7 @@ torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,12 @@ WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
 # Means and variances [N, C] of the images' channels to the scale and offset [N, C] before the sign, and something
 # else that is to be differentiated through.
 Affine = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Function = TypeVar("Function", bound=Callable[..., Tensor | tuple[Tensor, Tensor]])
+
+
+def _uncompiled(function: Function) -> Function:
+    """A function that torch.compile calls as it is, since it cannot look into the kernels."""
+    return torch.compiler.disable(function)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def fits(*maps: Tensor) -> bool:
@@ -48,8 +54,8 @@ def fits(*maps: Tensor) -> bool:
 
 
 def takes(*maps: Tensor) -> bool:
-    """Whether the kernels can work on these maps: float32, on a CPU, channels last, outside of any tracing."""
-    return not torch.compiler.is_compiling() and all(
+    """Whether the kernels can work on these maps: float32, on a CPU, channels last, not being exported."""
+    return not torch.compiler.is_exporting() and all(
         x.dtype == torch.float32
         and x.device.type == "cpu"
         and x.dim() == 4
@@ -58,6 +64,7 @@ def takes(*maps: Tensor) -> bool:
     )
 
 
+@_uncompiled
 def adjusted_sign(
     x: Tensor, window: str, affine: Affine, parameters: Sequence[Tensor], *, reads_moments: bool
 ) -> tuple[Tensor, Tensor]:
@@ -76,6 +83,7 @@ def adjusted_sign(
     return _AdjustedSign.apply(x, window, affine, reads_moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
+@_uncompiled
 def binary_conv(x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
     """`scale (x ⊛ signs)`, padded with +1.
 
@@ -92,6 +100,7 @@ def binary_conv(x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int]
     return _BinaryConv.apply(x, signs, scale, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
 
 
+@_uncompiled
 def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation: RPReLU) -> Tensor:
     """`RPReLU(BN(y) + shortcut)` in training, with batch statistics; tracks the running ones.
 

@@ -43,6 +43,7 @@ from evenbit.train.checkpoint import (
     torch_predict,
     write_checkpoint,
 )
+from evenbit.train.compilation import compile_network
 from evenbit.train.lock import locked
 from evenbit.train.objective import Objective
 from evenbit.train.origin import Origin
@@ -141,7 +142,7 @@ class _Training:
             _start(self.network, recipe.start)
         if self.accelerator.num_processes > 1:
             synchronize(self.network)
-        network = torch.compile(self.network) if recipe.compile else self.network
+        network = compile_network(self.network) if recipe.compile else self.network
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
         self.origin = checkpoint.origin if checkpoint else Origin.here()
