@@ -179,7 +179,7 @@ def test_a_relu_before_a_sign_becomes_the_methods_activation() -> None:
     assert isinstance(network.stem[2], RPReLU)
     assert isinstance(network.parts[2], RPReLU)
     assert isinstance(network.parts[5], nn.ReLU)  # no sign reads it
-    network, _ = binarize(Net(*parts), IMAGES, method="bnn")
+    network, _ = binarize(Net(*parts), IMAGES, method="bireal")
     assert isinstance(network.parts[2], nn.Identity)
     assert isinstance(network.parts[4].activation.adjust, nn.Identity)
 

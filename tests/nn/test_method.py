@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from evenbit.errors import RecipeError
 from evenbit.nn import ESTIMATORS, METHODS, BinaryActivation, resolve_method, set_progress
-from evenbit.nn.block import make_binarizer, make_conv
+from evenbit.nn.block import make_activation, make_binarizer, make_conv
 from evenbit.nn.distribution import AXES
 from evenbit.nn.method import CHOICES
 from evenbit.nn.weight import SCALES
@@ -54,6 +54,7 @@ def test_bireal_by_hand() -> None:
 
 
 def test_irnet_by_hand() -> None:
+    assert make_activation(1, METHODS["irnet"])(torch.tensor([-2.0, 0.5, 3.0])).tolist() == [-1, 0.5, 1]
     # Centred and scaled to -1, -1, -1, 3 over sqrt(3); mean magnitude 1.5 / sqrt(3) = 0.87, nearest power of two 1.
     assert weights("irnet", [1.0, 1.0, 1.0, 5.0]) == ([-1, -1, -1, 1], 1)
 

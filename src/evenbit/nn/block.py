@@ -29,6 +29,8 @@ def make_activation(channels: int, method: Method) -> nn.Module:
         return RPReLU(channels)
     if method.activation == "maxout":
         return Maxout(channels)
+    if method.activation == "hardtanh":
+        return nn.Hardtanh()
     return nn.ReLU() if method.activation == "relu" else nn.Identity()
 
 

@@ -14,7 +14,7 @@ CHOICES = {
     "weight_estimator": ("clip", "polynomial", "ede", "reste", "identity"),
     "adjustment": ("none", "channel", "group", "instance"),
     "excitation_gate": ("softsign", "sigmoid"),
-    "activation": ("none", "relu", "rprelu", "maxout"),
+    "activation": ("none", "relu", "hardtanh", "rprelu", "maxout"),
     "weight_scale": ("one", "mean", "deviation", "power_of_two"),
 }
 
@@ -37,8 +37,8 @@ class Method:
         third_moment: Whether the zero point follows the third moment of each channel of an image.
         two_values: Whether activations and weights take two learned values instead of ±1 (`evenbit.nn.two_values`).
         zero_point: Whether a zero point τ is learned for each channel (refinement, before the sign).
-        activation: What follows the sum with the shortcut: "none", "relu", "rprelu" (refinement of the real path) or
-            "maxout".
+        activation: What follows the sum with the shortcut: "none", "relu", "hardtanh", "rprelu" (refinement of the real
+            path) or "maxout".
         double_skip: Whether every second convolution also gets the input of the one before it as a shortcut.
         binary_weights: Whether the weights are binary too; without, the first of two steps of training.
         weight_standardized: Whether each filter is centred and scaled before its sign.
@@ -73,17 +73,19 @@ METHODS: dict[str, Method] = {
     for method in (
         # The twin without any binarization: real weights, ReLU, otherwise the same network.
         Method("float", binary=False, activation="relu"),
-        # Hubara et al., Binarized neural networks, NeurIPS 2016: sign with the clipped straight-through estimator.
-        Method("bnn"),
+        # Hubara et al., Binarized neural networks, NeurIPS 2016: sign with the clipped straight-through estimator, after
+        # a hardtanh.
+        Method("bnn", activation="hardtanh"),
         # Rastegari et al., XNOR-Net, ECCV 2016: weights scaled by their mean magnitude. Its scales of activations,
         # which later work found to bring little, are left out.
         Method("xnor", weight_scale="mean"),
         # Liu et al., Bi-Real Net, ECCV 2018: the triangle window. The shortcut for each convolution all methods have.
         Method("bireal", estimator="polynomial", weight_scale="mean"),
-        # Qin et al., IR-Net, CVPR 2020: standardized weights, power-of-two scales, error decay estimators.
+        # Qin et al., IR-Net, CVPR 2020: standardized weights, power-of-two scales, error decay estimators, hardtanh.
         Method(
             "irnet",
             estimator="ede",
+            activation="hardtanh",
             weight_standardized=True,
             weight_scale="power_of_two",
             weight_estimator="ede",
@@ -96,10 +98,11 @@ METHODS: dict[str, Method] = {
             activation="rprelu",
             weight_scale="mean",
         ),
-        # Xu et al., ReCU, ICCV 2021: standardized weights whose tails are clamped, wider and wider.
+        # Xu et al., ReCU, ICCV 2021: standardized weights whose tails are clamped, wider and wider; hardtanh.
         Method(
             "recu",
             estimator="polynomial",
+            activation="hardtanh",
             weight_standardized=True,
             weight_clamp=True,
             weight_scale="mean",
