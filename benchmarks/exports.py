@@ -95,7 +95,7 @@ def measure(path: Path, data_root: str | None, rounds: int) -> dict[str, Any]:
         image = np.random.default_rng(0).random((1, plan.channels, plan.height, plan.width), np.float32)
         runner = in_onnxruntime(files["onnx"])
         times = interleave({"evenbit": lambda: engine(image), "onnxruntime": lambda: runner(image)}, rounds)
-        row["ms"] = {name: 1000 * min(seconds) for name, seconds in times.items()}
+        row["ms"] = {name: 1000 * min(map(min, turns)) for name, turns in times.items()}
         if plan.info.get("data", "none") != "none":
             images = load_dataset(plan.info["data"], root=data_root, size=plan.height).test.images
             row["agreement"] = {
