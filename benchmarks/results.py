@@ -144,8 +144,9 @@ def render() -> None:
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
     page = _performance_page(benches, layers, scaling)
-    halves = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
-    (ROOT / "docs/performance.md").write_text(page + "\n".join(halves), encoding="utf-8")
+    lines = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
+    lines += [line for row in rows if "newcomer" in row for line in _newcomer_section(row)]
+    (ROOT / "docs/performance.md").write_text(page + "\n".join([*lines, ""]), encoding="utf-8")
 
 
 def _microcontrollers_section(rows: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
@@ -455,6 +456,23 @@ def _performance_page(
     return "\n".join(lines) + "\n"
 
 
+def _newcomer_section(kept: dict[str, Any]) -> list[str]:
+    """What benchmarks/newcomer.py kept."""
+    total = sum(step["seconds"] for step in kept["newcomer"])
+    return [
+        "",
+        "## From a clone to a device",
+        "",
+        f"What somebody who is new waits for, {total / 60:.1f} minutes in all: clone, demo, then the",
+        f"[tutorial](tutorial.md) with {kept['photos']} photos (`{kept['command']}`, commit {kept['commit']},",
+        f"{kept['machine']}; packages come from an index nearby).",
+        "",
+        "| step | seconds |",
+        "|---|--:|",
+        *(f"| `{step['step']}` | {step['seconds']:.1f} |" for step in kept["newcomer"]),
+    ]
+
+
 def _half_precision_section(row: dict[str, Any]) -> list[str]:
     """What benchmarks/half_precision.py printed."""
     network = f"{row['info']['model']}, {row['info']['method']}, {row['info']['data']}"
@@ -466,7 +484,6 @@ def _half_precision_section(row: dict[str, Any]) -> list[str]:
         f"would change the top class of {row['differing']:,} of {row['images']:,} test images (accuracy",
         f"{row['accuracy']:.2f} % before, {row['accuracy_half']:.2f} % after), so there is no such option",
         "(`python benchmarks/half_precision.py`).",
-        "",
     ]
 
 
