@@ -26,6 +26,8 @@ def run(
     command = [str(EVENBIT), *map(str, arguments)]
     if file_limit is not None:
         command = ["prlimit", f"--fsize={file_limit}", *command]
+        # Where coverage is measured, its own file would not fit either.
+        environment = {key: value for key, value in environment.items() if not key.startswith("COVERAGE")}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
     assert result.returncode == status, result.stderr + result.stdout
     return result

@@ -1,3 +1,5 @@
+"""Compiling, in processes of its own: the compiler fails at the checks of shapes that are on in the tests."""
+
 from __future__ import annotations
 
 import subprocess
@@ -10,8 +12,7 @@ import torch
 
 from evenbit.train import Recipe, Result, read_checkpoint
 
-# Not in the process of the tests: the compiler does not get through the checks of shapes that are on there.
-SCRIPT = """
+TRAIN = """
 import sys
 from pathlib import Path
 from evenbit.train import train
@@ -20,21 +21,47 @@ from evenbit.train.recipe import Recipe
 train(Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
 """
 
+GRADIENTS = """
+import copy, sys
+import torch
+import torch.nn.functional as F
+from evenbit.models import create_model
+from evenbit.nn import resolve_method, set_progress
+from evenbit.train.compilation import compile_network
 
-@pytest.mark.parametrize("method", ["fd", "irnet"])  # with kernels of its own, and without
-def test_a_compiled_network_learns_the_same(
-    tiny_recipe: Callable[..., Recipe], train_tiny: Callable[..., Result], tmp_path: Path, method: str
-) -> None:
-    plain = train_tiny(tmp_path / "plain", method=method, epochs=1)
-    recipe = tiny_recipe(method=method, epochs=1, compile=True).model_dump_json()
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, recipe, str(tmp_path / "compiled")], capture_output=True, text=True, check=False
-    )
+torch.manual_seed(0)
+shape = {"channels": 3, "classes": 10, "height": 8, "width": 8}
+plain = create_model("resnet8", method=resolve_method(sys.argv[1], {}), mean=(0.5,) * 3, std=(0.25,) * 3, **shape)
+plain.to(memory_format=torch.channels_last).train()
+compiled = copy.deepcopy(plain)
+images, labels = torch.rand(8, 3, 8, 8), torch.randint(10, (8,))
+for network, run in ((plain, plain), (compiled, compile_network(compiled))):
+    set_progress(network, 0.5)
+    F.cross_entropy(run(images), labels).backward()
+for (name, one), (_, other) in zip(plain.named_parameters(), compiled.named_parameters(), strict=True):
+    assert (one.grad - other.grad).norm() <= 1e-3 * one.grad.norm() + 1e-7, name
+for (name, one), (_, other) in zip(plain.named_buffers(), compiled.named_buffers(), strict=True):
+    torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4, msg=name)
+"""
+
+
+def run(script: str, *arguments: str) -> None:
+    result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "recompile_limit" not in result.stderr
+
+
+@pytest.mark.parametrize("method", ["irnet", "fd"])  # without kernels of its own, and with
+def test_a_compiled_network_has_the_same_gradients(method: str) -> None:
+    run(GRADIENTS, method)
+
+
+def test_a_compiled_network_learns_the_same(
+    tiny_recipe: Callable[..., Recipe], train_tiny: Callable[..., Result], tmp_path: Path
+) -> None:
+    plain = train_tiny(tmp_path / "plain", epochs=1)
+    run(TRAIN, tiny_recipe(epochs=1, compile=True).model_dump_json(), str(tmp_path / "compiled"))
     weights, again = read_checkpoint(plain.folder).tensors, read_checkpoint(tmp_path / "compiled").tensors
     assert weights.keys() == again.keys()
     for name, weight in weights.items():
-        torch.testing.assert_close(
-            again[name], weight, rtol=1e-2, atol=1e-2, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        torch.testing.assert_close(again[name], weight, rtol=1e-3, atol=1e-3, msg=name)
