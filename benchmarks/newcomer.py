@@ -64,9 +64,14 @@ def main() -> None:
         write_photos(folder / "photos", arguments.data_root)
         for language, text in BLOCK.findall((clone / "docs" / "tutorial.md").read_text(encoding="utf-8")):
             command = ["bash", "-euc", text] if language == "sh" else ["python", "-c", text]
-            step(text.splitlines()[0] if language == "sh" else "the Python of step 4", command, folder)
+            step(text.splitlines()[-1] if language == "sh" else "the Python of step 4", command, folder)
 
-    kept = {**origin(), "photos": PHOTOS * len(CLASSES), "newcomer": steps}
+    kept = {
+        **origin(),
+        "command": "python benchmarks/newcomer.py --data-root DIR",
+        "photos": PHOTOS * len(CLASSES),
+        "newcomer": steps,
+    }
     (ROOT / "results" / "newcomer.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 

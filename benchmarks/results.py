@@ -467,7 +467,7 @@ def _newcomer_section(kept: dict[str, Any]) -> list[str]:
         f"[tutorial](tutorial.md) with {kept['photos']} photos (`{kept['command']}`, commit {kept['commit']},",
         f"{kept['machine']}; packages come from an index nearby).",
         "",
-        "| step | seconds |",
+        "| up to | seconds |",
         "|---|--:|",
         *(f"| `{step['step']}` | {step['seconds']:.1f} |" for step in kept["newcomer"]),
     ]
