@@ -36,7 +36,7 @@ from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_run, torch_predict
-from evenbit.train.sweep import finished_rows, load_sweep, table
+from evenbit.train.sweep import compared_with_twins, finished_rows, load_sweep, table
 from plots import plot_peers, plot_shares
 
 # Model, float layers, instruction set, batch, threads.
@@ -80,17 +80,26 @@ def collect(folder: Path, command: str, commit: str, data_root: str | None) -> N
 
 
 def collect_sweep(path: Path, out: Path | None, command: str, commit: str) -> None:
-    """Keeps the finished rows of a sweep, and for each epoch of their runs the metrics of the whole network."""
+    """Keeps the finished rows of a sweep, and for each epoch of their runs the metrics of the whole network.
+
+    Rows that were kept before stay where this folder has no finished runs for them and the sweep still asks for them.
+    """
     plan = load_sweep(path)
     folder = out or ROOT / "runs" / plan.name
-    rows = finished_rows(plan, folder)
-    finished = {row["label"] for row in rows}
-    for entry in plan.entries:
-        if entry.label not in finished:
-            print(f"not finished yet, left out: {entry.label}", file=sys.stderr)
+    origin = {"commit": commit, "machine": machine(), "torch": torch.__version__}
+    finished = {row["label"]: {**row, **origin} for row in finished_rows(plan, folder)}
     kept = KEPT / f"sweep-{plan.name}"
     kept.mkdir(exist_ok=True)
+    file = kept.with_suffix(".json")
+    before = {row["label"]: row for row in json.loads(file.read_text())["rows"]} if file.exists() else {}
+    rows = []
     for entry in plan.entries:
+        asked = [json.loads(recipe.model_dump_json(exclude={"seed"})) for recipe in entry.recipes]
+        row = finished.get(entry.label) or before.get(entry.label)
+        if row is None or [row["recipe"]] * len(row["seeds"]) != asked:
+            print(f"not finished yet, left out: {entry.label}", file=sys.stderr)
+        else:
+            rows.append(row)
         for recipe in entry.recipes if entry.label in finished else ():
             run = plan.folder(folder, entry, recipe)
             lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -98,8 +107,7 @@ def collect_sweep(path: Path, out: Path | None, command: str, commit: str) -> No
                 line.pop("layers", None)
                 line.pop("weights", None)
             (kept / f"{run.name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    origin = {"command": command, "commit": commit, "machine": machine(), "torch": torch.__version__}
-    _keep(kept.name, {"sweep": plan.name, **origin, "rows": rows})
+    _keep(kept.name, {"sweep": plan.name, "command": command, "rows": compared_with_twins(rows)})
 
 
 def bench() -> None:
@@ -229,8 +237,11 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
     ]
     lines += _compared(rows)
     name = f"results/sweep-{kept['sweep']}"
-    origin = f"commit {kept['commit']}, torch {kept['torch']}, {kept['machine']}"
-    return [*lines, f"- `{kept['command']}`: {origin}; metrics of every epoch in [{name}](../{name})."]
+    lines.append(f"- `{kept['command']}`; metrics of every epoch in [{name}](../{name}).")
+    for commit, torch_version, where in sorted({(row["commit"], row["torch"], row["machine"]) for row in rows}):
+        labels = "; ".join(row["label"] for row in rows if row["commit"] == commit)
+        lines.append(f"- commit {commit}, torch {torch_version}, {where}: {labels}.")
+    return lines
 
 
 def _compared(rows: list[dict[str, Any]]) -> list[str]:

@@ -73,8 +73,8 @@ METHODS: dict[str, Method] = {
     for method in (
         # The twin without any binarization: real weights, ReLU, otherwise the same network.
         Method("float", binary=False, activation="relu"),
-        # Hubara et al., Binarized neural networks, NeurIPS 2016: sign with the clipped straight-through estimator, after
-        # a hardtanh.
+        # Hubara et al., Binarized neural networks, NeurIPS 2016: sign with the clipped straight-through estimator,
+        # hardtanh.
         Method("bnn", activation="hardtanh"),
         # Rastegari et al., XNOR-Net, ECCV 2016: weights scaled by their mean magnitude. Its scales of activations,
         # which later work found to bring little, are left out.

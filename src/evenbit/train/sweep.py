@@ -161,12 +161,23 @@ def finished_rows(sweep: Sweep, out: Path) -> list[dict[str, Any]]:
         folders = [sweep.folder(out, entry, recipe) for recipe in entry.recipes]
         if all(_is_finished(folder, recipe) for folder, recipe in zip(folders, entry.recipes, strict=True)):
             rows.append(_row(entry, folders))
-    twins = {_twin_key(row): row["accuracy_mean"] for row in rows if row["method"] == "float"}
+    return compared_with_twins(rows)
+
+
+def compared_with_twins(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows, each binary one with the accuracy of its float twin among them and the gap to it.
+
+    Args:
+        rows: Of `finished_rows`, of one run of the sweep or several.
+    """
+    ordered = sorted(rows, key=lambda row: row["accuracy_mean"])  # of several twins the best one stays
+    twins = {_twin_key(row): row["accuracy_mean"] for row in ordered if row["method"] == "float"}
+    found = []
     for row in rows:
-        row["float_accuracy"] = twins.get(_twin_key(row))
-        binary = row["method"] != "float" and row["float_accuracy"] is not None
-        row["gap_points"] = row["float_accuracy"] - row["accuracy_mean"] if binary else None
-    return rows
+        twin = twins.get(_twin_key(row))
+        gap = None if twin is None or row["method"] == "float" else twin - row["accuracy_mean"]
+        found.append({**row, "float_accuracy": twin, "gap_points": gap})
+    return found
 
 
 def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
