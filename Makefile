@@ -26,13 +26,14 @@ demo: .venv/installed ## train, pack and run a network on small real images
 test: .venv/installed ## run the tests
 	$(BIN)/pytest
 
+# What has been freed is kept for a while there, so memory does grow.
 test-sanitize: .venv/installed ## run the tests of the engine and the C API with AddressSanitizer and UndefinedBehaviorSanitizer
 	test -d .venv-sanitize || $(PYTHON) -m venv .venv-sanitize
 	.venv-sanitize/bin/pip install --quiet pytest hypothesis jaxtyping beartype
 	.venv-sanitize/bin/pip install --quiet --config-settings=cmake.define.EVENBIT_SANITIZE=ON \
 	  --config-settings=build-dir=build/sanitize .
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
-	  .venv-sanitize/bin/pytest tests/runtime
+	  .venv-sanitize/bin/pytest tests/runtime --deselect tests/runtime/test_engine.py::test_memory_stays_flat
 	$(BIN)/pytest -m sanitize tests/capi
 
 test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g++-aarch64-linux-gnu and qemu-user
