@@ -238,10 +238,10 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
     lines += _compared(rows)
     name = f"results/sweep-{kept['sweep']}"
     lines.append(f"- `{kept['command']}`; metrics of every epoch in [{name}](../{name}).")
-    for commit, torch_version, where in sorted({(row["commit"], row["torch"], row["machine"]) for row in rows}):
-        labels = "; ".join(row["label"] for row in rows if row["commit"] == commit)
-        lines.append(f"- commit {commit}, torch {torch_version}, {where}: {labels}.")
-    return lines
+    labels: dict[str, list[str]] = {}
+    for row in rows:
+        labels.setdefault(f"commit {row['commit']}, torch {row['torch']}, {row['machine']}", []).append(row["label"])
+    return lines + [f"- {origin}: {'; '.join(labels[origin])}." for origin in sorted(labels)]
 
 
 def _compared(rows: list[dict[str, Any]]) -> list[str]:
