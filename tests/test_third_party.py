@@ -150,6 +150,6 @@ def test_a_third_party_network_from_float_to_engine(name: str, compare: Callable
     plan = evenbit.pack(network, images)
     on_engine = evenbit.Engine(plan, threads=1)(test)
     found = compare(network, plan, test, in_torch, on_engine)
-    assert found["differing"] <= 0.01 * len(test)
+    assert found["differing"] <= 0.003 * len(test)
     assert found["explained"] == found["differing"]  # by values that lay at their zero points but for rounding
     assert reference.run(plan, test[:4]).tobytes() == on_engine[:4].tobytes()
