@@ -45,7 +45,7 @@ for (name, one), (_, other) in zip(plain.named_buffers(), compiled.named_buffers
 """
 
 
-def run(script: str, *arguments: str) -> None:
+def assert_runs(script: str, *arguments: str) -> None:
     result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "recompile_limit" not in result.stderr
@@ -53,14 +53,14 @@ def run(script: str, *arguments: str) -> None:
 
 @pytest.mark.parametrize("method", ["irnet", "fd"])  # without kernels of its own, and with
 def test_a_compiled_network_has_the_same_gradients(method: str) -> None:
-    run(GRADIENTS, method)
+    assert_runs(GRADIENTS, method)
 
 
 def test_a_compiled_network_learns_the_same(
     tiny_recipe: Callable[..., Recipe], train_tiny: Callable[..., Result], tmp_path: Path
 ) -> None:
     plain = train_tiny(tmp_path / "plain", epochs=1)
-    run(TRAIN, tiny_recipe(epochs=1, compile=True).model_dump_json(), str(tmp_path / "compiled"))
+    assert_runs(TRAIN, tiny_recipe(epochs=1, compile=True).model_dump_json(), str(tmp_path / "compiled"))
     weights, again = read_checkpoint(plain.folder).tensors, read_checkpoint(tmp_path / "compiled").tensors
     assert weights.keys() == again.keys()
     for name, weight in weights.items():
