@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from evenbit.bench import machine
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
+from evenbit.nn._training import keep_freed_memory
 from evenbit.train.checkpoint import to_float
 from evenbit.train.compilation import compile_network
 
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--memory-of")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as `evenbit train` does
     if arguments.memory_of:
         print(measure_memory(arguments.memory_of, arguments.model, arguments.batch))
         return

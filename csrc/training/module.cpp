@@ -18,6 +18,7 @@
 #include "kernels/kernels.h"
 #include "training/binary_conv.h"
 #include "training/fused.h"
+#include "training/memory.h"
 
 namespace nb = nanobind;
 using evenbit::Pool;
@@ -166,4 +167,5 @@ NB_MODULE(_training, m) {
     const nb::gil_scoped_release release;
     kernels::edge_sums(s, g.data(), out);
   });
+  m.def("keep_freed_memory", evenbit::training::keep_freed_memory);
 }

@@ -165,5 +165,33 @@ def test_a_binary_convolution_is_the_padded_convolution(
     torch.testing.assert_close(results[0][0] / scale[:, None, None], (results[0][0] / scale[:, None, None]).round())
 
 
+def test_under_autocast_sums_stay_exact_and_gradients_are_those_of_bfloat16() -> None:
+    x, w = signs(channels_last(4, 16, 6, 6)), signs(channels_last(32, 16, 3, 3, seed=1))
+    scale, weight = torch.rand(32) + 0.5, channels_last(4, 32, 6, 6, seed=2)
+    results = []
+    for enabled in (False, True):
+        inputs = [t.detach().requires_grad_() for t in (x, w)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y = fused.binary_conv(*inputs, scale, (1, 1), (1, 1))
+        (y * weight).sum().backward()
+        results.append((y, *(t.grad for t in inputs)))
+    exact, rounded = results
+    assert torch.equal(exact[0], rounded[0])
+    for a, b in zip(exact[1:], rounded[1:], strict=True):
+        assert b.dtype == torch.float32
+        assert 0 < (a - b).norm() < 1e-2 * a.norm()  # 8 bits of mantissa
+
+
+def test_under_autocast_a_shortcut_of_bfloat16_is_taken() -> None:
+    module = Finish(8)
+    randomize(module)
+    y, shortcut = channels_last(4, 8, 5, 5), channels_last(4, 8, 5, 5, seed=3).bfloat16()
+    expected = module(y, shortcut.float())
+    assert not fused.fits(y, shortcut)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert fused.fits(y, shortcut)
+        assert torch.equal(module(y, shortcut), expected)
+
+
 def signs(x: Tensor) -> Tensor:
     return torch.where(x >= 0, 1.0, -1.0)

@@ -54,14 +54,23 @@ def fits(*maps: Tensor) -> bool:
 
 
 def takes(*maps: Tensor) -> bool:
-    """Whether the kernels can work on these maps: float32, on a CPU, channels last, not being exported."""
+    """Whether the kernels can work on these maps: on a CPU, channels last, not being exported.
+
+    They work in float32, to which they bring maps that autocast has made bfloat16.
+    """
+    kinds = (torch.float32, _autocast_dtype())
     return not torch.compiler.is_exporting() and all(
-        x.dtype == torch.float32
+        x.dtype in kinds
         and x.device.type == "cpu"
         and x.dim() == 4
         and x.is_contiguous(memory_format=torch.channels_last)
         for x in maps
     )
+
+
+def _autocast_dtype() -> torch.dtype:
+    """Of the convolutions on a CPU: autocast's, or float32 where it is off."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
 
 
 @_uncompiled
@@ -80,7 +89,7 @@ def adjusted_sign(
     Returns:
         ±1 in the shape and layout of `x`, and the extra result.
     """
-    return _AdjustedSign.apply(x, window, affine, reads_moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _AdjustedSign.apply(x.float(), window, affine, reads_moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @_uncompiled
@@ -97,7 +106,7 @@ def binary_conv(x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int]
     Returns:
         `[N, O, H', W']`, channels last.
     """
-    return _BinaryConv.apply(x, signs, scale, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
+    return _BinaryConv.apply(x.float(), signs, scale, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @_uncompiled
@@ -114,7 +123,14 @@ def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activa
         A map in the shape and layout of `y`.
     """
     return _NormRPReLU.apply(  # type: ignore[no-any-return, no-untyped-call]
-        y, shortcut, norm, norm.weight, norm.bias, activation.gamma, activation.slope, activation.zeta
+        y.float(),
+        None if shortcut is None else shortcut.float(),
+        norm,
+        norm.weight,
+        norm.bias,
+        activation.gamma,
+        activation.slope,
+        activation.zeta,
     )
 
 
@@ -172,6 +188,7 @@ class _BinaryConv(torch.autograd.Function):
         _training.binary_conv(_pixels(x), _pixels(signs), _array(scale), steps, _pixels(y), torch.get_num_threads())
         ctx.save_for_backward(x, signs, scale)
         ctx.steps = steps
+        ctx.dtype = _autocast_dtype()
         return y
 
     @staticmethod
@@ -181,9 +198,11 @@ class _BinaryConv(torch.autograd.Function):
         factors = scale[:, None, None, None]
         stride, padding = ctx.steps[:2], ctx.steps[2:]
         reads = [*ctx.needs_input_grad[:2], False]
+        operands = (each.to(ctx.dtype) for each in (grad, x, signs * factors))
         dx, dvalues, _ = torch.ops.aten.convolution_backward(
-            grad, x, signs * factors, None, stride, padding, (1, 1), False, (0, 0), 1, reads
+            *operands, None, stride, padding, (1, 1), False, (0, 0), 1, reads
         )
+        dx, dvalues = (None if each is None else each.to(grad.dtype) for each in (dx, dvalues))
         if dvalues is None:
             return dx, None, None, None, None
         if any(padding):

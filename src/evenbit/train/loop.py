@@ -29,6 +29,7 @@ from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.files import append_line, is_part, write_atomically
 from evenbit.nn import GroupExcitation, freeze_excitation, latent_weights, set_progress
+from evenbit.nn._training import keep_freed_memory
 from evenbit.nn.excitation import FREEZING_IMAGES
 from evenbit.nn.synchronized import synchronize
 from evenbit.progress import Report
@@ -123,6 +124,8 @@ class _Training:
     ) -> None:
         self.recipe, self.out, self.console, self.accelerator = recipe, out, console, accelerator
         self.progress = progress
+        if accelerator.device.type == "cpu":
+            keep_freed_memory()
         checkpoint = read_checkpoint(out) if resume else None
         if accelerator.is_main_process:  # whose files the others may see already
             _check_folder(recipe, out, checkpoint)
