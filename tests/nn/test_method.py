@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from evenbit.errors import RecipeError
-from evenbit.nn import ESTIMATORS, METHODS, BinaryActivation, resolve_method, set_progress
+from evenbit.nn import (
+    ESTIMATORS,
+    METHODS,
+    BinaryActivation,
+    keep_latent_weights_within_reach,
+    resolve_method,
+    set_progress,
+)
 from evenbit.nn.block import make_activation, make_binarizer, make_conv
 from evenbit.nn.distribution import AXES
 from evenbit.nn.method import CHOICES
@@ -40,6 +47,21 @@ def test_bnn_by_hand() -> None:
     activation("bnn", 1)(x).sum().backward()
     assert x.grad is not None
     assert x.grad.flatten().tolist() == [1, 0, 1]  # 1 on [-1, 1]
+    conv = make_conv(1, 1, METHODS["bnn"], kernel=1)
+    with torch.no_grad():
+        conv[1].weight.fill_(-3)
+    keep_latent_weights_within_reach(conv)
+    assert conv[1].weight.item() == -1
+
+
+@pytest.mark.parametrize("name", ["irnet", "fd"])
+def test_weights_that_learn_everywhere_are_left_where_they_are(name: str) -> None:
+    conv = make_conv(16, 16, METHODS[name])
+    with torch.no_grad():
+        conv[1].weight.mul_(100)
+    before = conv[1].weight.clone()
+    keep_latent_weights_within_reach(conv)
+    assert torch.equal(conv[1].weight, before)
 
 
 def test_xnor_by_hand() -> None:
@@ -71,6 +93,12 @@ def test_recu_by_hand() -> None:
     signs, scale = weights("recu", [1.0, 1.0, 1.0, 5.0])
     assert signs == [-1, -1, -1, 1]
     assert scale == pytest.approx(0.6937, abs=1e-4)
+    # The clamped weight learns nothing, and its quantile is a constant: the others' gradients are those of
+    # standardization, (g - mean(g) - w̄ mean(g w̄)) / std with g = 1, 1, 1, 0 and std = sqrt(3).
+    latent = torch.tensor([[1.0, 1.0, 1.0, 5.0]], requires_grad=True)
+    make_binarizer(METHODS["recu"])(latent)[0].sum().backward()
+    g, w = torch.tensor([1.0, 1.0, 1.0, 0.0]), torch.tensor([-1.0, -1.0, -1.0, 3.0]) / 3**0.5
+    torch.testing.assert_close(latent.grad, ((g - 0.75 - w * (g * w).mean()) / 3**0.5)[None])
     # At the end τ = 0.99: Q = -0.866 ln 0.02 = 3.388 clamps nothing.
     assert weights("recu", [1.0, 1.0, 1.0, 5.0], progress=1)[1] == pytest.approx(0.8660, abs=1e-4)
 
@@ -84,6 +112,9 @@ def test_adabin_by_hand() -> None:
     expected = 9 * 2 + deviation * 3  # signs - - - + and five times + (2 >= 2)
     for training in (True, False):
         assert conv.train(training)(torch.ones(1, 1, 1, 1)).item() == pytest.approx(expected, abs=1e-5)
+    # Moving the whole filter moves its middle, which counts once for each of the nine +1: the gradient's sum is 9.
+    conv.train()(torch.ones(1, 1, 1, 1)).sum().backward()
+    assert conv.weight.grad.sum().item() == pytest.approx(9, abs=1e-4)
     layer = activation("adabin", 1)
     torch.nn.init.constant_(layer.values.middle, 0.5)
     assert layer(torch.tensor([[[[0.4, 0.6]]]])).flatten().tolist() == [-1, 1]

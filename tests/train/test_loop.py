@@ -211,6 +211,12 @@ def test_the_reported_accuracy_is_that_of_float32_networks(
     assert evaluate(torch_predict(load_run(result.folder).model), test).loss == result.metrics["test_loss"]
 
 
+def test_plain_latent_weights_stay_where_images_can_change_them(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    model = load_run(train_tiny(tmp_path / "run", method="react", epochs=1, learning_rate=1.0).folder).model
+    largest = max(float(weight.detach().abs().max()) for weight in latent_weights(model))
+    assert largest == 1  # some have been brought back
+
+
 def test_a_teacher_changes_what_is_learned(train_tiny: TrainTiny, tmp_path: Path) -> None:
     train_tiny(tmp_path / "teacher", method="float", epochs=2)
     losses = [

@@ -2,7 +2,7 @@
 
 from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.block import BinaryLayer, PlainConv, PlainLinear, ResidualConv
-from evenbit.nn.conv import BinaryConv2d, BinaryLinear, latent_weights
+from evenbit.nn.conv import BinaryConv2d, BinaryLinear, keep_latent_weights_within_reach, latent_weights
 from evenbit.nn.conversion import Conversion, Conversions
 from evenbit.nn.convert import Binarized, binarize
 from evenbit.nn.distribution import DistributionAdjustment
@@ -34,6 +34,7 @@ __all__ = [
     "ZeroPoint",
     "binarize",
     "freeze_excitation",
+    "keep_latent_weights_within_reach",
     "latent_weights",
     "resolve_method",
     "set_progress",

@@ -65,7 +65,7 @@ class BinaryConv2d(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
         """See the class."""
         signs, scale = self.binarizer(self.weight)
-        middle = self.weight.detach().mean((1, 2, 3)) if self.centred else None
+        middle = self.weight.mean((1, 2, 3)) if self.centred else None
         if self.training and self._can_fuse(x):
             return fused.binary_conv(x, signs, scale, self.stride, self.padding)
         if self.training:
@@ -126,6 +126,13 @@ class BinaryLinear(nn.Module):
     def extra_repr(self) -> str:
         """Shown by print(module)."""
         return f"{self.weight.shape[1]}, {self.weight.shape[0]}"
+
+
+def keep_latent_weights_within_reach(module: nn.Module) -> None:
+    """After an update: see `WeightBinarizer.keep_within_reach`."""
+    for child in module.modules():
+        if isinstance(child, BinaryConv2d | BinaryLinear) and isinstance(child.binarizer, WeightBinarizer):
+            child.binarizer.keep_within_reach(child.weight)
 
 
 def latent_weights(module: nn.Module) -> list[nn.Parameter]:

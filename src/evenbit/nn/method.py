@@ -77,7 +77,8 @@ METHODS: dict[str, Method] = {
         # hardtanh.
         Method("bnn", activation="hardtanh"),
         # Rastegari et al., XNOR-Net, ECCV 2016: weights scaled by their mean magnitude. Its scales of activations,
-        # which later work found to bring little, are left out.
+        # which later work found to bring little, are left out. What is left is `bnn` without hardtanh: a normalization
+        # follows, which takes the scales of weights away again.
         Method("xnor", weight_scale="mean"),
         # Liu et al., Bi-Real Net, ECCV 2018: the triangle window. The shortcut for each convolution all methods have.
         Method("bireal", estimator="polynomial", weight_scale="mean"),

@@ -3,7 +3,8 @@
     w̄ = w                                  "plain"
     w̄ = (w - mean(w)) / std(w)             "standardized", per filter
     w̄ <- min(max(w̄, -Q), Q)               "clamped", per filter:  Q = -mean |w̄| ln(2 - 2τ)
-                                            the τ-quantile of a Laplace distribution; with p the progress of training
+                                            the τ-quantile of a Laplace distribution, a constant for the gradient;
+                                            with p the progress of training
                                             τ = 0.85 + 0.14 (e^p - 1) / (e - 1), from 0.85 to 0.99
     binary weight = sign(w̄)
     scale         = mean |w̄|                       "mean": XNOR-Net's optimum for min ||w̄ - scale * sign(w̄)||
@@ -13,8 +14,14 @@
 
 Centring makes the signs of a filter even, which carries most information; dividing by the deviation brings the
 weights of all filters to one place in the estimator's window. Clamping keeps the tails, whose signs would never
-change again, within reach. The scale, one for each filter, is a constant for the gradient: what it would add is
-learned by the batch normalization that follows.
+change again, within reach. The scale, one for each filter, is a constant for the gradient, but for "deviation": what it
+would add is learned by the batch normalization that follows.
+
+The window of the estimator "clip" needs another remedy where weights are plain. No image would ever change a weight
+again that has left it, and with Adam's steps many leave it. So after each update these are brought back to its edge
+(Courbariaux et al., BinaryConnect, NeurIPS 2015; Hubara et al., 2016):
+
+    w <- min(max(w, -1), 1)
 
 Sources: Rastegari et al., XNOR-Net, ECCV 2016 (mean); Qin et al., IR-Net, CVPR 2020 (standardization, power of two); Xu
 et al., ReCU, ICCV 2021 (clamping); Tu et al., AdaBin, ECCV 2022 (deviation).
@@ -64,7 +71,7 @@ class WeightBinarizer(nn.Module):
     def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
         """Signs and scales of `weight`."""
         rows = self.normalized(weight)
-        return self.sign(rows).view_as(weight), self._scale(rows.detach(), weight.detach().flatten(1))
+        return self.sign(rows).view_as(weight), self._scale(rows.detach(), weight.flatten(1))
 
     def normalized(self, weight: Float[Tensor, "o ..."]) -> Float[Tensor, "o k"]:
         """w̄, a row for each filter."""
@@ -75,8 +82,15 @@ class WeightBinarizer(nn.Module):
         if self.clamp:
             tau = 0.85 + 0.14 * torch.expm1(self.sign.progress) / math.expm1(1)
             quantile = -rows.abs().mean(1, keepdim=True) * torch.log(2 - 2 * tau)
+            quantile = quantile.detach()
             rows = rows.clamp(-quantile, quantile)
         return rows
+
+    @torch.no_grad()
+    def keep_within_reach(self, weight: Tensor) -> None:
+        """Brings plain latent weights that have left the window of "clip" back to its edge, in place."""
+        if not self.standardize and self.sign.estimator == "clip":
+            weight.clamp_(-1, 1)
 
     def _scale(self, rows: Float[Tensor, "o k"], latent: Float[Tensor, "o k"]) -> Float[Tensor, " o"]:
         if self.scale == "one":

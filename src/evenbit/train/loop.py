@@ -28,7 +28,13 @@ from evenbit.data.balance import describe_classes
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.files import append_line, is_part, write_atomically
-from evenbit.nn import GroupExcitation, freeze_excitation, latent_weights, set_progress
+from evenbit.nn import (
+    GroupExcitation,
+    freeze_excitation,
+    keep_latent_weights_within_reach,
+    latent_weights,
+    set_progress,
+)
 from evenbit.nn._training import keep_freed_memory
 from evenbit.nn.excitation import FREEZING_IMAGES
 from evenbit.nn.synchronized import synchronize
@@ -252,6 +258,7 @@ class _Training:
         self.optimizer.zero_grad()
         accelerator.backward(loss)
         self.optimizer.step()
+        keep_latent_weights_within_reach(self.network)
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
     def _learning_rate(self, step: int) -> float:
