@@ -1,9 +1,10 @@
 """Keeps what a run reached, and writes docs/results.md and docs/performance.md from what is kept.
 
-- `python benchmarks/results.py collect runs/NAME --command "evenbit train ..."` measures a finished run and keeps it
-  as results/NAME.json and results/NAME.jsonl;
-- `python benchmarks/results.py collect-sweep sweeps/NAME.toml --command "evenbit sweep ..."` keeps what a
-  sweep has reached as results/sweep-NAME.json, with the metrics of its epochs in results/sweep-NAME;
+- `python benchmarks/results.py collect runs/NAME` measures a finished run and keeps it as results/NAME.json and
+  results/NAME.jsonl;
+- `python benchmarks/results.py collect-sweep sweeps/NAME.toml` keeps what a sweep has reached as
+  results/sweep-NAME.json, with the metrics of its epochs in results/sweep-NAME; runs of code that is no git checkout
+  need `--commit`;
 - `python benchmarks/results.py bench` packs untrained networks, runs `evenbit bench` on them beside the peers and op by
   op, and keeps each result as results/bench-NAME.json or results/layers-NAME.json; best on a machine that does nothing
   else, and with EVENBIT_LARQ_PYTHON set;
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,17 +27,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from agreement import compare
 from evenbit import plan_file
-from evenbit.bench import machine
 from evenbit.bench.peers import LARQ_PYTHON
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
 from evenbit.runtime.engine import Engine
-from evenbit.train import load_run, torch_predict
+from evenbit.train import load_run, read_checkpoint, torch_predict
 from evenbit.train.sweep import compared_with_twins, finished_rows, load_sweep, table
 from plots import plot_peers, plot_shares
 
@@ -49,7 +49,23 @@ ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "results"
 
 
-def collect(folder: Path, command: str, commit: str, data_root: str | None) -> None:
+def origin_of(folder: Path, commit: str | None) -> dict[str, str]:
+    """What has to be known to make a run again: command, commit, torch, machine and threads."""
+    origin = read_checkpoint(folder).origin
+    if origin is None or (origin.commit or commit) is None:
+        sys.exit(f"{folder}: which commit it is of was not recorded; say it with --commit")
+    command = re.sub(r"--data-root[ =]\S+", "--data-root DIR", origin.command)
+    if origin.threads is not None:
+        command = f"OMP_NUM_THREADS={origin.threads} {command}"
+    return {
+        "command": command,
+        "commit": (origin.commit or commit or "")[:7],
+        "machine": origin.machine,
+        "torch": origin.versions["torch"],
+    }
+
+
+def collect(folder: Path, commit: str | None, data_root: str | None) -> None:
     """Measures a finished run in torch and on the engine, over all test images."""
     run = load_run(folder)
     test = load_dataset(run.recipe.data, root=data_root, size=run.recipe.image_size).test
@@ -61,10 +77,7 @@ def collect(folder: Path, command: str, commit: str, data_root: str | None) -> N
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     row = {
         "name": folder.name,
-        "command": command,
-        "commit": commit,
-        "machine": f"{machine()}, torch on {torch.get_num_threads()} of them",
-        "torch": torch.__version__,
+        **origin_of(folder, commit),
         "recipe": run.recipe.model_dump(),
         "images": len(test),
         "accuracy": score(in_torch, test.labels).accuracy,
@@ -79,15 +92,23 @@ def collect(folder: Path, command: str, commit: str, data_root: str | None) -> N
     shutil.copyfile(folder / "metrics.jsonl", KEPT / f"{folder.name}.jsonl")
 
 
-def collect_sweep(path: Path, out: Path | None, command: str, commit: str) -> None:
+def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
     """Keeps the finished rows of a sweep, and for each epoch of their runs the metrics of the whole network.
 
     Rows that were kept before stay where this folder has no finished runs for them and the sweep still asks for them.
     """
     plan = load_sweep(path)
     folder = out or ROOT / "runs" / plan.name
-    origin = {"commit": commit, "machine": machine(), "torch": torch.__version__}
-    finished = {row["label"]: {**row, **origin} for row in finished_rows(plan, folder)}
+    finished = {row["label"]: row for row in finished_rows(plan, folder)}
+    for entry in plan.entries:
+        if entry.label in finished:
+            runs = [plan.folder(folder, entry, recipe) for recipe in entry.recipes]
+            origins = [origin_of(run, commit) for run in runs]
+            for origin in origins:
+                del origin["command"]  # the sweep's own stands for all rows
+            if any(origin != origins[0] for origin in origins):
+                sys.exit(f"{entry.label}: its runs are of several commits or machines; train them again")
+            finished[entry.label] |= origins[0]
     kept = KEPT / f"sweep-{plan.name}"
     kept.mkdir(exist_ok=True)
     file = kept.with_suffix(".json")
@@ -107,6 +128,7 @@ def collect_sweep(path: Path, out: Path | None, command: str, commit: str) -> No
                 line.pop("layers", None)
                 line.pop("weights", None)
             (kept / f"{run.name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = path.read_text("utf-8").splitlines()[1].removeprefix("# ")
     _keep(kept.name, {"sweep": plan.name, "command": command, "rows": compared_with_twins(rows)})
 
 
@@ -576,17 +598,16 @@ def main() -> None:
     sweep.add_argument("path", type=Path)
     sweep.add_argument("--out", type=Path, help="folder of its runs, runs/NAME if not given")
     for each in (keep, sweep):
-        each.add_argument("--command", required=True)
-        each.add_argument("--commit", default=_output("git", "rev-parse", "--short", "HEAD"), help="that made the runs")
+        each.add_argument("--commit", help="that made the runs, where they do not say it themselves")
     arguments = parser.parse_args()
     if arguments.action == "render":
         render()
     elif arguments.action == "bench":
         bench()
     elif arguments.action == "collect-sweep":
-        collect_sweep(arguments.path, arguments.out, arguments.command, arguments.commit)
+        collect_sweep(arguments.path, arguments.out, arguments.commit)
     else:
-        collect(arguments.folder, arguments.command, arguments.commit, arguments.data_root)
+        collect(arguments.folder, arguments.commit, arguments.data_root)
 
 
 if __name__ == "__main__":

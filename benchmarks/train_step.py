@@ -97,6 +97,7 @@ def main() -> None:
             row |= {f"{key}_seconds": statistics.median(values), f"least_{key}_seconds": min(values)}
         if not compiled:
             command = [sys.executable, __file__, "--memory-of", method, "--model", arguments.model]
+            command += ["--batch", str(arguments.batch)]
             row["memory_bytes"] = int(subprocess.run(command, capture_output=True, check=True).stdout)
         rows.append(row)
     for row in rows:

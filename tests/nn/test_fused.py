@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evenbit.nn import BinaryActivation, RPReLU, freeze_excitation, fused, resolve_method
@@ -163,6 +164,16 @@ def test_a_binary_convolution_is_the_padded_convolution(
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(results[0][0] / scale[:, None, None], (results[0][0] / scale[:, None, None]).round())
+
+
+def test_under_autocast_a_compiled_border_is_0_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Compiled code adds the border everywhere.
+    x, w = signs(channels_last(2, 64, 6, 6)), channels_last(16, 64, 3, 3, seed=1)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, inside = convolve_padded(x, w, (1, 1), (1, 1)), F.conv2d(x, w, padding=1)
+    assert torch.equal(y[:, :, 1:-1, 1:-1], inside[:, :, 1:-1, 1:-1])
+    assert not torch.equal(y, inside)
 
 
 def test_under_autocast_sums_stay_exact_and_gradients_are_those_of_bfloat16() -> None:

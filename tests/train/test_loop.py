@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,14 @@ def test_the_second_step_starts_from_the_first(
     assert all(torch.equal(weights[name], seen[0][name]) for name in weights)
     with pytest.raises(RecipeError, match=r"the network in .* has other sizes"):
         train_tiny(tmp_path / "other", start=str(first.folder), model="resnet20", knobs={"excitation_hidden": 2})
+
+
+def test_a_second_step_is_resumed_without_the_first(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    first = train_tiny(tmp_path / "first", epochs=1, knobs={"binary_weights": False})
+    settings = {"start": str(first.folder), "epochs": 1}
+    second = train_tiny(tmp_path / "second", **settings)
+    shutil.rmtree(first.folder)
+    assert train_tiny(second.folder, resume=True, **settings).accuracy == second.accuracy
 
 
 def test_a_network_with_real_weights_is_not_packed(train_tiny: TrainTiny, tmp_path: Path) -> None:

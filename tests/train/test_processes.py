@@ -49,15 +49,22 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("settings", "norm"), [({}, "stem.norm"), ({"model": "mlp", "balance": 1.0, "balance_target": 0.75}, "1.1")]
+)
 def test_two_processes_train_as_one(
-    tiny_recipe: Callable[..., Recipe], train_tiny: Callable[..., Result], tmp_path: Path
+    settings: dict[str, Any],
+    norm: str,
+    tiny_recipe: Callable[..., Recipe],
+    train_tiny: Callable[..., Result],
+    tmp_path: Path,
 ) -> None:
-    train_tiny(tmp_path / "one", epochs=2)
-    train_with_processes(tiny_recipe(epochs=2), tmp_path / "two", 2)
+    train_tiny(tmp_path / "one", epochs=2, **settings)
+    train_with_processes(tiny_recipe(epochs=2, **settings), tmp_path / "two", 2)
     for one, two in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
         assert two["train_loss"] == pytest.approx(one["train_loss"], rel=2e-3)
         assert two["test_loss"] == pytest.approx(one["test_loss"], rel=2e-2)
     first, second = (read_checkpoint(tmp_path / name).tensors for name in ("one", "two"))
     assert first.keys() == second.keys()
-    name = "model.stem.norm.running_var"
+    name = f"model.{norm}.running_var"
     torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-5)

@@ -16,6 +16,7 @@ from evenbit.nn.distribution import EPSILON, DistributionAdjustment
 from evenbit.nn.excitation import FrozenExcitation, GroupExcitation
 from evenbit.nn.method import Method
 from evenbit.nn.moments import pooled
+from evenbit.nn.processes import over_processes
 from evenbit.nn.refinement import ZeroPoint
 from evenbit.nn.sign import Sign
 from evenbit.nn.third_moment import ThirdMoment
@@ -59,6 +60,7 @@ class BinaryActivation(nn.Module):
             self.refine = ZeroPoint(channels)
         self.sign = Sign(method.estimator)
         self.guided = False
+        self.synchronized = False  # whether `share` is over the images of all processes, see evenbit.nn.synchronized
         self.share: Tensor | None = None
         self._can_fuse = method.estimator in fused.WINDOWS and not method.third_moment
 
@@ -78,6 +80,8 @@ class BinaryActivation(nn.Module):
         u = self.before_sign(x)
         if self.training and self.guided:
             var, mean = torch.var_mean(u.transpose(0, 1).flatten(1), 1, correction=0)
+            if self.synchronized:
+                mean, var = over_processes(mean, var + mean.square())
             self.share = _share(mean, var)
         return self.sign(u)  # type: ignore[no-any-return]
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from evenbit.nn import _training
 from evenbit.nn.moments import pooled, track
-from evenbit.nn.ops import taps_inside
+from evenbit.nn.ops import gradient_of_taps_outside, taps_inside
 from evenbit.nn.refinement import RPReLU
 
 BLOCK = 16  # channels that the engine's kernels work on at once
@@ -213,8 +213,7 @@ class _BinaryConv(torch.autograd.Function):
                 taps_inside(x.shape[i + 2], grad.shape[i + 2], signs.shape[i + 2], stride[i], padding[i], grad)
                 for i in (0, 1)
             )
-            inside = torch.einsum("ijo,iy,jx->oyx", edges, rows, columns)
-            dvalues = dvalues + (edges.sum((0, 1))[:, None, None] - inside)[:, None]
+            dvalues = dvalues + gradient_of_taps_outside(edges, rows, columns)[:, None]
         return dx, dvalues * factors, None, None, None
 
 

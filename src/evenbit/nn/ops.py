@@ -59,14 +59,18 @@ def convolve_padded(
     if not any(padding):
         return y
     rows, columns = (
-        taps_inside(x.shape[axis + 2], y.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], y)
+        taps_inside(x.shape[axis + 2], y.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], weight)
         for axis in (0, 1)
     )
-    taps = weight.sum(1)
-    border = taps.sum((1, 2))[:, None, None] - rows @ taps @ columns.T
+    with torch.autocast(x.device.type, enabled=False):  # where no tap is outside, the border must be 0
+        border = taps_outside(weight.sum(1), rows, columns).to(y.dtype)
     if torch.compiler.is_compiling():
         return y + border
-    return _AddAtEdges.apply(y, border, _edges(rows), _edges(columns))  # type: ignore[no-any-return, no-untyped-call]
+    edges = (
+        _edges(x.shape[axis + 2], y.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis])
+        for axis in (0, 1)
+    )
+    return _AddAtEdges.apply(y, border, *edges)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def taps_inside(size: int, outputs: int, kernel: int, stride: int, padding: int, like: Tensor) -> Tensor:
@@ -88,10 +92,28 @@ def taps_inside(size: int, outputs: int, kernel: int, stride: int, padding: int,
     return ((position >= 0) & (position < size)).to(like.dtype)
 
 
-def _edges(inside: Tensor) -> tuple[int, int]:
-    """How many outputs at the start and at the end have taps outside."""
-    whole = inside.all(1).nonzero()
-    return (int(whole[0]), len(inside) - 1 - int(whole[-1])) if len(whole) else (len(inside), 0)
+def taps_outside(taps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Sum of each filter's taps `[O, kh, kw]` that lie outside of the map, at each output: `[O, H', W']`.
+
+    Args:
+        taps: Of each filter, summed over the channels.
+        rows: `taps_inside` along the height.
+        columns: Likewise along the width.
+    """
+    return taps.sum((1, 2))[:, None, None] - rows @ taps @ columns.T
+
+
+def gradient_of_taps_outside(edges: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The gradient of `taps_outside` for its taps, `[O, kh, kw]`, from that for its result, `[H', W', O]`."""
+    inside = torch.einsum("ijo,iy,jx->oyx", edges, rows, columns)
+    return edges.sum((0, 1))[:, None, None] - inside
+
+
+def _edges(size: int, outputs: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
+    """How many outputs at the start and at the end have taps outside; see `taps_inside`."""
+    starts = [index * stride - padding for index in range(outputs)]
+    whole = [index for index, start in enumerate(starts) if start >= 0 and start + kernel <= size]
+    return (whole[0], outputs - 1 - whole[-1]) if whole else (outputs, 0)
 
 
 class _AddAtEdges(torch.autograd.Function):

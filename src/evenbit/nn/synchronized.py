@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import torch
 import torch.distributed
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.distribution import DistributionAdjustment
 from evenbit.nn.moments import track
 from evenbit.nn.processes import over_processes
@@ -18,33 +20,36 @@ from evenbit.nn.processes import over_processes
 def synchronize(network: nn.Module) -> None:
     """Makes every batch statistic in `network` one over all processes."""
     for module in network.modules():
-        if isinstance(module, DistributionAdjustment):
+        if isinstance(module, BinaryActivation | DistributionAdjustment):
             module.synchronized = True
         for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, SynchronizedBatchNorm2d.of(child))
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                setattr(module, name, SynchronizedBatchNorm.of(child))
 
 
-class SynchronizedBatchNorm2d(nn.BatchNorm2d):
+class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalization with the statistics of all processes while training.
 
     Shape:
-        `[N, C, H, W]`, and the same for the output.
+        `[N, C]` or `[N, C, H, W]`, and the same for the output.
     """
 
     @classmethod
-    def of(cls, norm: nn.BatchNorm2d) -> SynchronizedBatchNorm2d:
+    def of(cls, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> SynchronizedBatchNorm:
         """The same normalization, with the same parameters and buffers."""
         new = cls(norm.num_features, norm.eps, norm.momentum)
         new._parameters, new._buffers = norm._parameters, norm._buffers
         return new.train(norm.training)
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
         if not self.training:
-            return super().forward(x)
-        mean, var = over_processes(x.mean((0, 2, 3)), x.square().mean((0, 2, 3)))
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        axes = (0, *range(2, x.dim()))
+        wide = x.float()  # under autocast, sums over a batch would be rounded to bfloat16
+        mean, var = over_processes(wide.mean(axes), wide.square().mean(axes))
         count = torch.distributed.get_world_size() * x.numel() // x.shape[1]
         track(self, mean, var, count, self.momentum or 0.0)
         scale = self.weight * torch.rsqrt(var + self.eps)
-        return x * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]
+        spread = (..., *(None,) * (x.dim() - 2))
+        return (wide * scale[spread] + (self.bias - mean * scale)[spread]).to(x.dtype)

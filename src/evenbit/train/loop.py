@@ -147,7 +147,7 @@ class _Training:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
         self.dataset = dataset
         self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if recipe.start is not None:
+        if recipe.start is not None and checkpoint is None:
             _start(self.network, recipe.start)
         if self.accelerator.num_processes > 1:
             synchronize(self.network)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from evenbit.bench import machine
 
 PACKAGES = ("evenbit", "torch", "numpy")
@@ -25,18 +27,21 @@ class Origin:
         machine: Model and number of the CPUs.
         commit: Of evenbit's source, with "-dirty" behind it if files of it were changed; None where it was not run
             from a git checkout.
+        threads: Of torch, on which the rounding of sums depends; None if it was not recorded.
     """
 
     command: str
     versions: dict[str, str]
     machine: str
     commit: str | None
+    threads: int | None = None
 
     @classmethod
     def here(cls) -> Origin:
         """That of this process."""
         versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-        return cls(command_line(sys.argv), versions, machine(), source_commit(Path(__file__).parents[1]))
+        commit = source_commit(Path(__file__).parents[1])
+        return cls(command_line(sys.argv), versions, machine(), commit, torch.get_num_threads())
 
 
 def command_line(arguments: list[str]) -> str:
