@@ -252,7 +252,7 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
         "Every row has the same blocks and the same budget. Accuracy is the mean over the seeds, spread the distance",
         "between the best and the worst of them; frozen is the accuracy with each group excitation at its mean over",
         "training images; the gap is to the better float row; balance is the mean of |share of +1 - 1/2|, entropy that",
-        "of the bits, window the share of values that the gradient estimator lets through.",
+        "of the bits, window the share of values with at least a tenth of the estimator's largest gradient.",
         "",
         *table(rows).splitlines(),
         "",

@@ -1,4 +1,4 @@
-"""evenbit: binary neural networks whose bits are balanced.
+"""evenbit: binary neural networks guided by their features.
 
 Train in PyTorch, pack to bits, run the bits on a small C++ engine. Names that need torch are imported on first use, so
 that `import evenbit` and running a packed file do not load it.

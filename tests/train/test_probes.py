@@ -37,6 +37,7 @@ def test_bits_by_hand_whatever_the_batches(batch_size: int) -> None:
     # u is ±1/2 in every channel: its deviation from ±1/2 is 0, its means are 0, -1/4 and 1/2.
     assert found.error == pytest.approx(0)
     assert found.zero_point[:2] == pytest.approx((0, 0.25 / math.sqrt(0.25 - 0.0625)))
+    assert found.displacement == pytest.approx(found.zero_point[1])  # the third channel is constant
 
 
 def test_window_and_error_by_hand() -> None:
@@ -91,5 +92,6 @@ def test_a_run_is_probed(train_tiny: Callable[..., Result], tmp_path: Path) -> N
     assert {len(layer["share"]) for layer in found["layers"].values()} == {16, 32, 64}
     assert 0 <= result.metrics["weight_flips"] <= 1
     assert set(result.metrics["layers"]) == set(found["layers"])
+    assert found["weights"] == result.metrics["weights"]
     with pytest.raises(RecipeError, match="has no binary activations"):
         probe_run(train_tiny(tmp_path / "float", method="float", epochs=1).folder, data_root=None, images=10)

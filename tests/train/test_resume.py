@@ -18,6 +18,7 @@ import torch
 from evenbit.errors import CheckpointError
 from evenbit.files import part_path
 from evenbit.train import Recipe, Result, checkpoint, lock, loop, objective, read_checkpoint
+from evenbit.train.metrics import METRICS
 
 TrainTiny = Callable[..., Result]
 
@@ -150,7 +151,7 @@ def test_a_run_killed_before_its_first_checkpoint_is_begun_again(train_tiny: Tra
     (folder / lock.FILE).touch()
     part_path(folder / checkpoint.FILE).write_bytes(b"half")
     train_tiny(folder, epochs=1)
-    assert {path.name for path in folder.iterdir()} == {checkpoint.FILE, loop.METRICS, "tensorboard"}
+    assert {path.name for path in folder.iterdir()} == {checkpoint.FILE, METRICS, "tensorboard"}
 
 
 def test_the_first_file_of_a_run_is_a_checkpoint(
@@ -174,7 +175,7 @@ def test_a_training_whose_disk_fills_up_goes_on_when_there_is_room(
     folder, real = tmp_path / "run", os.fsync
 
     def full(file: int) -> None:
-        if (folder / loop.METRICS).exists() and (folder / loop.METRICS).read_text().count("\n") == 3:
+        if (folder / METRICS).exists() and (folder / METRICS).read_text().count("\n") == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(file)
 
@@ -190,7 +191,7 @@ def test_a_training_whose_disk_fills_up_goes_on_when_there_is_room(
 
 def test_a_line_cut_by_a_kill_is_dropped(train_tiny: TrainTiny, tmp_path: Path) -> None:
     train_tiny(tmp_path / "run", epochs=1)
-    path = tmp_path / "run" / loop.METRICS
+    path = tmp_path / "run" / METRICS
     before = path.read_text()
     path.write_text(before + '{"epoch": 2, "tra')
     train_tiny(tmp_path / "run", epochs=1, resume=True)
@@ -199,14 +200,14 @@ def test_a_line_cut_by_a_kill_is_dropped(train_tiny: TrainTiny, tmp_path: Path) 
 
 def test_resuming_a_finished_run_changes_nothing_and_reports_it(train_tiny: TrainTiny, tmp_path: Path) -> None:
     first = train_tiny(tmp_path / "run", epochs=1)
-    before = (tmp_path / "run" / loop.METRICS).read_bytes()
+    before = (tmp_path / "run" / METRICS).read_bytes()
     again = train_tiny(tmp_path / "run", epochs=1, resume=True)
     assert again == first
-    assert (tmp_path / "run" / loop.METRICS).read_bytes() == before
+    assert (tmp_path / "run" / METRICS).read_bytes() == before
 
 
 def test_a_run_whose_log_was_cut_is_refused(train_tiny: TrainTiny, tmp_path: Path) -> None:
     train_tiny(tmp_path / "run", epochs=1)
-    (tmp_path / "run" / loop.METRICS).write_text("")
+    (tmp_path / "run" / METRICS).write_text("")
     with pytest.raises(CheckpointError, match=r"metrics\.jsonl .* 0 of the 1 epochs"):
         train_tiny(tmp_path / "run", epochs=1, resume=True)

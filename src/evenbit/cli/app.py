@@ -15,7 +15,7 @@ HELP = Group("Help", sort_key=4)
 
 app = App(
     name="evenbit",
-    help="Binary neural networks whose bits are balanced: train, pack, run the bits.",
+    help="Binary neural networks guided by their features: train, pack, run the bits.",
     exit_on_error=False,
     print_error=False,
     group_commands=HELP,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from evenbit.report.layers import BinaryLayer, observe_layers
 from evenbit.summary import Row, summarize, total
 from evenbit.train import Run, load_run, torch_predict
 from evenbit.train.checkpoint import to_float
-from evenbit.train.loop import METRICS
+from evenbit.train.metrics import read_metrics
 
 LAYER_BATCH = 100
 
@@ -145,23 +144,12 @@ def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> M
         label=label,
         folder=folder,
         run=run,
-        metrics=_read_metrics(folder, run.epoch),
+        metrics=read_metrics(folder, run.epoch),
         logits=logits,
         evaluation=score(logits, split.labels),
         layers=observe_layers(run.model, batches),
         packed=packed,
     )
-
-
-def _read_metrics(folder: Path, epochs: int) -> list[dict[str, Any]]:
-    """The lines of the epochs that the checkpoint has done; a run at work may have written one more."""
-    path = folder / METRICS
-    if not path.exists():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:epochs]]
-    except ValueError:
-        raise CheckpointError(f"{path} is damaged: a line is not JSON") from None
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -52,12 +52,12 @@ from evenbit.train.checkpoint import (
 )
 from evenbit.train.compilation import compile_network
 from evenbit.train.lock import locked
+from evenbit.train.metrics import METRICS
 from evenbit.train.objective import Objective
 from evenbit.train.origin import Origin
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
 
-METRICS = "metrics.jsonl"
 EVALUATION_BATCH = 500
 PROBE_IMAGES = 1000  # of the measured images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the

@@ -7,7 +7,8 @@ Of a binary activation, with u what stands before its sign, over images and pixe
     spread        standard deviation over c of p_c
     entropy       mean_c -(p_c log2 p_c + (1 - p_c) log2 (1 - p_c))           1 = even, 0 = constant, in bits
     window        share of u whose gradient is at least a tenth of the estimator's largest
-    zero_point    -mean(u) / std(u): where the zero point lies, in deviations from the mean
+    zero_point    z_c = -mean(u) / std(u): where the zero point lies, in deviations from the mean
+    displacement  median_c |z_c|, which constant channels do not spoil        0 = zero points at the means
     error         mean_c of 1 - mean(|u|)² / mean(u²), the part of u's energy that the best α sign(u) misses
 
 Of a binary layer's weights: the same error, with w̄ in the place of u, and the share of signs that changed since the
@@ -30,6 +31,7 @@ from evenbit.data import hold_out, load_dataset
 from evenbit.errors import RecipeError
 from evenbit.nn import ESTIMATORS, BinaryActivation, BinaryConv2d, BinaryLinear, Sign
 from evenbit.train.checkpoint import load_run
+from evenbit.train.metrics import read_metrics
 
 BATCH = 500
 WINDOW_SHARE = 0.1
@@ -48,6 +50,7 @@ class ActivationProbe:
         entropy: Of the bits.
         window: Share of values that pass a gradient.
         zero_point: For each channel.
+        displacement: Of the zero points from the means.
         error: Of the binarization.
     """
 
@@ -57,11 +60,12 @@ class ActivationProbe:
     entropy: float
     window: float
     zero_point: tuple[float, ...]
+    displacement: float
     error: float
 
     def scalars(self) -> dict[str, float]:
         """All that has one number a layer."""
-        return {key: getattr(self, key) for key in ("balance", "spread", "entropy", "window", "error")}
+        return {key: value for key, value in dataclasses.asdict(self).items() if isinstance(value, float)}
 
 
 def gradient_window(sign: Sign) -> float:
@@ -142,7 +146,8 @@ def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, 
         images: How many of them to look at; the first ones.
 
     Returns:
-        `layers`, for each binary activation its probe, and `means` over them.
+        `layers`, for each binary activation its probe, `means` over them, and `weights`, for each binary layer its
+        `error` and `flips` after the run's last epoch.
 
     Raises:
         CheckpointError, DataError: If the run or its data cannot be read.
@@ -155,8 +160,10 @@ def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, 
     probes = probe_activations(run.model, torch.from_numpy(dataset.test.images[:images]), BATCH)
     if not probes:
         raise RecipeError(f"the network in {folder} has no binary activations")
+    found = means({name: probe.scalars() for name, probe in probes.items()})
     layers = {name: dataclasses.asdict(probe) for name, probe in probes.items()}
-    return {"run": str(folder), "means": means({n: p.scalars() for n, p in probes.items()}), "layers": layers}
+    metrics = read_metrics(folder, run.epoch)
+    return {"run": str(folder), "means": found, "layers": layers, "weights": metrics[-1]["weights"] if metrics else {}}
 
 
 @dataclass
@@ -196,14 +203,15 @@ class ActivationSums:
             self._totals[key] / self._count for key in ("ones", "inside", "u", "magnitude", "square")
         )
         entropy = -(torch.xlogy(share, share) + torch.xlogy(1 - share, 1 - share)) / math.log(2)
-        deviation = (square - mean.square()).clamp(min=0).sqrt()
+        zero_point = -mean / (square - mean.square()).clamp(min=0).sqrt().clamp(min=1e-12)
         return ActivationProbe(
             share=tuple(share.tolist()),
             balance=float((share - 0.5).abs().mean()),
             spread=float(share.std(correction=0)),
             entropy=float(entropy.mean()),
             window=float(inside.mean()),
-            zero_point=tuple((-mean / deviation.clamp(min=1e-12)).tolist()),
+            zero_point=tuple(zero_point.tolist()),
+            displacement=float(zero_point.abs().median()),
             error=float(_error(magnitude, square)),
         )
 

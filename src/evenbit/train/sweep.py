@@ -16,7 +16,6 @@ one: each takes the runs that nobody is at.
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,8 @@ from evenbit.errors import CaptureError, CheckpointError, RecipeError
 from evenbit.progress import Report, part
 from evenbit.train.checkpoint import FILE, read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
-from evenbit.train.loop import METRICS, train
+from evenbit.train.loop import train
+from evenbit.train.metrics import read_metrics
 from evenbit.train.recipe import Recipe, make_recipe
 from evenbit.train.toml import parse_toml
 
@@ -184,7 +184,7 @@ def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
     """One row of the table."""
     recipe = entry.recipes[0]
     measured = "validation" if recipe.validation else "test"
-    lines = [[json.loads(line) for line in (folder / METRICS).read_text().splitlines()] for folder in folders]
+    lines = [read_metrics(folder, recipe.epochs) for folder in folders]
     last = [epochs[-1] for epochs in lines]
     accuracies = [line[f"{measured}_accuracy"] for line in last]
 
