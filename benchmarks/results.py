@@ -367,13 +367,14 @@ def _train_step_section(kept: dict[str, Any]) -> list[str]:
         "process's peak grows (the networks in one process each). Compiled is `compile = true` of a recipe, without",
         "the minute that compiling takes.",
         "",
-        "| method | compiled | seconds | of eager float | memory MB |",
-        "|---|---|--:|--:|--:|",
+        "| method | compiled | seconds | of eager float | of compiled float | memory MB |",
+        "|---|---|--:|--:|--:|--:|",
     ]
     for row in kept["train_steps"]:
         memory = "" if row.get("memory_bytes") is None else f"{row['memory_bytes'] / 1e6:.0f}"
         cells = [row["method"], "yes" if row["compiled"] else "", f"{row['cpu_seconds']:.3f}"]
-        cells += [f"{row['of_eager_float']:.2f}", memory]
+        of_compiled = f"{row['of_compiled_float']:.2f}" if row["compiled"] else ""
+        cells += [f"{row['of_eager_float']:.2f}", of_compiled, memory]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", f"- `{kept['command']}`"]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -278,6 +279,16 @@ def test_the_second_step_starts_from_the_first(
     assert all(torch.equal(weights[name], seen[0][name]) for name in weights)
     with pytest.raises(RecipeError, match=r"the network in .* has other sizes"):
         train_tiny(tmp_path / "other", start=str(first.folder), model="resnet20", knobs={"excitation_hidden": 2})
+
+
+def test_without_a_compiler_training_goes_on_and_says_so(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    text = io.StringIO()
+    train(tiny_recipe(epochs=1, compile=True), tmp_path / "run", console=Console(file=text))
+    assert "no C++ compiler was found" in text.getvalue()
 
 
 def test_a_second_step_is_resumed_without_the_first(train_tiny: TrainTiny, tmp_path: Path) -> None:

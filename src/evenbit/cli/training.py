@@ -51,6 +51,8 @@ def train(
         resume: Go on after the last whole epoch of the run in --out.
         as_json: Print the last epoch's metrics as JSON.
     """
+    from accelerate import PartialState
+
     from evenbit.data import READERS
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
@@ -83,6 +85,8 @@ def train(
             again = ["evenbit", "train", "--resume", "--out", str(folder), *root]
             terminal.print_error(f"stopped; go on with: {shlex.join(again)}")
         raise
+    if not PartialState().is_main_process:  # of several processes, one tells
+        return
     if as_json:
         print(json.dumps(result.metrics))
     else:

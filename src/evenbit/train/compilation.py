@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,11 @@ from torch import Tensor, nn
 # Units of one kind share their code, of which one version is compiled for each shape of the network's maps; torch
 # takes more than eight for a mistake and goes on without compiling.
 VERSIONS = 64
+
+
+def compiler_found() -> bool:
+    """Whether there is a C++ compiler, without which torch.compile fails at the first step."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++", "cl"))
 
 
 def compile_network(network: nn.Module) -> Callable[[Tensor], Tensor]:

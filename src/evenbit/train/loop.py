@@ -50,7 +50,7 @@ from evenbit.train.checkpoint import (
     torch_predict,
     write_checkpoint,
 )
-from evenbit.train.compilation import compile_network
+from evenbit.train.compilation import compile_network, compiler_found
 from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
 from evenbit.train.objective import Objective
@@ -151,7 +151,9 @@ class _Training:
             _start(self.network, recipe.start)
         if self.accelerator.num_processes > 1:
             synchronize(self.network)
-        network = compile_network(self.network) if recipe.compile else self.network
+        if recipe.compile and not compiler_found():
+            console.print("no C++ compiler was found, so the network is trained without being compiled")
+        network = compile_network(self.network) if recipe.compile and compiler_found() else self.network
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
         self.origin = checkpoint.origin if checkpoint else Origin.here()
