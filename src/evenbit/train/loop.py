@@ -55,6 +55,7 @@ from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
 from evenbit.train.objective import Objective
 from evenbit.train.origin import Origin
+from evenbit.train.placement import place
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
 
@@ -163,7 +164,7 @@ class _Training:
         self.weights = WeightProbe(self.network)
         if checkpoint and checkpoint.epoch:
             checkpoint.load_optimizer(self.optimizer.optimizer, self.network)
-        self.images = torch.from_numpy(dataset.train.images).to(self.accelerator.device)
+        self.images = place(torch.from_numpy(dataset.train.images), self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
         self.augmentation = Augmentation(recipe.pad, recipe.flip, recipe.cutout)
         self.steps = len(dataset.train) // self.batch
@@ -244,7 +245,8 @@ class _Training:
         """One update; returns this process's mean loss and number of hits."""
         recipe, accelerator = self.recipe, self.accelerator
         # Every process augments the whole batch, so that how many there are changes nothing.
-        images = self.augmentation(self.images[batch], generator)
+        images = self.images[batch.to(self.images.device)].to(batch.device)
+        images = self.augmentation(images, generator)
         share = self.batch // accelerator.num_processes
         mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
         inputs = to_float(images[mine])
@@ -296,7 +298,8 @@ class _Training:
         if not any(isinstance(module, GroupExcitation) for module in self.network.modules()):
             return {}
         network = freeze_excitation(
-            self.network, map(to_float, torch.split(self.images[:FREEZING_IMAGES], EVALUATION_BATCH))
+            self.network,
+            map(to_float, torch.split(self.images[:FREEZING_IMAGES].to(self.accelerator.device), EVALUATION_BATCH)),
         )
         accuracy = evaluate(torch_predict(network), self.dataset.test, batch_size=EVALUATION_BATCH).accuracy
         return {f"{self.measured}_accuracy_frozen": accuracy}
