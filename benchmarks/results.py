@@ -95,20 +95,11 @@ def collect(folder: Path, commit: str | None, data_root: str | None) -> None:
 def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
     """Keeps the finished rows of a sweep, and for each epoch of their runs the metrics of the whole network.
 
-    Rows that were kept before stay where this folder has no finished runs for them and the sweep still asks for them.
+    Rows that were kept before stay where this folder has nothing new for them and the sweep still asks for them.
     """
     plan = load_sweep(path)
     folder = out or ROOT / "runs" / plan.name
     finished = {row["label"]: row for row in finished_rows(plan, folder)}
-    for entry in plan.entries:
-        if entry.label in finished:
-            runs = [plan.folder(folder, entry, recipe) for recipe in entry.recipes]
-            origins = [origin_of(run, commit) for run in runs]
-            for origin in origins:
-                del origin["command"]  # the sweep's own stands for all rows
-            if any(origin != origins[0] for origin in origins):
-                sys.exit(f"{entry.label}: its runs are of several commits or machines; train them again")
-            finished[entry.label] |= origins[0]
     kept = KEPT / f"sweep-{plan.name}"
     kept.mkdir(exist_ok=True)
     file = kept.with_suffix(".json")
@@ -116,20 +107,37 @@ def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
     rows = []
     for entry in plan.entries:
         asked = [json.loads(recipe.model_dump_json(exclude={"seed"})) for recipe in entry.recipes]
-        row = finished.get(entry.label) or before.get(entry.label)
+        row, new = before.get(entry.label), finished.get(entry.label)
+        if new is not None and (row is None or row["accuracies"] != new["accuracies"]):
+            runs = [plan.folder(folder, entry, recipe) for recipe in entry.recipes]
+            row = {**new, **_common_origin(runs, commit)}
+            _keep_metrics(runs, kept)
         if row is None or [row["recipe"]] * len(row["seeds"]) != asked:
             print(f"not finished yet, left out: {entry.label}", file=sys.stderr)
         else:
             rows.append(row)
-        for recipe in entry.recipes if entry.label in finished else ():
-            run = plan.folder(folder, entry, recipe)
-            lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-            for line in lines:
-                line.pop("layers", None)
-                line.pop("weights", None)
-            (kept / f"{run.name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     command = path.read_text("utf-8").splitlines()[1].removeprefix("# ")
     _keep(kept.name, {"sweep": plan.name, "command": command, "rows": compared_with_twins(rows)})
+
+
+def _common_origin(runs: list[Path], commit: str | None) -> dict[str, str]:
+    """The origin of several runs, but for their command."""
+    origins = [origin_of(run, commit) for run in runs]
+    for origin in origins:
+        del origin["command"]
+    if any(origin != origins[0] for origin in origins):
+        sys.exit(f"{runs[0]} and its other seeds are of several commits or machines; train them again")
+    return origins[0]
+
+
+def _keep_metrics(runs: list[Path], kept: Path) -> None:
+    """Those of the whole network, without its layers'."""
+    for run in runs:
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for line in lines:
+            line.pop("layers", None)
+            line.pop("weights", None)
+        (kept / f"{run.name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def bench() -> None:
