@@ -121,13 +121,12 @@ def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
 
 
 def _common_origin(runs: list[Path], commit: str | None) -> dict[str, str]:
-    """The origin of several runs, but for their command."""
+    """Machine and torch of several runs, which must be the same, and their commits."""
     origins = [origin_of(run, commit) for run in runs]
-    for origin in origins:
-        del origin["command"]
-    if any(origin != origins[0] for origin in origins):
-        sys.exit(f"{runs[0]} and its other seeds are of several commits or machines; train them again")
-    return origins[0]
+    if len({(origin["machine"], origin["torch"]) for origin in origins}) > 1:
+        sys.exit(f"{runs[0]} and its other seeds are of several machines; train them again")
+    commits = dict.fromkeys(origin["commit"] for origin in origins)
+    return {"commit": " and ".join(commits), "machine": origins[0]["machine"], "torch": origins[0]["torch"]}
 
 
 def _keep_metrics(runs: list[Path], kept: Path) -> None:
