@@ -36,6 +36,7 @@ from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_run, read_checkpoint, torch_predict
+from evenbit.train.metrics import METRICS, read_metrics
 from evenbit.train.sweep import compared_with_twins, finished_rows, load_sweep, table
 from plots import plot_peers, plot_shares
 
@@ -74,7 +75,7 @@ def collect(folder: Path, commit: str | None, data_root: str | None) -> None:
     engine = Engine(plan)
     in_torch = collect_logits(torch_predict(run.model), test.images)
     on_engine = collect_logits(engine, test.images)
-    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    metrics = read_metrics(folder, run.epoch)
     row = {
         "name": folder.name,
         **origin_of(folder, commit),
@@ -89,7 +90,7 @@ def collect(folder: Path, commit: str | None, data_root: str | None) -> None:
         "agreement": compare(run.model, plan, test.images, in_torch, on_engine),
     }
     _keep(folder.name, row)
-    shutil.copyfile(folder / "metrics.jsonl", KEPT / f"{folder.name}.jsonl")
+    shutil.copyfile(folder / METRICS, KEPT / f"{folder.name}.jsonl")
 
 
 def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
@@ -111,7 +112,7 @@ def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
         if new is not None and (row is None or row["accuracies"] != new["accuracies"]):
             runs = [plan.folder(folder, entry, recipe) for recipe in entry.recipes]
             row = {**new, **_common_origin(runs, commit)}
-            _keep_metrics(runs, kept)
+            _keep_metrics(runs, kept, new["epochs"])
         if row is None or [row["recipe"]] * len(row["seeds"]) != asked:
             print(f"not finished yet, left out: {entry.label}", file=sys.stderr)
         else:
@@ -129,10 +130,10 @@ def _common_origin(runs: list[Path], commit: str | None) -> dict[str, str]:
     return {"commit": " and ".join(commits), "machine": origins[0]["machine"], "torch": origins[0]["torch"]}
 
 
-def _keep_metrics(runs: list[Path], kept: Path) -> None:
+def _keep_metrics(runs: list[Path], kept: Path, epochs: int) -> None:
     """Those of the whole network, without its layers'."""
     for run in runs:
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        lines = read_metrics(run, epochs)
         for line in lines:
             line.pop("layers", None)
             line.pop("weights", None)

@@ -81,7 +81,7 @@ class BinaryActivation(nn.Module):
         if self.training and self.guided:
             var, mean = torch.var_mean(u.transpose(0, 1).flatten(1), 1, correction=0)
             if self.synchronized:
-                mean, var = over_processes(mean, var + mean.square())
+                mean, var = over_processes(mean, var)
             self.share = _share(mean, var)
         return self.sign(u)  # type: ignore[no-any-return]
 

@@ -94,11 +94,9 @@ class DistributionAdjustment(nn.Module):
         if self.axes != "instance":
             rows = mean if self.axes == "channel" else mean.view(n, self.groups, -1)
             axes = (0,) if self.axes == "channel" else (0, 2)
+            centre, spread = pooled(rows, var.view_as(rows), axes)
             if self.synchronized:
-                squares = var.view_as(rows) + rows.square()
-                centre, spread = over_processes(rows.mean(axes, keepdim=True), squares.mean(axes, keepdim=True))
-            else:
-                centre, spread = pooled(rows, var.view_as(rows), axes)
+                centre, spread = over_processes(centre, spread)
             mean, var = (t.expand_as(rows).reshape(n, c) for t in (centre, spread))
         count = n * pixels if self.axes == "channel" else 0
         if self.synchronized:

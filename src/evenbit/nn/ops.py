@@ -58,19 +58,13 @@ def convolve_padded(
     y = F.conv2d(x, weight, stride=tuple(stride), padding=tuple(padding), groups=groups)
     if not any(padding):
         return y
-    rows, columns = (
-        taps_inside(x.shape[axis + 2], y.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis], weight)
-        for axis in (0, 1)
-    )
+    sides = [(x.shape[i + 2], y.shape[i + 2], weight.shape[i + 2], stride[i], padding[i]) for i in (0, 1)]
+    rows, columns = (taps_inside(*side, weight) for side in sides)
     with torch.autocast(x.device.type, enabled=False):  # where no tap is outside, the border must be 0
         border = taps_outside(weight.sum(1), rows, columns).to(y.dtype)
     if torch.compiler.is_compiling():
         return y + border
-    edges = (
-        _edges(x.shape[axis + 2], y.shape[axis + 2], weight.shape[axis + 2], stride[axis], padding[axis])
-        for axis in (0, 1)
-    )
-    return _AddAtEdges.apply(y, border, *edges)  # type: ignore[no-any-return, no-untyped-call]
+    return _AddAtEdges.apply(y, border, *(_edges(*side) for side in sides))  # type: ignore[no-any-return, no-untyped-call]
 
 
 def taps_inside(size: int, outputs: int, kernel: int, stride: int, padding: int, like: Tensor) -> Tensor:

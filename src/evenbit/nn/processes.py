@@ -1,6 +1,6 @@
 """Batch statistics over all processes of a training, so that how many there are changes nothing but the speed.
 
-    mean = (1/W) sum over processes of the mean            var = (1/W) sum over processes of E[x²]  -  mean²
+    mean = (1/W) sum over processes of mean_p      var = (1/W) sum over processes of (var_p + mean_p²)  -  mean²
 
 for W processes with equally many images each. The sums are differentiated through.
 """
@@ -13,8 +13,8 @@ import torch.distributed.nn.functional
 from torch import Tensor
 
 
-def over_processes(mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance over all processes, from the means of x and x² in this one."""
-    both = torch.distributed.nn.functional.all_reduce(torch.stack((mean, square)))  # type: ignore[no-untyped-call]
+def over_processes(mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over all processes, from those in this one."""
+    both = torch.distributed.nn.functional.all_reduce(torch.stack((mean, var + mean.square())))  # type: ignore[no-untyped-call]
     mean, square = both / torch.distributed.get_world_size()
     return mean, (square - mean.square()).clamp(min=0)

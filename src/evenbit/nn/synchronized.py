@@ -47,7 +47,8 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         axes = (0, *range(2, x.dim()))
         wide = x.float()  # under autocast, sums over a batch would be rounded to bfloat16
-        mean, var = over_processes(wide.mean(axes), wide.square().mean(axes))
+        var, mean = torch.var_mean(wide, axes, correction=0)
+        mean, var = over_processes(mean, var)
         count = torch.distributed.get_world_size() * x.numel() // x.shape[1]
         track(self, mean, var, count, self.momentum or 0.0)
         scale = self.weight * torch.rsqrt(var + self.eps)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,9 +152,11 @@ class _Training:
             _start(self.network, recipe.start)
         if self.accelerator.num_processes > 1:
             synchronize(self.network)
-        if recipe.compile and not compiler_found():
+        network: Callable[[Tensor], Tensor] = self.network
+        if recipe.compile and compiler_found():
+            network = compile_network(self.network)
+        elif recipe.compile:
             console.print("no C++ compiler was found, so the network is trained without being compiled")
-        network = compile_network(self.network) if recipe.compile and compiler_found() else self.network
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
         self.origin = checkpoint.origin if checkpoint else Origin.here()
