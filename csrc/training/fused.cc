@@ -85,6 +85,13 @@ EVENBIT_CLONES void add_squares(int n, const float* __restrict x, const float* _
   }
 }
 
+EVENBIT_CLONES void add_cubes(int n, const float* __restrict x, const float* __restrict mean, float* __restrict sum) {
+  for (int i = 0; i < n; ++i) {
+    const float d = x[i] - mean[i];
+    sum[i] += d * d * d;
+  }
+}
+
 EVENBIT_CLONES void signs(int n, const float* __restrict x, const float* __restrict scale,
                           const float* __restrict offset, float* __restrict y) {
   for (int i = 0; i < n; ++i) y[i] = x[i] * scale[i] + offset[i] >= 0.0F ? 1.0F : -1.0F;
@@ -124,6 +131,14 @@ EVENBIT_CLONES void apply_windows(Window window, int n, const float* g, const fl
   if (window == Window::clip) return apply_window<Window::clip>(n, g, x, scale, offset, a, b, dx);
   if (window == Window::polynomial) return apply_window<Window::polynomial>(n, g, x, scale, offset, a, b, dx);
   apply_window<Window::identity>(n, g, x, scale, offset, a, b, dx);
+}
+
+EVENBIT_CLONES void add_scaled_squares(int n, const float* __restrict x, const float* __restrict mean,
+                                       const float* __restrict d, float* __restrict dx) {
+  for (int i = 0; i < n; ++i) {
+    const float e = x[i] - mean[i];
+    dx[i] += e * e * d[i];
+  }
 }
 
 struct Rprelu {
@@ -194,7 +209,7 @@ void for_tiles(size_t first, int elements, int tile, const Visit& visit) {
 
 }  // namespace
 
-void moments(Pool& pool, Size size, const float* x, float* mean, float* var) {
+void moments(Pool& pool, Size size, const float* x, float* mean, float* var, float* third) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   for_images(pool, size.images, [&](int n, int last) {
     Sums sums(c, tile);
@@ -211,6 +226,11 @@ void moments(Pool& pool, Size size, const float* x, float* mean, float* var) {
       for_tiles(first, elements, tile, [&](size_t i, int count) { add_squares(count, x + i, centre, lanes); });
       sums.finish(var + row);
       for (int k = 0; k < c; ++k) var[row + static_cast<size_t>(k)] /= static_cast<float>(size.pixels);
+      if (!third) continue;
+      lanes = sums.start();
+      for_tiles(first, elements, tile, [&](size_t i, int count) { add_cubes(count, x + i, centre, lanes); });
+      sums.finish(third + row);
+      for (int k = 0; k < c; ++k) third[row + static_cast<size_t>(k)] /= static_cast<float>(size.pixels);
     }
   });
 }
@@ -247,16 +267,19 @@ void sign_backward_sums(Pool& pool, Size size, Window window, const float* g, co
 }
 
 void sign_backward(Pool& pool, Size size, Window window, const float* g, const float* x, const float* scale,
-                   const float* offset, const float* a, const float* b, float* dx) {
+                   const float* offset, const float* a, const float* b, const float* mean, const float* d, float* dx) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   for_images(pool, size.images, [&](int n, int last) {
-    Tiled scales(c, tile), offsets(c, tile), as(c, tile), bs(c, tile);
+    Tiled scales(c, tile), offsets(c, tile), as(c, tile), bs(c, tile), means(c, tile), ds(c, tile);
     for (; n < last; ++n) {
       const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
       const float *s = scales.set(scale + row), *o = offsets.set(offset + row);
       const float *at = as.set(a + row), *bt = bs.set(b + row);
-      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
-                [&](size_t i, int count) { apply_windows(window, count, g + i, x + i, s, o, at, bt, dx + i); });
+      const float *centre = d ? means.set(mean + row) : nullptr, *dt = d ? ds.set(d + row) : nullptr;
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile, [&](size_t i, int count) {
+        apply_windows(window, count, g + i, x + i, s, o, at, bt, dx + i);
+        if (d) add_scaled_squares(count, x + i, centre, dt, dx + i);
+      });
     }
   });
 }

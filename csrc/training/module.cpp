@@ -89,11 +89,16 @@ void with_pool(int threads, const Work& work) {
 
 NB_MODULE(_training, m) {
   namespace kernels = evenbit::training;
-  m.def("moments", [](const In& x, Out mean, Out var, int threads) {
-    const Size s = size_of(x);
-    float *const m1 = data_of(mean, s.images * s.channels), *const v = data_of(var, s.images * s.channels);
-    with_pool(threads, [&](Pool& pool) { kernels::moments(pool, s, x.data(), m1, v); });
-  });
+  m.def(
+      "moments",
+      [](const In& x, Out mean, Out var, std::optional<Out> third, int threads) {
+        const Size s = size_of(x);
+        const int row = s.images * s.channels;
+        float *const m1 = data_of(mean, row), *const m2 = data_of(var, row);
+        float* const m3 = third ? data_of(*third, row) : nullptr;
+        with_pool(threads, [&](Pool& pool) { kernels::moments(pool, s, x.data(), m1, m2, m3); });
+      },
+      nb::arg("x"), nb::arg("mean"), nb::arg("var"), nb::arg("third").none(), nb::arg("threads"));
   m.def("sign_forward", [](const In& x, const In& scale, const In& offset, Out y, int threads) {
     const Size s = size_of(x);
     const int row = s.images * s.channels;
@@ -110,16 +115,23 @@ NB_MODULE(_training, m) {
     float *const ds = data_of(dscale, row), *const dof = data_of(doffset, row);
     with_pool(threads, [&](Pool& pool) { kernels::sign_backward_sums(pool, s, w, gd, x.data(), a, b, ds, dof); });
   });
-  m.def("sign_backward", [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset,
-                            const In& a, const In& b, Out dx, int threads) {
-    const Size s = size_of(x);
-    const Window w = window_of(window);
-    const int row = s.images * s.channels;
-    const float *const gd = data_of(g, row * s.pixels), *const sc = data_of(scale, row);
-    const float *const of = data_of(offset, row), *const ad = data_of(a, row), *const bd = data_of(b, row);
-    float* const out = data_of(dx, row * s.pixels);
-    with_pool(threads, [&](Pool& pool) { kernels::sign_backward(pool, s, w, gd, x.data(), sc, of, ad, bd, out); });
-  });
+  m.def(
+      "sign_backward",
+      [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset, const In& a,
+         const In& b, const std::optional<In>& mean, const std::optional<In>& d, Out dx, int threads) {
+        const Size s = size_of(x);
+        const Window w = window_of(window);
+        const int row = s.images * s.channels;
+        const float *const gd = data_of(g, row * s.pixels), *const sc = data_of(scale, row);
+        const float *const of = data_of(offset, row), *const ad = data_of(a, row), *const bd = data_of(b, row);
+        if (mean.has_value() != d.has_value()) throw std::invalid_argument("mean and d go together");
+        const float *const m1 = mean ? data_of(*mean, row) : nullptr, *const dd = d ? data_of(*d, row) : nullptr;
+        float* const out = data_of(dx, row * s.pixels);
+        with_pool(threads,
+                  [&](Pool& p) { kernels::sign_backward(p, s, w, gd, x.data(), sc, of, ad, bd, m1, dd, out); });
+      },
+      nb::arg("window"), nb::arg("g"), nb::arg("x"), nb::arg("scale"), nb::arg("offset"), nb::arg("a"), nb::arg("b"),
+      nb::arg("mean").none(), nb::arg("d").none(), nb::arg("dx"), nb::arg("threads"));
   m.def(
       "rprelu_forward",
       [](const In& y, const std::optional<In>& r, const In& scale, const In& offset, const In& slope, const In& shift,

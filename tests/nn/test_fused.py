@@ -23,6 +23,8 @@ KNOBS = [
     {"zero_point": False, "excitation_groups": 2},
     {"two_values": True},
     {"excitation_gate": "sigmoid"},
+    {"third_moment": True},
+    {"third_moment": True, "adjustment": "none", "excitation_groups": 0, "estimator": "polynomial"},
 ]
 
 

@@ -6,13 +6,23 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]  # float32; maps are [images, pixels, channels]
 
-def moments(x: Array, mean: Array, var: Array, threads: int, /) -> None: ...
+def moments(x: Array, mean: Array, var: Array, third: Array | None, threads: int) -> None: ...
 def sign_forward(x: Array, scale: Array, offset: Array, y: Array, threads: int, /) -> None: ...
 def sign_backward_sums(
     window: str, g: Array, x: Array, scale: Array, offset: Array, dscale: Array, doffset: Array, threads: int, /
 ) -> None: ...
 def sign_backward(
-    window: str, g: Array, x: Array, scale: Array, offset: Array, a: Array, b: Array, dx: Array, threads: int, /
+    window: str,
+    g: Array,
+    x: Array,
+    scale: Array,
+    offset: Array,
+    a: Array,
+    b: Array,
+    mean: Array | None,
+    d: Array | None,
+    dx: Array,
+    threads: int,
 ) -> None: ...
 def rprelu_forward(
     y: Array, r: Array | None, scale: Array, offset: Array, slope: Array, shift: Array, z: Array, threads: int

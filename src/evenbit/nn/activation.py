@@ -62,7 +62,7 @@ class BinaryActivation(nn.Module):
         self.guided = False
         self.synchronized = False  # whether `share` is over the images of all processes, see evenbit.nn.synchronized
         self.share: Tensor | None = None
-        self._can_fuse = method.estimator in fused.WINDOWS and not method.third_moment
+        self._can_fuse = method.estimator in fused.WINDOWS
 
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
@@ -71,9 +71,9 @@ class BinaryActivation(nn.Module):
             y, share = fused.adjusted_sign(
                 x,
                 self.sign.estimator,
-                lambda mean, var: self._affine(mean, var, pixels),
+                lambda mean, var, third: self._affine(mean, var, third, pixels),
                 tuple(parameter for parameter in self.parameters() if parameter.requires_grad),
-                reads_moments=self.guided or isinstance(self.adjust, DistributionAdjustment) or self.excite is not None,
+                moments=self._moments(),
             )
             self.share = share if self.guided else None
             return y
@@ -98,7 +98,13 @@ class BinaryActivation(nn.Module):
             x = x + self.excite(x)
         return self.refine(self.values(self.moment(x)))  # type: ignore[no-any-return]
 
-    def _affine(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _moments(self) -> int:
+        """How many moments of x `_affine` looks at."""
+        if isinstance(self.moment, ThirdMoment):
+            return 3
+        return 2 * (self.guided or isinstance(self.adjust, DistributionAdjustment) or self.excite is not None)
+
+    def _affine(self, mean: Tensor, var: Tensor, third: Tensor, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
         """`before_sign` as `scale * x + offset` with both `[N, C]`, from the moments of x, and `share`."""
         scale, offset = torch.ones_like(mean), torch.zeros_like(mean)
         if isinstance(self.adjust, DistributionAdjustment):
@@ -108,6 +114,8 @@ class BinaryActivation(nn.Module):
             offset = offset + self.excite.gate(adjusted[..., None, None]).flatten(1)
         elif self.excite is not None:
             offset = offset + self.excite.shift.flatten()
+        if isinstance(self.moment, ThirdMoment):
+            offset = offset - self.moment.zero_point(scale * mean + offset, scale**2 * var, scale**3 * third)
         if isinstance(self.values, TwoValues):
             scale, offset = scale / self.values.distance, (offset - self.values.middle) / self.values.distance
         if isinstance(self.refine, ZeroPoint):

@@ -29,9 +29,9 @@ from evenbit.nn.refinement import RPReLU
 BLOCK = 16  # channels that the engine's kernels work on at once
 WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
 
-# Means and variances [N, C] of the images' channels to the scale and offset [N, C] before the sign, and something
-# else that is to be differentiated through.
-Affine = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+# Means, variances and third central moments [N, C] of the images' channels to the scale and offset [N, C] before the
+# sign, and something else that is to be differentiated through.
+Affine = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 Function = TypeVar("Function", bound=Callable[..., Tensor | tuple[Tensor, Tensor]])
 
 
@@ -75,21 +75,21 @@ def _autocast_dtype() -> torch.dtype:
 
 @_uncompiled
 def adjusted_sign(
-    x: Tensor, window: str, affine: Affine, parameters: Sequence[Tensor], *, reads_moments: bool
+    x: Tensor, window: str, affine: Affine, parameters: Sequence[Tensor], *, moments: int
 ) -> tuple[Tensor, Tensor]:
-    """±1 of `s x + o`, with `s, o, extra = affine(mean, var)` of each image's channels.
+    """±1 of `s x + o`, with `s, o, extra = affine(mean, var, third)` of each image's channels.
 
     Args:
         x: Real map `[N, C, H, W]` for which `fits` holds.
         window: One of `WINDOWS`: the gradient estimator of the sign.
         affine: Differentiable, from moments `[N, C]` to scale and offset `[N, C]` and the extra result.
         parameters: What it reads besides and what is to get a gradient.
-        reads_moments: Whether it looks at the moments; if not, they are not computed and given as zeros.
+        moments: How many of the three it looks at: none, two or all; the others are given as zeros.
 
     Returns:
         ±1 in the shape and layout of `x`, and the extra result.
     """
-    return _AdjustedSign.apply(x.float(), window, affine, reads_moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _AdjustedSign.apply(x.float(), window, affine, moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @_uncompiled
@@ -137,18 +137,16 @@ def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activa
 class _AdjustedSign(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, window: str, affine: Affine, reads_moments: bool, *parameters: Tensor
+        ctx: Any, x: Tensor, window: str, affine: Affine, moments: int, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        mean, var = _moments(x) if reads_moments else (x.new_zeros(x.shape[:2]) for _ in range(2))
+        mean, var, third = (*_moments(x, moments), *(x.new_zeros(x.shape[:2]) for _ in range(3 - moments)))
         with torch.enable_grad():
-            mean.requires_grad_()
-            var.requires_grad_()
-            scale, offset, extra = affine(mean, var)
+            scale, offset, extra = affine(mean.requires_grad_(), var.requires_grad_(), third.requires_grad_())
         y = torch.empty_like(x)
         _training.sign_forward(_rows(x), _array(scale), _array(offset), _rows(y), torch.get_num_threads())
         ctx.save_for_backward(x)
         ctx.window, ctx.parameters = window, parameters
-        ctx.mean, ctx.var, ctx.scale, ctx.offset, ctx.extra = mean, var, scale, offset, extra
+        ctx.moments, ctx.scale, ctx.offset, ctx.extra = (mean, var, third), scale, offset, extra
         return y, extra.detach()
 
     @staticmethod
@@ -161,18 +159,25 @@ class _AdjustedSign(torch.autograd.Function):
         _training.sign_backward_sums(ctx.window, g, rows, scale, offset, _array(dscale), _array(doffset), threads)
         results = ((ctx.scale, dscale), (ctx.offset, doffset), (ctx.extra, dextra))
         ends = [(end, gradient) for end, gradient in results if end.requires_grad]
-        gradients: Sequence[Tensor | None] = [None] * (2 + len(ctx.parameters))
+        gradients: Sequence[Tensor | None] = [None] * (3 + len(ctx.parameters))
         if ends:
-            starts = [ctx.mean, ctx.var, *ctx.parameters]
+            starts = [*ctx.moments, *ctx.parameters]
             gradients = torch.autograd.grad([end for end, _ in ends], starts, [g for _, g in ends], allow_unused=True)
-        # mean = sum x / P and var = sum (x - mean)² / P:  d/dx = dmean / P + 2 (x - mean) dvar / P
+        # mean = sum x / P, var = sum (x - mean)² / P and third = sum (x - mean)³ / P:
+        # d/dx = dmean / P + 2 (x - mean) dvar / P + 3 ((x - mean)² - var) dthird / P
         pixels = rows.shape[1]
-        dmean = torch.zeros_like(ctx.mean) if gradients[0] is None else gradients[0]
-        a = torch.zeros_like(ctx.var) if gradients[1] is None else gradients[1] * (2 / pixels)
-        b = dmean / pixels - a * ctx.mean.detach()
+        mean, var = (moment.detach() for moment in ctx.moments[:2])
+        dmean, dvar = (torch.zeros_like(mean) if each is None else each for each in gradients[:2])
+        a = dvar * (2 / pixels)
+        b = dmean / pixels - a * mean
+        centre, d = None, None
+        if gradients[2] is not None:
+            third = gradients[2] * (3 / pixels)
+            b = b - third * var
+            centre, d = _array(mean), _array(third)
         dx = torch.empty_like(x)
-        _training.sign_backward(ctx.window, g, rows, scale, offset, _array(a), _array(b), _rows(dx), threads)
-        return (dx, None, None, None, *gradients[2:])
+        _training.sign_backward(ctx.window, g, rows, scale, offset, _array(a), _array(b), centre, d, _rows(dx), threads)
+        return (dx, None, None, None, *gradients[3:])
 
 
 class _BinaryConv(torch.autograd.Function):
@@ -230,7 +235,7 @@ class _NormRPReLU(torch.autograd.Function):
         slope: Tensor,
         zeta: Tensor,
     ) -> Tensor:
-        means, variances = _moments(y)
+        means, variances = _moments(y, 2)
         mean, var = (moment.squeeze(0) for moment in pooled(means, variances))
         count = y.numel() // y.shape[1]
         track(norm, mean, var, count, norm.momentum or 0.0)
@@ -281,11 +286,13 @@ class _NormRPReLU(torch.autograd.Function):
         return dy, dshortcut, None, dweight, sum_du, -sum_du, sum_below, sum_g
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of each image, `[N, C]`."""
-    mean, var = x.new_empty(x.shape[:2]), x.new_empty(x.shape[:2])
-    _training.moments(_rows(x), mean.numpy(), var.numpy(), torch.get_num_threads())
-    return mean, var
+def _moments(x: Tensor, count: int) -> list[Tensor]:
+    """Mean, variance and third central moment of each channel of each image, `[N, C]`: none, two or all of them."""
+    moments = [x.new_empty(x.shape[:2]) for _ in range(count)]
+    if moments:
+        mean, var, *third = (moment.numpy() for moment in moments)
+        _training.moments(_rows(x), mean, var, third[0] if third else None, torch.get_num_threads())
+    return moments
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -33,3 +33,7 @@ class ThirdMoment(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """See the class."""
         return x - self.alpha[:, None, None] * (x * x * x).mean((2, 3), keepdim=True)
+
+    def zero_point(self, mean: Float[Tensor, "n c"], var: Float[Tensor, "n c"], third: Float[Tensor, "n c"]) -> Tensor:
+        """`α E[x³]` from mean, variance and third central moment over H, W: `E[x³] = third + 3 mean var + mean³`."""
+        return self.alpha * (third + 3 * mean * var + mean**3)
