@@ -83,7 +83,7 @@ class Awkward(nn.Module):
     def __init__(self, excitation: int) -> None:
         super().__init__()
         method: Method = resolve_method("fd", {"excitation_groups": excitation})
-        static = resolve_method("fd", {"excitation_groups": 0})
+        static = resolve_method("fd", {"excitation_groups": 0, "third_moment": False})
         binarizer = WeightBinarizer(standardize=True, scale="mean", estimator="clip")
         self.stem = nn.Conv2d(3, 17, 3, padding=1)
         self.norm = nn.BatchNorm2d(17)
@@ -111,7 +111,7 @@ class Depthwise(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        method = resolve_method("fd", {"excitation_groups": 0})
+        method = resolve_method("fd", {"excitation_groups": 0, "third_moment": False})
         binarizer = WeightBinarizer(standardize=True, scale="mean", estimator="clip")
         self.stem = nn.Conv2d(3, 20, 3, padding=1)
         self.sign1 = BinaryActivation(20, method)
@@ -132,7 +132,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet8-react": model("resnet8", "react"),
     "resnet8-irnet": model("resnet8", "irnet"),
     "resnet8-fd": model("resnet8", "fd"),
-    "resnet8-fd-static": model("resnet8", "fd", excitation_groups=0),
+    "resnet8-fd-static": model("resnet8", "fd", excitation_groups=0, third_moment=False),
+    "resnet8-fd-groups-alone": model("resnet8", "fd", third_moment=False),
     "resnet8-fd-group": model("resnet8", "fd", adjustment="group", excitation_groups=2, excitation_hidden=2),
     "resnet8-recu": model("resnet8", "recu"),
     "resnet8-adabin": model("resnet8", "adabin"),
@@ -180,5 +181,6 @@ def test_all_that_is_binary_is_stored_in_bits() -> None:
     assert kinds.count("binary_conv") == 18
     assert kinds.count("threshold") == 18
     assert kinds.count("conv") == 1 + 2 * 18 + 2 + 1  # stem, excitations, shortcuts, head
-    # Each binary layer is squeeze, excite, threshold, bits and convolution; beside them images, stem, shortcuts, head.
-    assert len(kinds) == 18 * 5 + 1 + 1 + 2 + 1
+    # Each binary layer is squeeze, excite, third moment (affine, two products, sum), threshold, bits and convolution;
+    # beside them images, stem, shortcuts, head.
+    assert len(kinds) == 18 * 10 + 1 + 1 + 2 + 1

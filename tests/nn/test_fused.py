@@ -23,8 +23,9 @@ KNOBS = [
     {"zero_point": False, "excitation_groups": 2},
     {"two_values": True},
     {"excitation_gate": "sigmoid"},
-    {"third_moment": True},
-    {"third_moment": True, "adjustment": "none", "excitation_groups": 0, "estimator": "polynomial"},
+    {"third_moment": False},
+    {"third_moment": False, "adjustment": "none"},
+    {"third_moment": False, "adjustment": "none", "excitation_groups": 0},
 ]
 
 

@@ -164,9 +164,11 @@ def test_binary_activation_adds_its_parts_before_the_sign() -> None:
     assert layer.excite is not None
     torch.nn.init.constant_(layer.refine.tau, 0.25)
     torch.nn.init.ones_(layer.excite.excite.weight)
+    torch.nn.init.constant_(layer.moment.alpha, 0.5)
     x = torch.randn(3, 4, 5, 5)
     a = layer.adjust(x)
-    expected = torch.where(a + layer.excite(a) - 0.25 >= 0, 1.0, -1.0)
+    moment = (a**3).mean((2, 3), keepdim=True)
+    expected = torch.where(a + (layer.excite(a) - 0.5 * moment) - 0.25 >= 0, 1.0, -1.0)
     assert torch.equal(layer(x), expected)
 
 
@@ -174,11 +176,13 @@ def test_frozen_excitation_is_its_mean_over_images() -> None:
     layer = BinaryActivation(8, resolve_method("fd", {}))
     assert isinstance(layer.excite, GroupExcitation)
     torch.nn.init.normal_(layer.excite.excite.weight)
+    torch.nn.init.normal_(layer.moment.alpha)
     model = torch.nn.Sequential(layer).eval()
     images = torch.randn(10, 8, 3, 3)
     frozen = freeze_excitation(model, images.split(3))
-    found = frozen[0].excite(images)
-    torch.testing.assert_close(found, layer.excite(layer.adjust(images)).mean(0, keepdim=True))
+    found = frozen[0].excite(images) - frozen[0].moment(images)
+    adjusted = layer.adjust(images)
+    torch.testing.assert_close(found, (layer.excite(adjusted) - layer.moment(adjusted)).mean(0, keepdim=True))
     assert isinstance(layer.excite, GroupExcitation)  # the network itself is as it was
     x = torch.randn(4, 8, 3, 3)
     expected = torch.where(layer.adjust(x) + found - layer.refine.tau[:, None, None] >= 0, 1.0, -1.0)

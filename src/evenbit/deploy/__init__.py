@@ -63,7 +63,7 @@ def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None, 
 
     Args:
         folder: Of the run.
-        freeze_on: If given, images over which each group excitation is averaged into a constant
+        freeze_on: If given, images over which each excitation is averaged into a constant
             (`evenbit.nn.freeze_excitation`).
         progress: Called before each batch of these with the number of images done and of all.
 

@@ -6,7 +6,7 @@ from evenbit.nn.conv import BinaryConv2d, BinaryLinear, keep_latent_weights_with
 from evenbit.nn.conversion import Conversion, Conversions
 from evenbit.nn.convert import Binarized, binarize
 from evenbit.nn.distribution import DistributionAdjustment
-from evenbit.nn.excitation import GroupExcitation, freeze_excitation
+from evenbit.nn.excitation import GroupExcitation, excitations, freeze_excitation
 from evenbit.nn.method import METHODS, Method, resolve_method
 from evenbit.nn.refinement import RPReLU, ZeroPoint
 from evenbit.nn.sign import ESTIMATORS, Sign, set_progress
@@ -33,6 +33,7 @@ __all__ = [
     "WeightBinarizer",
     "ZeroPoint",
     "binarize",
+    "excitations",
     "freeze_excitation",
     "keep_latent_weights_within_reach",
     "latent_weights",

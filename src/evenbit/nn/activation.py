@@ -1,6 +1,6 @@
 """Binary activation: a real map to ±1, through the parts a method has in front of its sign.
 
-a -> distribution adjustment -> + group excitation -> - α E[x³] -> two values -> - τ (refinement) -> sign
+a -> distribution adjustment -> + group excitation - third moment -> two values -> - τ (refinement) -> sign
 
 of which each method has some.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evenbit.nn import fused
 from evenbit.nn.distribution import EPSILON, DistributionAdjustment
-from evenbit.nn.excitation import FrozenExcitation, GroupExcitation
+from evenbit.nn.excitation import FrozenShift, GroupExcitation
 from evenbit.nn.method import Method
 from evenbit.nn.moments import pooled
 from evenbit.nn.processes import over_processes
@@ -42,8 +42,8 @@ class BinaryActivation(nn.Module):
     def __init__(self, channels: int, method: Method) -> None:
         super().__init__()
         self.adjust: nn.Module = nn.Identity()
-        self.excite: GroupExcitation | FrozenExcitation | None = None
-        self.moment: nn.Module = nn.Identity()
+        self.excite: GroupExcitation | FrozenShift | None = None
+        self.moment: ThirdMoment | FrozenShift | None = None
         self.values: nn.Module = nn.Identity()
         self.refine: nn.Module = nn.Identity()
         if method.adjustment != "none":
@@ -94,9 +94,13 @@ class BinaryActivation(nn.Module):
     def before_sign(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """What the sign is taken of."""
         x = self.adjust(x)
-        if self.excite is not None:
+        if self.excite is not None and self.moment is not None:
+            x = x + (self.excite(x) - self.moment(x))
+        elif self.excite is not None:
             x = x + self.excite(x)
-        return self.refine(self.values(self.moment(x)))  # type: ignore[no-any-return]
+        elif self.moment is not None:
+            x = x - self.moment(x)
+        return self.refine(self.values(x))  # type: ignore[no-any-return]
 
     def _moments(self) -> int:
         """How many moments of x `_affine` looks at."""
@@ -109,13 +113,15 @@ class BinaryActivation(nn.Module):
         scale, offset = torch.ones_like(mean), torch.zeros_like(mean)
         if isinstance(self.adjust, DistributionAdjustment):
             scale, offset = self.adjust.affine(mean, var, pixels)
+        adjusted = scale * mean + offset
         if isinstance(self.excite, GroupExcitation):
-            adjusted = scale * mean + offset
             offset = offset + self.excite.gate(adjusted[..., None, None]).flatten(1)
         elif self.excite is not None:
             offset = offset + self.excite.shift.flatten()
         if isinstance(self.moment, ThirdMoment):
-            offset = offset - self.moment.zero_point(scale * mean + offset, scale**2 * var, scale**3 * third)
+            offset = offset - self.moment.of_moments(adjusted, scale**2 * var, scale**3 * third)
+        elif self.moment is not None:
+            offset = offset - self.moment.shift.flatten()
         if isinstance(self.values, TwoValues):
             scale, offset = scale / self.values.distance, (offset - self.values.middle) / self.values.distance
         if isinstance(self.refine, ZeroPoint):

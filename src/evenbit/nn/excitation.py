@@ -4,16 +4,20 @@
     h = relu(W1 m + b1)                            N x (groups * hidden), within groups
     e = gate(W2 h)                                 N x C, within groups
         softsign(x) = x / (1 + |x|), or sigmoid(x) = 1 / (1 + exp(-x))
-    zero point of channel c in image n moves by -e[n, c]:  sign(â + e)
+    zero point of channel c in image n moves by -e[n, c]:  sign(â + e - α E[â³])
 
 It is added, since a positive factor before the sign changes no bit. W1 and W2 are block diagonal: a group's
 channels share `hidden` units, so the cost is `2 C hidden` weights. W2 starts at zero and the layer as a static one.
 The softsign is made of exactly rounded operations, which give the same bits on every machine; tanh does not.
 The sigmoid is that of Xue et al., Self-distribution binary neural networks, 2021, the nearest relative: it only raises.
 
-Frozen, e is its mean over some images, a constant that folds into the threshold.
+Beside it may stand the third moment of the channel in this image (evenbit/nn/third_moment.py). A mean says how far a
+channel's values lie from the zero point, and all of its group are looked at; a third moment says how uneven the two
+sides of it are, which is what the mean does not tell, and each channel looks at its own.
 
-At run time it is one mean, two tiny products and one threshold a channel and image; no map is touched twice.
+Frozen, either is its mean over some images, a constant that folds into the threshold.
+
+At run time they are two means of a map, two tiny products and one threshold a channel and image.
 
 Source: part 2 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6),
 2024. The abstract names it; groups, gate and place are this project's choice.
@@ -30,6 +34,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
+from evenbit.nn.third_moment import ThirdMoment
 
 FREEZING_IMAGES = 5000  # of the training images, the first ones: what commands freeze excitations on
 
@@ -77,7 +82,7 @@ def _block_diagonal(conv: nn.Conv2d) -> Tensor:
     return torch.block_diag(*conv.weight.flatten(1).chunk(conv.groups))  # type: ignore[no-untyped-call,no-any-return]
 
 
-class FrozenExcitation(nn.Module):
+class FrozenShift(nn.Module):
     """The same shift for every image.
 
     Args:
@@ -98,16 +103,21 @@ class FrozenExcitation(nn.Module):
         return self.shift[None]
 
 
+def excitations(model: nn.Module) -> dict[str, GroupExcitation | ThirdMoment]:
+    """What moves zero points by the image, by name."""
+    return {name: part for name, part in model.named_modules() if isinstance(part, GroupExcitation | ThirdMoment)}
+
+
 @torch.no_grad()
 def freeze_excitation(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
-    """A copy of a network in which every group excitation is its mean over some images.
+    """A copy of a network in which every excitation is its mean over some images.
 
     Args:
         model: In eval mode.
         batches: Images `[N, C, H, W]` as the network takes them; at least one.
     """
     frozen = copy.deepcopy(model)
-    layers = {name: part for name, part in frozen.named_modules() if isinstance(part, GroupExcitation)}
+    layers = excitations(frozen)
     sums = dict.fromkeys(layers, torch.zeros(()))
     count = 0
     for batch in batches:
@@ -123,6 +133,6 @@ def freeze_excitation(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
             handle.remove()
     for name, part in layers.items():
         parent, _, key = name.rpartition(".")
-        shift = (sums[name] / count).to(part.excite.weight)
-        setattr(frozen.get_submodule(parent), key, FrozenExcitation(shift))
+        shift = (sums[name] / count).to(next(part.parameters()))
+        setattr(frozen.get_submodule(parent), key, FrozenShift(shift))
     return frozen

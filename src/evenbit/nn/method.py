@@ -146,6 +146,7 @@ METHODS: dict[str, Method] = {
             estimator="clip",
             adjustment="channel",
             excitation_groups=4,
+            third_moment=True,
             zero_point=True,
             activation="rprelu",
             weight_standardized=True,

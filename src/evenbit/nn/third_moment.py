@@ -17,23 +17,25 @@ from torch import Tensor, nn
 
 
 class ThirdMoment(nn.Module):
-    """`x - α E[x³]`, see the module's page.
+    """The zero point `α E[x³]`, see the module's page.
 
     Args:
         channels: Channels C.
 
     Shape:
-        `[N, C, H, W]`, and the same for the output.
+        `[N, C, H, W]` to `[N, C, 1, 1]`.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 1 1"]:
         """See the class."""
-        return x - self.alpha[:, None, None] * (x * x * x).mean((2, 3), keepdim=True)
+        return self.alpha[:, None, None] * (x * x * x).mean((2, 3), keepdim=True)
 
-    def zero_point(self, mean: Float[Tensor, "n c"], var: Float[Tensor, "n c"], third: Float[Tensor, "n c"]) -> Tensor:
-        """`α E[x³]` from mean, variance and third central moment over H, W: `E[x³] = third + 3 mean var + mean³`."""
+    def of_moments(
+        self, mean: Float[Tensor, "n c"], var: Float[Tensor, "n c"], third: Float[Tensor, "n c"]
+    ) -> Float[Tensor, "n c"]:
+        """The same from mean, variance and third central moment over H, W: `E[x³] = third + 3 mean var + mean³`."""
         return self.alpha * (third + 3 * mean * var + mean**3)

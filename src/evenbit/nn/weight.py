@@ -71,7 +71,7 @@ class WeightBinarizer(nn.Module):
     def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
         """Signs and scales of `weight`."""
         rows = self.normalized(weight)
-        return self.sign(rows).view_as(weight), self._scale(rows.detach(), weight.flatten(1))
+        return self.sign(rows).view_as(weight), self._scale(rows.detach(), weight)
 
     def normalized(self, weight: Float[Tensor, "o ..."]) -> Float[Tensor, "o k"]:
         """w̄, a row for each filter."""
@@ -92,11 +92,11 @@ class WeightBinarizer(nn.Module):
         if not self.standardize and self.sign.estimator == "clip":
             weight.clamp_(-1, 1)
 
-    def _scale(self, rows: Float[Tensor, "o k"], latent: Float[Tensor, "o k"]) -> Float[Tensor, " o"]:
+    def _scale(self, rows: Float[Tensor, "o k"], weight: Float[Tensor, "o ..."]) -> Float[Tensor, " o"]:
         if self.scale == "one":
             return rows.new_ones(len(rows))
         if self.scale == "deviation":
-            return latent.std(1, correction=0)
+            return weight.flatten(1).std(1, correction=0)
         mean = rows.abs().mean(1)
         return torch.exp2(torch.log2(mean).round()) if self.scale == "power_of_two" else mean
 

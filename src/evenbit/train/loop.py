@@ -29,7 +29,7 @@ from evenbit.errors import CheckpointError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, evaluate
 from evenbit.files import append_line, is_part, write_atomically
 from evenbit.nn import (
-    GroupExcitation,
+    excitations,
     freeze_excitation,
     keep_latent_weights_within_reach,
     latent_weights,
@@ -296,8 +296,8 @@ class _Training:
         return evaluation, probe_activations(self.network, probed, EVALUATION_BATCH)
 
     def _evaluate_frozen(self) -> dict[str, float]:
-        """Accuracy with every group excitation frozen to its mean over some training images, if there is any."""
-        if not any(isinstance(module, GroupExcitation) for module in self.network.modules()):
+        """Accuracy with every excitation frozen to its mean over some training images, if there is any."""
+        if not excitations(self.network):
             return {}
         network = freeze_excitation(
             self.network,
