@@ -286,6 +286,17 @@ void Engine::add_multiply(int in, int factor, const TailSpec& tail) {
   op.factor = factor;
 }
 
+void Engine::add_cube(int in, const std::vector<float>& scale, const std::vector<float>& offset, const TailSpec& tail) {
+  const Value v = value(in);
+  const size_t channels = static_cast<size_t>(v.channels);
+  require(v.form == Form::kFloats && scale.size() == channels && offset.size() == channels,
+          "a cube does not fit its input");
+  Op& op = new_op(in, v.height, v.width, v.channels, tail);
+  op.kind = Kind::kElementwise;
+  op.cube_scale = padded(scale);
+  op.offset = padded(offset);
+}
+
 void Engine::add_concat(const std::vector<int>& parts, const TailSpec& tail) {
   require(parts.size() >= 2, "a concatenation needs two maps");
   const Value first = value(parts[0]);

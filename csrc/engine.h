@@ -58,6 +58,7 @@ class Engine {
                        const TailSpec& tail);
   void add_elementwise(int in, const TailSpec& tail);
   void add_multiply(int in, int factor, const TailSpec& tail);
+  void add_cube(int in, const std::vector<float>& scale, const std::vector<float>& offset, const TailSpec& tail);
   void add_concat(const std::vector<int>& parts, const TailSpec& tail);
   void add_flatten(int in, const TailSpec& tail);
   void add_threshold(int in, const std::vector<float>& scale, const std::vector<float>& offset,

@@ -122,6 +122,8 @@ NB_MODULE(_core, m) {
            })
       .def("add_elementwise", &Engine::add_elementwise)
       .def("add_multiply", &Engine::add_multiply)
+      .def("add_cube", [](Engine& e, int in, const Vector<float>& scale, const Vector<float>& offset,
+                          const TailSpec& tail) { e.add_cube(in, copied(scale), copied(offset), tail); })
       .def("add_concat", &Engine::add_concat)
       .def("add_flatten", &Engine::add_flatten)
       .def("add_threshold",

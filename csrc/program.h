@@ -78,7 +78,7 @@ struct Engine::Op {
   Aligned<uint32_t> start;               // of an int8 convolution's sums
   int row_units = 0;                     // that it reads for a kernel row
 
-  Aligned<float> scale, bias, slope, low, high, shift, threshold, offset;
+  Aligned<float> scale, bias, slope, low, high, shift, threshold, offset, cube_scale;
   Aligned<uint16_t> flip, valid;
   bool sigmoid = false;
   bool softsign = false;

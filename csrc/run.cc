@@ -99,8 +99,8 @@ void Engine::bind(Context& context, const Op& op) const {
       step = {Normalize{nullptr, nullptr, op.channels, op.height, op.width, op.blocks(), tail}, op.height};
       break;
     case Kind::kElementwise:
-      step = {Elementwise{float_view(context, op.in), spread_view(context, op.factor), op.height, op.width, op.blocks(),
-                          tail},
+      step = {Elementwise{float_view(context, op.in), spread_view(context, op.factor), or_null(op.cube_scale),
+                          or_null(op.offset), op.height, op.width, op.blocks(), tail},
               op.height};
       break;
     case Kind::kConcat: {

@@ -181,6 +181,6 @@ def test_all_that_is_binary_is_stored_in_bits() -> None:
     assert kinds.count("binary_conv") == 18
     assert kinds.count("threshold") == 18
     assert kinds.count("conv") == 1 + 2 * 18 + 2 + 1  # stem, excitations, shortcuts, head
-    # Each binary layer is squeeze, excite, third moment (affine, two products, sum), threshold, bits and convolution;
-    # beside them images, stem, shortcuts, head.
-    assert len(kinds) == 18 * 10 + 1 + 1 + 2 + 1
+    # Each binary layer is squeeze, excite, third moment and its sum, threshold, bits and convolution; beside them
+    # images, stem, shortcuts, head.
+    assert len(kinds) == 18 * 7 + 1 + 1 + 2 + 1

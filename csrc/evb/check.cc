@@ -153,6 +153,10 @@ class Checker {
     if (op.kind == "concat") return joined(op, in);
     if (op.kind == "flatten") return vector_of(in.height * in.width * channels);
     if (op.kind == "multiply") check_same_or_vector("factor", op.factor, in);
+    if (op.kind == "cube") {
+      tensor(op.scale, Type::kFloat, {channels});
+      tensor(op.offset, Type::kFloat, {channels});
+    }
     if (op.kind == "threshold") check_threshold(op, in);
     return in;
   }

@@ -33,6 +33,8 @@ class Loader {
                             stride, padding, tail);
     } else if (op.kind == "multiply") {
       engine_.add_multiply(in, values_.at(op.factor), tail);
+    } else if (op.kind == "cube") {
+      engine_.add_cube(in, floats(op.scale), floats(op.offset), tail);
     } else if (op.kind == "concat") {
       std::vector<int> parts{in};
       for (const std::string& name : op.others) parts.push_back(values_.at(name));

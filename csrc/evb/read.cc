@@ -252,6 +252,8 @@ Plan::Op to_op(const Json& item) {
     fields.optional("stride", op.stride).optional("padding", op.padding);
   } else if (op.kind == "multiply") {
     fields.required("factor", op.factor);
+  } else if (op.kind == "cube") {
+    fields.required("scale", op.scale).required("offset", op.offset);
   } else if (op.kind == "concat") {
     fields.required("others", op.others);
   } else if (op.kind == "threshold") {

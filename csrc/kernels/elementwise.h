@@ -1,5 +1,5 @@
-// Kernels that read each value once: pooling, a Tail on its own or after a product, maps side by side, a map as a
-// vector, and the images' way in.
+// Kernels that read each value once: pooling, a Tail on its own or after a product or a cube, maps side by side, a map
+// as a vector, and the images' way in.
 namespace evenbit {
 namespace {
 
@@ -56,6 +56,16 @@ void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
       EVENBIT_EACH(n) tile[p].v[n] = mul(tile[p].v[n], factor.v[n]);
     }
   }
+  if (op.cube_scale) {
+    const BlockOf scale = load_block(op.cube_scale + block * kBlock),
+                  offset = load_block(op.cube_offset + block * kBlock);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      EVENBIT_EACH(n) {
+        const F u = add(mul(tile[p].v[n], scale.v[n]), offset.v[n]);
+        tile[p].v[n] = mul(mul(u, u), u);
+      }
+    }
+  }
   finish<kPixels>(op.tail, tile, y, x, block);
 }
 
@@ -63,7 +73,7 @@ bool has_activation(const Tail& tail) { return tail.slope || tail.low || tail.si
 
 bool writes_bits_only(const Elementwise& op) {
   const Tail& tail = op.tail;
-  return tail.bits.base && !op.factor.base && !tail.scale && !tail.bias && !tail.residual.base &&
+  return tail.bits.base && !op.factor.base && !op.cube_scale && !tail.scale && !tail.bias && !tail.residual.base &&
          !has_activation(tail) && !tail.shift && !tail.out.base && !tail.quantized.base && !tail.row_sums;
 }
 

@@ -191,7 +191,9 @@ struct Pool2d {
 // Tasks: rows.
 struct Elementwise {
   FloatView in;
-  FloatView factor;  // multiplied by, if there is one
+  FloatView factor;         // multiplied by, if there is one
+  const float* cube_scale;  // of the affine map whose cube is taken, if there is one
+  const float* cube_offset;
   int height;
   int width;
   int blocks;

@@ -223,6 +223,23 @@ class Multiply(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cube(Op):
+    """Third power of an affine map, whose mean is its third moment.
+
+        u = x * scale[c] + offset[c]
+        v = (u * u) * u
+
+    Attributes:
+        scale: Name of a float32 tensor `[C]`.
+        offset: Name of a float32 tensor `[C]`.
+    """
+
+    kind: ClassVar[str] = "cube"
+    scale: str
+    offset: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Concat(Op):
     """Channels of several float maps of one height and width, those of the input first.
 
@@ -302,6 +319,7 @@ OPS: dict[str, type[Op]] = {
         BinaryConv,
         Elementwise,
         Multiply,
+        Cube,
         Concat,
         Flatten,
         Threshold,
@@ -466,6 +484,9 @@ class _Checker:
             return _window(source, op.kernel, op.stride, (0, 0), channels)
         if isinstance(op, Multiply):
             self._same_or_vector("factor", op.factor, source)
+        if isinstance(op, Cube):
+            for name in (op.scale, op.offset):
+                self._tensor(name, np.float32, (channels,))
         if isinstance(op, Concat):
             parts = [source, *(self._value(name, "float") for name in op.others)]
             if len(parts) < 2:

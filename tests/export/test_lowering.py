@@ -250,6 +250,7 @@ def test_every_part_of_a_plan_is_known_here() -> None:
         "binary_conv": common | window | {"weight", "groups"},
         "elementwise": common,
         "multiply": common | {"factor"},
+        "cube": common | {"scale", "offset"},
         "concat": common | {"others"},
         "flatten": common,
         "threshold": common | {"scale", "offset", "flip"},

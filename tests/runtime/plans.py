@@ -16,6 +16,7 @@ from evenbit.plan import (
     Bits,
     Concat,
     Conv,
+    Cube,
     Elementwise,
     Flatten,
     Int8Conv,
@@ -136,6 +137,10 @@ class PlanMaker(Constants):
     def multiply(self, x: str, factor: str, *parts: str) -> str:
         return self._add(Multiply, x, self.sizes[x], parts, factor=factor)
 
+    def cube(self, x: str, *parts: str) -> str:
+        scale, offset = (self.floats(self.sizes[x][2]) for _ in range(2))
+        return self._add(Cube, x, self.sizes[x], parts, scale=scale, offset=offset)
+
     def concat(self, x: str, others: tuple[str, ...], *parts: str) -> str:
         channels = sum(self.sizes[name][2] for name in (x, *others))
         return self._add(Concat, x, (*self.sizes[x][:2], channels), parts, others=others)
@@ -211,6 +216,7 @@ def everything(seed: int, channels: int) -> Plan:
     y = make.elementwise(y, "residual", "softsign", "shift") if mean else y
     gate = make.conv(make.mean(y), channels, (1, 1), (1, 1), (0, 0), 1, "bias", "sigmoid")
     y = make.multiply(make.multiply(y, gate, "bias", "clamp"), y, "residual", "sigmoid")
+    y = make.cube(y, "scale", "residual")
     y = make.conv(make.concat(y, (x, y), "bias", "prelu"), channels, (1, 1), (1, 1), (0, 0), 1)
     y = make.conv(y, channels, (3, 3), (1, 1), (1, 1), channels, "scale", "clamp")
     z = make.binary_conv(make.signs(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
@@ -232,7 +238,7 @@ def small() -> Plan:
     x = make.conv(make.normalize(), 3, (2, 2), (1, 1), (1, 1), 1, "scale", "bias", "prelu")
     y, mean, bits = make.fused(make.signs(x, vector=make.elementwise(make.mean(x), "softsign")), 3)
     y = make.binary_conv(bits, 3, (1, 1), (1, 1), (0, 0), "residual", groups=3)
-    y = make.multiply(make.elementwise(y, "bias", "residual"), make.elementwise(mean, "sigmoid"))
+    y = make.multiply(make.elementwise(make.cube(y), "bias", "residual"), make.elementwise(mean, "sigmoid"))
     y = make.pool(make.pool(y, True, (2, 2), (2, 2), (1, 1)), False, (1, 1), (1, 1), (0, 0), "shift")
     y = make.concat(y, (make.int8_conv(y, 2, (1, 1), (1, 1), (0, 0), 30.1875, "clamp"),))
     plan = make.plan(make.flatten(y), classes=2)

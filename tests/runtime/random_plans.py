@@ -16,6 +16,7 @@ from evenbit.plan import (
     Bits,
     Concat,
     Conv,
+    Cube,
     Elementwise,
     Flatten,
     Int8Conv,
@@ -116,7 +117,19 @@ class RandomPlan(Constants):
         sizes = shape[1:3]
         kernel: Pair = self.pick((1, 1), (3, 3), (5, 5), (3, 1), sizes)
         stride = (self.pick(1, 2), self.pick(1, 2))
-        kinds = ("conv", "conv", "int8", "grouped", "max", "avg", "elementwise", "multiply", "concat", "flatten")
+        kinds = (
+            "conv",
+            "conv",
+            "int8",
+            "grouped",
+            "max",
+            "avg",
+            "elementwise",
+            "multiply",
+            "cube",
+            "concat",
+            "flatten",
+        )
         kind = self.pick(*kinds) if shape.kind == "float" else "binary"
         if kind in ("max", "avg"):
             kernel = (min(kernel[0], sizes[0]), min(kernel[1], sizes[1]))
@@ -156,6 +169,9 @@ class RandomPlan(Constants):
         elif kind == "multiply":
             fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
             self.add(Multiply, source, shape, writes, factor=self.pick(*fitting))
+        elif kind == "cube":
+            fields = {"scale": self.floats(shape.channels), "offset": self.floats(shape.channels)}
+            self.add(Cube, source, shape, writes, **fields)
         elif kind == "concat":
             fits = [name for name, other in self.shapes.items() if other[:3] == shape[:3]]
             others = tuple(self.pick(*fits) for _ in range(self.pick(1, 2)))

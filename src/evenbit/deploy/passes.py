@@ -15,9 +15,42 @@ import numpy.typing as npt
 
 from evenbit.bits import pack_bits
 from evenbit.deploy.rewrite import Rewriter, affine_of, is_affine
-from evenbit.plan import Bits, Conv, Elementwise, Op, Plan, Tail, Threshold, reads, replace_tail, writes
+from evenbit.plan import (
+    Bits,
+    Conv,
+    Cube,
+    Elementwise,
+    Multiply,
+    Op,
+    Plan,
+    Tail,
+    Threshold,
+    reads,
+    replace_tail,
+    writes,
+)
 
 Vector = npt.NDArray[np.float64]
+
+
+def join_cubes(plan: Plan) -> Plan:
+    """Makes one op of `u u u` with `u = s x + t`, which reads the map x that is stored anyway."""
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        square = rewriter.producer(op.input)
+        if not (isinstance(op, Multiply) and isinstance(square, Multiply) and square.tail == Tail()):
+            continue
+        if not square.input == square.factor == op.factor or not rewriter.is_sole_reader(op, op.input):
+            continue
+        channels = rewriter.channels(op)
+        source, scale, offset = op.factor, np.ones(channels), np.zeros(channels)
+        while isinstance(affine := rewriter.producer(source), Elementwise) and is_affine(affine):
+            inner_scale, inner_bias = affine_of(rewriter, affine, channels)
+            source, scale, offset = affine.input, scale * inner_scale, scale * inner_bias + offset
+        names = {"scale": rewriter.tensor(scale), "offset": rewriter.tensor(offset)}
+        rewriter.replace(op, Cube(op.name, source, op.out, op.tail, **names))
+        rewriter.replace(square)
+    return rewriter.plan()
 
 
 def move_affine_past_mean(plan: Plan) -> Plan:
@@ -212,7 +245,8 @@ def fuse_tails(plan: Plan) -> Plan:
         residual = op.tail.residual
         other = rewriter.producer(residual) if residual else None
         # Both sides of a sum may be the one that is computed last, if nothing comes before the sum.
-        if other and other.out == residual and not (op.tail.scale or op.tail.bias or rewriter.is_vector(residual)):
+        is_spread = rewriter.is_vector(residual) and not rewriter.is_vector(op.input)
+        if other and other.out == residual and not (op.tail.scale or op.tail.bias or is_spread):
             _try_join(rewriter, other, op, replace(op.tail, residual=op.input))
     return rewriter.plan()
 
@@ -309,6 +343,7 @@ def number_names(plan: Plan) -> Plan:
 
 PASSES: tuple[Callable[[Plan], Plan], ...] = (
     join_shifts,
+    join_cubes,
     move_affine_past_mean,
     merge_thresholds,
     remove_dead,

@@ -31,6 +31,7 @@ from evenbit.plan import (
     Bits,
     Concat,
     Conv,
+    Cube,
     Elementwise,
     Flatten,
     Int8Conv,
@@ -252,6 +253,13 @@ class Lowering(ABC):
     def _multiply(self, op: Multiply, shape: Shape) -> str:
         return self.step(op, self.dims(shape))("Mul", self.values[op.input], self.values[op.factor])
 
+    def _cube(self, op: Cube, shape: Shape) -> str:
+        step = self.step(op, self.dims(shape))
+        u = step("Add", step("Mul", self.values[op.input], self.vector(op.scale)), self.vector(op.offset))
+        # (|u| u) |u| is (u u) u to the bit. qonnx's clean-up renames one input alone of a node that has a tensor twice.
+        size = step("Abs", u)
+        return step("Mul", step("Mul", size, u), size)
+
     def _concat(self, op: Concat, shape: Shape) -> str:
         names = [self.values[name] for name in (op.input, *op.others)]
         return self.step(op, self.dims(shape))("Concat", *names, axis=1)
@@ -348,6 +356,7 @@ _ACCUMULATE: dict[type[Op], Callable[[Any, Any, Shape], str]] = {
     Normalize: Lowering._normalize,
     Elementwise: Lowering._elementwise,
     Multiply: Lowering._multiply,
+    Cube: Lowering._cube,
     Concat: Lowering._concat,
     Flatten: Lowering._flatten,
     Conv: Lowering._conv,

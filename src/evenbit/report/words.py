@@ -15,7 +15,7 @@ def method_parts(method: Method) -> list[str]:
     told = {
         "moves and scales what it reads before taking the sign (distribution adjustment)": method.adjustment != "none",
         "lets each image move the zero points (group excitation)": method.excitation_groups > 0,
-        "moves the zero points by the third moment of each image's channel": method.third_moment,
+        "lets each channel of an image move its zero point by how uneven it is (third moment)": method.third_moment,
         "learns two values in the place of −1 and +1": method.two_values,
         "learns a zero point for each channel (refinement)": method.zero_point,
         "reshapes what flows around the binary layers (RPReLU)": method.activation == "rprelu",

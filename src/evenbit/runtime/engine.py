@@ -15,6 +15,7 @@ from evenbit.plan import (
     BinaryConv,
     Concat,
     Conv,
+    Cube,
     Elementwise,
     Flatten,
     Int8Conv,
@@ -197,6 +198,8 @@ class _Loader:
                 self.core.add_elementwise(source, tail)
             case Multiply():
                 self.core.add_multiply(source, self.values[op.factor], tail)
+            case Cube():
+                self.core.add_cube(source, self.tensor(op.scale), self.tensor(op.offset), tail)
             case Concat():
                 self.core.add_concat([source, *(self.values[name] for name in op.others)], tail)
             case Flatten():

@@ -22,6 +22,7 @@ from evenbit.plan import (
     BinaryConv,
     Concat,
     Conv,
+    Cube,
     Elementwise,
     Flatten,
     Int8Conv,
@@ -88,6 +89,9 @@ def _accumulate(plan: Plan, op: Op, known: dict[str, npt.NDArray[Any]], channels
             return x
         case Multiply():
             return np.asarray(x * known[op.factor])
+        case Cube():
+            u = x * plan.tensors[op.scale] + plan.tensors[op.offset]
+            return np.asarray(u * u * u)
         case Concat():
             return np.concatenate([x, *(known[name] for name in op.others)], axis=-1)
         case Flatten():

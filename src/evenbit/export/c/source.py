@@ -18,6 +18,7 @@ from evenbit.plan import (
     BinaryConv,
     Concat,
     Conv,
+    Cube,
     Elementwise,
     Flatten,
     Int8Conv,
@@ -219,6 +220,9 @@ class _Writer:
             case Multiply():
                 step = result.channels if self.shapes[op.factor] == result else 0
                 call = f"evenbit_multiply({self.at(op.input)}, {self.at(op.factor)}, {step}, {end}"
+            case Cube():
+                scale, offset = self.floats(op.scale), self.floats(op.offset)
+                call = f"evenbit_cube({self.at(op.input)}, {scale}, {offset}, {end}"
             case Concat():
                 names = (op.input, *op.others)
                 parts = ", ".join(f"{{{self.at(name)}, {self.shapes[name].channels}}}" for name in names)
