@@ -85,10 +85,12 @@ EVENBIT_CLONES void add_squares(int n, const float* __restrict x, const float* _
   }
 }
 
-EVENBIT_CLONES void add_cubes(int n, const float* __restrict x, const float* __restrict mean, float* __restrict sum) {
+EVENBIT_CLONES void add_squares_and_cubes(int n, const float* __restrict x, const float* __restrict mean,
+                                          float* __restrict squares, float* __restrict cubes) {
   for (int i = 0; i < n; ++i) {
     const float d = x[i] - mean[i];
-    sum[i] += d * d * d;
+    squares[i] += d * d;
+    cubes[i] += d * d * d;
   }
 }
 
@@ -115,30 +117,36 @@ EVENBIT_CLONES void add_windows(Window window, int n, const float* g, const floa
   add_window<Window::identity>(n, g, x, scale, offset, dscale, doffset);
 }
 
-template <Window window>
+// Per-channel values that carry the gradient of the moments; mean and d are null without the third one.
+struct Powers {
+  const float *a, *b, *mean, *d;
+};
+
+template <Window window, bool third>
 inline __attribute__((always_inline)) void apply_window(int n, const float* __restrict g, const float* __restrict x,
                                                         const float* __restrict scale, const float* __restrict offset,
                                                         const float* __restrict a, const float* __restrict b,
+                                                        const float* __restrict mean, const float* __restrict d,
                                                         float* __restrict dx) {
   for (int i = 0; i < n; ++i) {
     const float h = g[i] * window_of(window, x[i] * scale[i] + offset[i]);
     dx[i] = h * scale[i] + x[i] * a[i] + b[i];
+    if (third) dx[i] += (x[i] - mean[i]) * (x[i] - mean[i]) * d[i];
   }
+}
+
+template <Window window>
+inline __attribute__((always_inline)) void apply_window(int n, const float* g, const float* x, const float* scale,
+                                                        const float* offset, const Powers& p, float* dx) {
+  if (p.d) return apply_window<window, true>(n, g, x, scale, offset, p.a, p.b, p.mean, p.d, dx);
+  apply_window<window, false>(n, g, x, scale, offset, p.a, p.b, p.mean, p.d, dx);
 }
 
 EVENBIT_CLONES void apply_windows(Window window, int n, const float* g, const float* x, const float* scale,
-                                  const float* offset, const float* a, const float* b, float* dx) {
-  if (window == Window::clip) return apply_window<Window::clip>(n, g, x, scale, offset, a, b, dx);
-  if (window == Window::polynomial) return apply_window<Window::polynomial>(n, g, x, scale, offset, a, b, dx);
-  apply_window<Window::identity>(n, g, x, scale, offset, a, b, dx);
-}
-
-EVENBIT_CLONES void add_scaled_squares(int n, const float* __restrict x, const float* __restrict mean,
-                                       const float* __restrict d, float* __restrict dx) {
-  for (int i = 0; i < n; ++i) {
-    const float e = x[i] - mean[i];
-    dx[i] += e * e * d[i];
-  }
+                                  const float* offset, const Powers& p, float* dx) {
+  if (window == Window::clip) return apply_window<Window::clip>(n, g, x, scale, offset, p, dx);
+  if (window == Window::polynomial) return apply_window<Window::polynomial>(n, g, x, scale, offset, p, dx);
+  apply_window<Window::identity>(n, g, x, scale, offset, p, dx);
 }
 
 struct Rprelu {
@@ -212,25 +220,29 @@ void for_tiles(size_t first, int elements, int tile, const Visit& visit) {
 void moments(Pool& pool, Size size, const float* x, float* mean, float* var, float* third) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   for_images(pool, size.images, [&](int n, int last) {
-    Sums sums(c, tile);
+    Sums sums(c, tile), cubes(c, tile);
     Tiled means(c, tile);
+    const auto finish = [&](const Sums& from, float* to) {
+      from.finish(to);
+      for (int k = 0; k < c; ++k) to[k] /= static_cast<float>(size.pixels);
+    };
     for (; n < last; ++n) {
       const size_t first = static_cast<size_t>(n) * static_cast<size_t>(elements),
                    row = static_cast<size_t>(n) * static_cast<size_t>(c);
       float* lanes = sums.start();
       for_tiles(first, elements, tile, [&](size_t i, int count) { add(count, x + i, lanes); });
-      sums.finish(mean + row);
-      for (int k = 0; k < c; ++k) mean[row + static_cast<size_t>(k)] /= static_cast<float>(size.pixels);
+      finish(sums, mean + row);
       const float* centre = means.set(mean + row);
       lanes = sums.start();
-      for_tiles(first, elements, tile, [&](size_t i, int count) { add_squares(count, x + i, centre, lanes); });
-      sums.finish(var + row);
-      for (int k = 0; k < c; ++k) var[row + static_cast<size_t>(k)] /= static_cast<float>(size.pixels);
-      if (!third) continue;
-      lanes = sums.start();
-      for_tiles(first, elements, tile, [&](size_t i, int count) { add_cubes(count, x + i, centre, lanes); });
-      sums.finish(third + row);
-      for (int k = 0; k < c; ++k) third[row + static_cast<size_t>(k)] /= static_cast<float>(size.pixels);
+      if (third) {
+        float* const thirds = cubes.start();
+        for_tiles(first, elements, tile,
+                  [&](size_t i, int count) { add_squares_and_cubes(count, x + i, centre, lanes, thirds); });
+        finish(cubes, third + row);
+      } else {
+        for_tiles(first, elements, tile, [&](size_t i, int count) { add_squares(count, x + i, centre, lanes); });
+      }
+      finish(sums, var + row);
     }
   });
 }
@@ -274,12 +286,10 @@ void sign_backward(Pool& pool, Size size, Window window, const float* g, const f
     for (; n < last; ++n) {
       const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
       const float *s = scales.set(scale + row), *o = offsets.set(offset + row);
-      const float *at = as.set(a + row), *bt = bs.set(b + row);
-      const float *centre = d ? means.set(mean + row) : nullptr, *dt = d ? ds.set(d + row) : nullptr;
-      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile, [&](size_t i, int count) {
-        apply_windows(window, count, g + i, x + i, s, o, at, bt, dx + i);
-        if (d) add_scaled_squares(count, x + i, centre, dt, dx + i);
-      });
+      const Powers powers{as.set(a + row), bs.set(b + row), d ? means.set(mean + row) : nullptr,
+                          d ? ds.set(d + row) : nullptr};
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
+                [&](size_t i, int count) { apply_windows(window, count, g + i, x + i, s, o, powers, dx + i); });
     }
   });
 }
