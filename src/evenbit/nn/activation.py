@@ -119,7 +119,8 @@ class BinaryActivation(nn.Module):
         elif self.excite is not None:
             offset = offset + self.excite.shift.flatten()
         if isinstance(self.moment, ThirdMoment):
-            offset = offset - self.moment.of_moments(adjusted, scale**2 * var, scale**3 * third)
+            square = scale * scale
+            offset = offset - self.moment.of_moments(adjusted, square * var, square * scale * third)
         elif self.moment is not None:
             offset = offset - self.moment.shift.flatten()
         if isinstance(self.values, TwoValues):

@@ -38,4 +38,4 @@ class ThirdMoment(nn.Module):
         self, mean: Float[Tensor, "n c"], var: Float[Tensor, "n c"], third: Float[Tensor, "n c"]
     ) -> Float[Tensor, "n c"]:
         """The same from mean, variance and third central moment over H, W: `E[x³] = third + 3 mean var + mean³`."""
-        return self.alpha * (third + 3 * mean * var + mean**3)
+        return self.alpha * (third + mean * torch.addcmul(3 * var, mean, mean))
