@@ -14,7 +14,7 @@ from evenbit.nn.ops import convolve_padded
 SIZES = [(3, 16, 5, 7), (2, 3, 4, 4), (4, 300, 2, 2), (2, 64, 1, 1), (5, 40, 8, 8)]
 KNOBS = [
     {},
-    {"estimator": "polynomial"},
+    {"estimator": "clip"},
     {"estimator": "identity"},
     {"adjustment": "none"},
     {"adjustment": "none", "excitation_groups": 0},

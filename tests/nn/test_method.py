@@ -54,7 +54,7 @@ def test_bnn_by_hand() -> None:
     assert conv[1].weight.item() == -1
 
 
-@pytest.mark.parametrize("name", ["irnet", "fd"])
+@pytest.mark.parametrize("name", ["irnet", "recu"])
 def test_weights_that_learn_everywhere_are_left_where_they_are(name: str) -> None:
     conv = make_conv(16, 16, METHODS[name])
     with torch.no_grad():

@@ -143,16 +143,13 @@ METHODS: dict[str, Method] = {
         # Liu and Chen, Feature distribution guided binary neural networks, 2024: adjustment, excitation, refinement.
         Method(
             "fd",
-            estimator="clip",
+            estimator="polynomial",
             adjustment="channel",
             excitation_groups=4,
             third_moment=True,
             zero_point=True,
             activation="rprelu",
-            weight_standardized=True,
             weight_scale="mean",
-            # Standardized weights have about a third outside of the clipped window, which would never learn again.
-            weight_estimator="identity",
         ),
     )
 }
