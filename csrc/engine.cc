@@ -385,7 +385,9 @@ void Engine::finish(int output) {
   }
   value(output).last = static_cast<int>(ops_.size());
   for (const auto& op : ops_) {
-    if (op->out != kNone && value(op->out).last == value(op->out).first) op->out = kNone;  // read as integers only
+    // A map that is read as integers only, or by nobody. Thresholds have no other result than theirs.
+    const bool unread = op->out != kNone && value(op->out).last == value(op->out).first;
+    if (unread && op->kind != Kind::kThreshold) op->out = kNone;
   }
   plan_arena();
 }

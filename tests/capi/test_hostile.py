@@ -208,7 +208,8 @@ def mutate_tensor(rng: random.Random, tensors: dict[str, npt.NDArray[Any]]) -> N
     elif kind == 2:
         tensors[name] = array.reshape(rng.sample(array.shape, array.ndim))
     elif kind == 3:
-        tensors[name] = array.astype(rng.choice([np.float32, np.uint64, np.int8]))
+        with np.errstate(invalid="ignore"):  # not every float has an integer
+            tensors[name] = array.astype(rng.choice([np.float32, np.uint64, np.int8]))
     elif kind == 4:
         tensors[name] = -array if array.dtype == np.float32 else ~array
     else:

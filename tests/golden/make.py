@@ -1,6 +1,7 @@
-"""Writes the golden files of the formats' current versions: `python tests/golden/make.py`.
+"""Writes the golden files of the formats as they are now: `python tests/golden/make.py`.
 
-A version that has its files keeps them: files in the wild do not change either. So a folder that exists is left alone.
+Files that exist are kept: files in the wild do not change either. An op that came without a new version has a folder of
+its own, `evb-v1-cube`.
 """
 
 from __future__ import annotations
@@ -51,11 +52,13 @@ def make_checkpoint(folder: Path) -> None:
 def main() -> int:
     """Makes what is not there; 1 if nothing was to be made."""
     made = 0
-    for name, version, make in (
-        ("evb", plan_file.VERSION, make_evb),
-        ("checkpoint", checkpoint.VERSION, make_checkpoint),
+    for name, make in (
+        (f"evb-v{plan_file.VERSION}", make_evb),
+        (f"evb-v{plan_file.VERSION}-cube", make_evb),
+        (f"checkpoint-v{checkpoint.VERSION}", make_checkpoint),
+        (f"checkpoint-v{checkpoint.VERSION}-method", make_checkpoint),
     ):
-        folder = HERE / f"{name}-v{version}"
+        folder = HERE / name
         if folder.exists():
             print(f"{folder} exists, and a golden file never changes", file=sys.stderr)
             continue

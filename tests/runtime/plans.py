@@ -238,7 +238,7 @@ def small() -> Plan:
     x = make.conv(make.normalize(), 3, (2, 2), (1, 1), (1, 1), 1, "scale", "bias", "prelu")
     y, mean, bits = make.fused(make.signs(x, vector=make.elementwise(make.mean(x), "softsign")), 3)
     y = make.binary_conv(bits, 3, (1, 1), (1, 1), (0, 0), "residual", groups=3)
-    y = make.multiply(make.elementwise(make.cube(y), "bias", "residual"), make.elementwise(mean, "sigmoid"))
+    y = make.multiply(make.elementwise(y, "bias", "residual"), make.cube(mean, "sigmoid"))
     y = make.pool(make.pool(y, True, (2, 2), (2, 2), (1, 1)), False, (1, 1), (1, 1), (0, 0), "shift")
     y = make.concat(y, (make.int8_conv(y, 2, (1, 1), (1, 1), (0, 0), 30.1875, "clamp"),))
     plan = make.plan(make.flatten(y), classes=2)

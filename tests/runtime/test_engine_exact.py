@@ -215,6 +215,17 @@ def test_a_product_of_which_only_bits_are_needed() -> None:
     assert_exact(plan, images(plan, 2))
 
 
+def test_thresholds_that_nobody_reads() -> None:
+    make = PlanMaker(3, 1, 4, 3)
+    x = make.conv(make.normalize(), 20, (1, 1), (1, 1), (0, 0), 1)
+    make.signs(x, vector=make.mean(x))
+    (bits,) = (op for op in make.ops if op.tail.bits)
+    make.ops.remove(bits)
+    plan = make.plan(x)
+    assert plan.ops[-2].kind == "threshold"
+    assert_exact(plan, images(plan, 2))
+
+
 @pytest.mark.parametrize(("groups", "inputs", "outputs"), [(64, 1, 1), (3, 1, 2), (4, 16, 16), (2, 33, 5), (2, 65, 32)])
 def test_depthwise_and_grouped_binary_convolutions(groups: int, inputs: int, outputs: int) -> None:
     make = PlanMaker(groups, 2, 6, 5)

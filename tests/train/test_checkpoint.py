@@ -149,6 +149,28 @@ def test_a_failed_write_leaves_the_old_checkpoint(
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
+def change(folder: Path, key: str, value: str) -> dict[str, str]:
+    """Gives a key of the checkpoint's metadata another value, with a digest that fits."""
+    with safetensors.safe_open(folder / FILE, "pt") as file:
+        metadata = {**file.metadata(), key: value}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    del metadata["sha256"]
+    metadata["sha256"] = module._digest(metadata, tensors)
+    safetensors.torch.save_file(tensors, folder / FILE, metadata)
+    return metadata
+
+
+def test_a_method_stays_what_it_was_when_its_name_has_come_to_mean_another(
+    tmp_path: Path, tiny_recipe: Callable[..., Recipe]
+) -> None:
+    then = tiny_recipe(method="fd", knobs={"third_moment": False, "estimator": "clip"})
+    save_fresh(tmp_path, then, epoch=1)
+    change(tmp_path, "recipe", tiny_recipe(method="fd").model_dump_json())
+    run = load_run(tmp_path)
+    assert run.recipe.knobs == {"third_moment": False, "estimator": "clip"}
+    assert run.recipe.resolved_method() == then.resolved_method()
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -157,6 +179,9 @@ def test_a_failed_write_leaves_the_old_checkpoint(
         ("recipe", "[1]"),
         ("recipe", "{"),
         ("recipe", "[" * 100_000),
+        ("method", "[1]"),
+        ("method", '{"name": "float"}'),
+        ("method", '{"colour": 1}'),
         ("task", "{}"),
         ("task", TASK_TEXT.replace("[0.5", "[NaN")),
         ("task", TASK_TEXT.replace(" 8,", " 65536,")),
@@ -170,13 +195,8 @@ def test_contents_of_another_form_are_refused(
 ) -> None:
     """The digest fits, so that only what reads the text can refuse it."""
     save_fresh(tmp_path, tiny_recipe())
-    with safetensors.safe_open(tmp_path / FILE, "pt") as file:
-        metadata = {**file.metadata(), key: value}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    metadata = change(tmp_path, key, value)
     assert metadata["task"] == TASK_TEXT or key == "task"
-    del metadata["sha256"]
-    metadata["sha256"] = module._digest(metadata, tensors)
-    safetensors.torch.save_file(tensors, tmp_path / FILE, metadata)
     with pytest.raises(CheckpointError, match=FILE):
         load_run(tmp_path)
 

@@ -185,7 +185,8 @@ def _fold_backward(rewriter: Rewriter, producer: Op, affine: Elementwise) -> Op 
     channels = rewriter.channels(affine)
     scale, bias = affine_of(rewriter, affine, channels)
     old_scale, old_bias = affine_of(rewriter, producer, channels)
-    bias_name = rewriter.tensor(old_bias * scale + bias)
+    total = old_bias * scale + bias
+    bias_name = rewriter.tensor(total) if total.any() else None
     producer = replace_tail(replace(producer, out=affine.out), bias=bias_name)
     if affine.tail.scale is None:
         return producer

@@ -2,7 +2,11 @@
 
     model.<name>                   the network's state
     optimizer.<parameter>.<name>   the optimizer's state of each parameter
-    metadata: format, version, epoch, recipe, task and origin (JSON), sha256 over the rest; origin may be missing
+    metadata: format, version, epoch, recipe, method, task and origin (JSON), sha256 over the rest; method and origin
+              may be missing
+
+The method is written out, all its knobs: what a name stands for may change from one evenbit to the next, and a run
+stays what it was. Read again, a recipe has the knobs in which its method differs from what the name stands for now.
 
 Learning rate, order and augmentation follow from recipe and epoch, so nothing else is needed to go on. Nothing is
 unpickled.
@@ -30,7 +34,7 @@ from evenbit.data.dataset import Dataset, Images, channel_statistics
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.files import write_atomically
 from evenbit.models import create_model
-from evenbit.nn import set_progress
+from evenbit.nn import Method, set_progress
 from evenbit.plan import MAX_ELEMENTS
 from evenbit.train.origin import Origin
 from evenbit.train.recipe import Recipe, make_recipe
@@ -38,6 +42,10 @@ from evenbit.train.recipe import Recipe, make_recipe
 FILE = "checkpoint.safetensors"
 FORMAT = "evenbit-checkpoint"
 VERSION = 1
+# Knobs that methods had when checkpoints did not hold them yet.
+BEFORE: dict[str, dict[str, bool | int | str]] = {
+    "fd": {"estimator": "clip", "third_moment": False, "weight_standardized": True, "weight_estimator": "identity"}
+}
 
 
 @dataclass(frozen=True)
@@ -236,6 +244,7 @@ def write_checkpoint(
         "version": str(VERSION),
         "epoch": str(epoch),
         "recipe": recipe.model_dump_json(),
+        "method": json.dumps(dataclasses.asdict(recipe.resolved_method())),
         "task": json.dumps(dataclasses.asdict(task)),
     }
     if origin is not None:
@@ -268,7 +277,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if metadata.pop("sha256", "") != _digest(metadata, tensors):
         raise CheckpointError(f"{path} is damaged (its digest does not match its contents)")
     try:
-        recipe = make_recipe(json.loads(metadata["recipe"]), str(path))
+        recipe = _recipe_from_json(metadata, str(path))
         task = _task_from_json(metadata["task"])
         epoch = int(metadata["epoch"])
         origin = Origin(**json.loads(metadata["origin"])) if "origin" in metadata else None
@@ -279,6 +288,24 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if not 0 <= epoch <= recipe.epochs:
         raise CheckpointError(f"{path} says that {epoch} of {recipe.epochs} epochs are done")
     return Checkpoint(path, recipe, task, epoch, tensors, origin)
+
+
+def _recipe_from_json(metadata: Mapping[str, str], origin: str) -> Recipe:
+    """Raises RecipeError if recipe or method cannot be used, ValueError or KeyError if they are malformed."""
+    recipe = make_recipe(json.loads(metadata["recipe"]), origin)
+    now = dataclasses.asdict(recipe.resolved_method())
+    if "method" in metadata:
+        written = json.loads(metadata["method"])
+        if not isinstance(written, dict):
+            raise ValueError("the method is no object")
+        # A knob that is not there is younger than the file, and was off.
+        then = {field.name: field.default for field in dataclasses.fields(Method) if field.name != "name"} | written
+    else:
+        then = now | BEFORE.get(recipe.method, {}) | recipe.knobs
+    if then.pop("name", recipe.method) != recipe.method:
+        raise ValueError("recipe and method are not of one name")
+    changed = {knob: value for knob, value in then.items() if now.get(knob) != value}
+    return make_recipe({**json.loads(metadata["recipe"]), "knobs": {**recipe.knobs, **changed}}, origin)
 
 
 def _task_from_json(text: str) -> Task:
