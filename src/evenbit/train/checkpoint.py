@@ -292,7 +292,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def _recipe_from_json(metadata: Mapping[str, str], origin: str) -> Recipe:
     """Raises RecipeError if recipe or method cannot be used, ValueError or KeyError if they are malformed."""
-    recipe = make_recipe(json.loads(metadata["recipe"]), origin)
+    values = json.loads(metadata["recipe"])
+    recipe = make_recipe(values, origin)
     now = dataclasses.asdict(recipe.resolved_method())
     if "method" in metadata:
         written = json.loads(metadata["method"])
@@ -305,7 +306,7 @@ def _recipe_from_json(metadata: Mapping[str, str], origin: str) -> Recipe:
     if then.pop("name", recipe.method) != recipe.method:
         raise ValueError("recipe and method are not of one name")
     changed = {knob: value for knob, value in then.items() if now.get(knob) != value}
-    return make_recipe({**json.loads(metadata["recipe"]), "knobs": {**recipe.knobs, **changed}}, origin)
+    return make_recipe({**values, "knobs": {**recipe.knobs, **changed}}, origin)
 
 
 def _task_from_json(text: str) -> Task:
