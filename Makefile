@@ -4,7 +4,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 PYTHON_FILES := src tests benchmarks examples fuzz tools
 CXX_FILES := find csrc src/evenbit/export examples fuzz tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
-.PHONY: help install demo test test-sanitize test-arm test-browser test-packaging fuzz device-tools device-packages \
+.PHONY: help install demo test test-sanitize test-arm test-browser test-gpu test-packaging fuzz device-tools device-packages \
   test-devices check format docs bench results reliability coverage
 
 help: ## show the targets
@@ -42,6 +42,9 @@ test-arm: .venv/installed ## run the kernels' tests as 64-bit ARM code; needs g+
 test-packaging: .venv/installed ## build sdist and wheel, install that in a clean environment, and run it there
 	$(BIN)/pip install --quiet --group packaging
 	$(BIN)/pytest -m packaging tests/packaging
+
+test-gpu: .venv/installed ## train on a GPU and compare with the CPU
+	$(BIN)/pytest -m gpu tests/gpu
 
 test-browser: .venv/installed ## look at a report in headless Chromium; needs chromium and chromium-driver
 	$(BIN)/pytest -m browser tests/report

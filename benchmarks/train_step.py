@@ -1,10 +1,12 @@
 """Times a training step of each method beside the float one, and the memory it takes.
 
     python benchmarks/train_step.py --methods float,react,fd --compiled float,fd > results/train-step.json
+    python benchmarks/train_step.py --device cuda --precision bf16 --model resnet18 --batch 256
 
 Steps are interleaved (float, react, fd, float, ...) and the least and the median of each is kept: of the processor's
-time, which other processes on the machine hardly disturb, and of the time that passed. Memory is the growth of the
-process's peak over its first steps, each method in a process of its own.
+time, which other processes on the machine hardly disturb, and of the time that passed, which alone counts on a GPU.
+Memory is the growth of the peak, of the process or on the GPU, over the first steps, each method in a process of its
+own.
 """
 
 from __future__ import annotations
@@ -29,39 +31,50 @@ from evenbit.train.checkpoint import to_float
 from evenbit.train.compilation import compile_network
 
 
-def make_step(method: str, model: str, batch: int, compiled: bool) -> Callable[[], None]:
+def make_step(method: str, compiled: bool, arguments: argparse.Namespace) -> Callable[[], None]:
     """A function that does one step on the same random images."""
+    device = arguments.device
     torch.manual_seed(0)
     shape = {"channels": 3, "classes": 10, "height": 32, "width": 32}
-    network = create_model(model, method=resolve_method(method, {}), mean=(0.5,) * 3, std=(0.25,) * 3, **shape)
-    network = network.to(memory_format=torch.channels_last).train()
+    network = create_model(
+        arguments.model, method=resolve_method(method, {}), mean=(0.5,) * 3, std=(0.25,) * 3, **shape
+    )
+    network = network.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     run = compile_network(network) if compiled else network
-    images = to_float(torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8))
-    labels = torch.randint(0, 10, (batch,))
+    images = to_float(torch.randint(0, 256, (arguments.batch, 32, 32, 3), dtype=torch.uint8).permute(0, 3, 1, 2)).to(
+        device
+    )
+    labels = torch.randint(0, 10, (arguments.batch,), device=device)
 
     def step() -> None:
-        loss = F.cross_entropy(run(images), labels)
+        with torch.autocast(device, torch.bfloat16, enabled=arguments.precision == "bf16"):
+            logits = run(images)
+        loss = F.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return step
 
 
-def peak_bytes() -> int:
+def peak_bytes(device: str) -> int:
     """Most memory that this process has held."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
-def measure_memory(method: str, model: str, batch: int) -> int:
+def measure_memory(arguments: argparse.Namespace) -> int:
     """Growth of the peak over three steps."""
-    step = make_step(method, model, batch, compiled=False)
-    before = peak_bytes()
+    step = make_step(arguments.memory_of, False, arguments)
+    before = peak_bytes(arguments.device)
     for _ in range(3):
         step()
-    return peak_bytes() - before
+    return peak_bytes(arguments.device) - before
 
 
 def main() -> None:
@@ -72,16 +85,18 @@ def main() -> None:
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     parser.add_argument("--memory-of")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()  # as `evenbit train` does
     if arguments.memory_of:
-        print(measure_memory(arguments.memory_of, arguments.model, arguments.batch))
+        print(measure_memory(arguments))
         return
     cases = [(method, False) for method in arguments.methods.split(",")]
     cases += [(method, True) for method in arguments.compiled.split(",") if method]
-    steps = {case: make_step(case[0], arguments.model, arguments.batch, case[1]) for case in cases}
+    steps = {case: make_step(*case, arguments) for case in cases}
     times: dict[tuple[str, bool], list[tuple[float, float]]] = {case: [] for case in cases}
     for turn in range(arguments.rounds + 3):
         for case, step in steps.items():
@@ -96,22 +111,27 @@ def main() -> None:
             values = [pair[index] for pair in pairs]
             row |= {f"{key}_seconds": statistics.median(values), f"least_{key}_seconds": min(values)}
         if not compiled:
-            command = [sys.executable, __file__, "--memory-of", method, "--model", arguments.model]
-            command += ["--batch", str(arguments.batch)]
+            command = [sys.executable, *sys.argv, "--memory-of", method]
             row["memory_bytes"] = int(subprocess.run(command, capture_output=True, check=True).stdout)
         rows.append(row)
+    timed = "cpu_seconds" if arguments.device == "cpu" else "wall_seconds"
     for row in rows:
         for twin in rows:
             if twin["method"] == "float":
                 key = "of_compiled_float" if twin["compiled"] else "of_eager_float"
-                row[key] = row["cpu_seconds"] / twin["cpu_seconds"]
+                row[key] = row[timed] / twin[timed]
     head = {
         "command": " ".join(["python", *sys.argv]),
-        "machine": machine(),
+        "machine": machine() + (f", {torch.cuda.get_device_name()}" if arguments.device == "cuda" else ""),
         "torch": torch.__version__,
         "model": arguments.model,
     }
-    print(json.dumps({**head, "batch": arguments.batch, "threads": 1, "train_steps": rows}, indent=1))
+    print(
+        json.dumps(
+            {**head, "batch": arguments.batch, "precision": arguments.precision, "threads": 1, "train_steps": rows},
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

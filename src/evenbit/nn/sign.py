@@ -123,7 +123,7 @@ class _Sign(torch.autograd.Function):
     def forward(ctx, x: Tensor, progress: Tensor, estimator: str) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x, progress)
         ctx.estimator = estimator
-        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+        return 2 * (x >= 0).to(x.dtype) - 1
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def]

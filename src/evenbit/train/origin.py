@@ -24,7 +24,7 @@ class Origin:
     Attributes:
         command: The command line.
         versions: Of Python and of each of `PACKAGES`.
-        machine: Model and number of the CPUs.
+        machine: Model and number of the CPUs, and the GPU that trained.
         commit: Of evenbit's source, with "-dirty" behind it if files of it were changed; None where it was not run
             from a git checkout.
         threads: Of torch, on which the rounding of sums depends; None if it was not recorded.
@@ -37,11 +37,12 @@ class Origin:
     threads: int | None = None
 
     @classmethod
-    def here(cls) -> Origin:
-        """That of this process."""
+    def here(cls, device: torch.device | None = None) -> Origin:
+        """That of this process, which trains on the device."""
         versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
         commit = source_commit(Path(__file__).parents[1])
-        return cls(command_line(sys.argv), versions, machine(), commit, torch.get_num_threads())
+        gpu = f", {torch.cuda.get_device_name(device)}" if device is not None and device.type == "cuda" else ""
+        return cls(command_line(sys.argv), versions, machine() + gpu, commit, torch.get_num_threads())
 
 
 def command_line(arguments: list[str]) -> str:
