@@ -366,21 +366,24 @@ def _results_page(
 
 def _train_step_section(kept: dict[str, Any]) -> list[str]:
     """What benchmarks/train_step.py printed."""
+    gpu = "--device cuda" in kept["command"]
+    timed, where = ("wall_seconds", "a GPU") if gpu else ("cpu_seconds", "a CPU")
+    precision = ", bfloat16" if kept.get("precision") == "bf16" else ""
     lines = [
         "",
-        "## A training step on a CPU",
+        f"## A training step on {where}",
         "",
-        f"{kept['model']}, batches of {kept['batch']}, {kept['threads']} thread of {kept['machine']}, torch",
-        f"{kept['torch']}: processor seconds of a step, steps of all rows in turns, medians; and how much memory the",
-        "process's peak grows (the networks in one process each). Compiled is `compile = true` of a recipe, without",
-        "the minute that compiling takes.",
+        f"{kept['model']}, batches of {kept['batch']}{precision}, {kept['threads']} thread of {kept['machine']}, torch",
+        f"{kept['torch']}: {'seconds' if gpu else 'processor seconds'} of a step, steps of all rows in turns, medians;",
+        f"and how much {'memory of the GPU is taken' if gpu else 'memory the process takes'} at most (the networks in one",
+        "process each). Compiled is `compile = true` of a recipe, without the minutes that compiling takes.",
         "",
         "| method | compiled | seconds | of eager float | of compiled float | memory MB |",
         "|---|---|--:|--:|--:|--:|",
     ]
     for row in kept["train_steps"]:
         memory = "" if row.get("memory_bytes") is None else f"{row['memory_bytes'] / 1e6:.0f}"
-        cells = [row["method"], "yes" if row["compiled"] else "", f"{row['cpu_seconds']:.3f}"]
+        cells = [row["method"], "yes" if row["compiled"] else "", f"{row[timed]:.3f}"]
         of_compiled = f"{row['of_compiled_float']:.2f}" if row["compiled"] else ""
         cells += [f"{row['of_eager_float']:.2f}", of_compiled, memory]
         lines.append(f"| {' | '.join(cells)} |")

@@ -54,6 +54,15 @@ def test_schedules_of_a_loaded_run_stand_where_its_last_epoch_left_them(
     assert result.loss == finished.metrics["test_loss"]
 
 
+def test_the_state_of_the_optimizer_is_put_where_the_parameters_are(finished: Result) -> None:
+    checkpoint = read_checkpoint(finished.folder)
+    model = build_model(checkpoint.recipe, checkpoint.task).to("meta")
+    optimizer = torch.optim.AdamW(model.parameters())
+    checkpoint.load_optimizer(optimizer, model)
+    devices = {value.device.type for state in optimizer.state.values() for value in state.values()}
+    assert devices == {"meta"}
+
+
 def test_a_run_says_where_it_comes_from(finished: Result) -> None:
     origin = load_run(finished.folder).origin
     assert origin == Origin.here()

@@ -130,10 +130,11 @@ class Checkpoint:
         saved = self._part("optimizer.")
         parameters = dict(model.named_parameters())
         names = {f"{name}.{key}": key for name in parameters for key in ("step", "exp_avg", "exp_avg_sq")}
-        expected = {
-            name: torch.zeros(()) if key == "step" else parameters[name.removesuffix(f".{key}")]
-            for name, key in names.items()
-        }
+        expected = {}
+        for name, key in names.items():
+            parameter = parameters[name.removesuffix(f".{key}")]
+            # A fused optimizer counts its steps where the parameter is.
+            expected[name] = torch.zeros((), device=parameter.device) if key == "step" else parameter
         self._check(expected, saved)
         for name, key in names.items():
             # A copy with the parameter's own strides: the order of sums could depend on them.
