@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from evenbit.evaluation import evaluate
 from evenbit.models import create_model
 from evenbit.nn import METHODS, resolve_method, set_progress
 from evenbit.runtime.engine import Engine
-from evenbit.train import read_checkpoint
+from evenbit.train import read_checkpoint, torch_predict
 from evenbit.train.placement import place
 
 pytestmark = pytest.mark.gpu
@@ -103,6 +104,14 @@ def test_a_run_is_stopped_and_resumed_and_its_file_gives_the_same_answers(tmp_pa
     dataset = load_dataset("digits").test
     packed = evaluate(Engine(pack_run(run)), dataset, batch_size=100).accuracy
     assert packed == pytest.approx(metrics[-1]["test_accuracy"], abs=0.3)
+
+
+def test_evaluation_is_in_float32() -> None:
+    shape = {"channels": 3, "classes": 10, "height": 32, "width": 32}
+    network = create_model("resnet8", method=resolve_method("float", {}), mean=(0.5,) * 3, std=(0.25,) * 3, **shape)
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8)
+    here = torch_predict(network.eval())(images)
+    np.testing.assert_allclose(torch_predict(network.to("cuda"))(images), here, rtol=1e-5, atol=1e-5)
 
 
 def test_images_lie_on_the_gpu() -> None:

@@ -208,13 +208,15 @@ def load_run(folder: str | Path) -> Run:
 
 
 def torch_predict(model: nn.Module) -> Callable[[Images], npt.NDArray[np.float32]]:
-    """A function from images `[N, C, H, W]`, uint8, to logits `[N, K]`, that runs `model` where it is."""
+    """A function from images `[N, C, H, W]`, uint8, to logits `[N, K]`, that runs `model` where it is, in float32."""
     device = next(model.parameters()).device
 
     @torch.inference_mode()
     def predict(images: Images) -> npt.NDArray[np.float32]:
         inputs = to_float(torch.from_numpy(images).to(device))
-        logits: npt.NDArray[np.float32] = model(inputs).float().cpu().numpy()
+        # Convolutions on a GPU would round their inputs to TF32, which moves some bits.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            logits: npt.NDArray[np.float32] = model(inputs).float().cpu().numpy()
         return logits
 
     return predict
