@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evenbit.train.origin import command_line, source_commit
+from evenbit.train.origin import Origin, command_line, source_commit
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,14 @@ def test_the_commit_is_that_of_a_checkout_that_holds_the_package(tmp_path: Path)
     assert source_commit(package) == git("rev-parse", "HEAD")
     (package / "__init__.py").write_text("changed = True")
     assert source_commit(package) == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_a_run_that_goes_on_elsewhere_says_so() -> None:
+    start = Origin("evenbit train", {"torch": "2.13.0", "numpy": "2.0"}, "A, 16 CPUs", "abc", 1)
+    other = Origin("evenbit train --resume", {"torch": "2.14.0", "numpy": "2.0"}, "B, 2 CPUs", "abc", 2)
+    moved = start.resumed(other, 49)
+    assert moved.machine == "A, 16 CPUs, from epoch 49 on B, 2 CPUs"
+    assert moved.versions == {"torch": "2.13.0, from epoch 49 on 2.14.0", "numpy": "2.0"}
+    assert (moved.command, moved.commit, moved.threads) == (start.command, start.commit, start.threads)
+    assert start.resumed(start, 2) == start
+    assert moved.resumed(other, 50) == moved

@@ -159,8 +159,11 @@ class _Training:
             console.print("no C++ compiler was found, so the network is trained without being compiled")
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
-        self.origin = checkpoint.origin if checkpoint else Origin.here(self.accelerator.device)
         self.first_epoch = checkpoint.epoch if checkpoint else 0
+        here = Origin.here(self.accelerator.device)
+        self.origin: Origin | None = here
+        if checkpoint:
+            self.origin = checkpoint.origin and checkpoint.origin.resumed(here, checkpoint.epoch + 1)
         if checkpoint:
             checkpoint.load_model(self.network)
         self.weights = WeightProbe(self.network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import shlex
 import subprocess
@@ -24,7 +25,8 @@ class Origin:
     Attributes:
         command: The command line.
         versions: Of Python and of each of `PACKAGES`.
-        machine: Model and number of the CPUs, and the GPU that trained.
+        machine: Model and number of the CPUs, and the GPU that trained. This and `versions` say too if the run went
+            on elsewhere: "A, from epoch 49 on B".
         commit: Of evenbit's source, with "-dirty" behind it if files of it were changed; None where it was not run
             from a git checkout.
         threads: Of torch, on which the rounding of sums depends; None if it was not recorded.
@@ -43,6 +45,15 @@ class Origin:
         commit = source_commit(Path(__file__).parents[1])
         gpu = f", {torch.cuda.get_device_name(device)}" if device is not None and device.type == "cuda" else ""
         return cls(command_line(sys.argv), versions, machine() + gpu, commit, torch.get_num_threads())
+
+    def resumed(self, here: Origin, epoch: int) -> Origin:
+        """The same, and where the run goes on from that epoch on, if that is elsewhere."""
+
+        def both(start: str, now: str) -> str:
+            return start if start.endswith(now) else f"{start}, from epoch {epoch} on {now}"
+
+        versions = {name: both(start, here.versions.get(name, start)) for name, start in self.versions.items()}
+        return dataclasses.replace(self, versions=versions, machine=both(self.machine, here.machine))
 
 
 def command_line(arguments: list[str]) -> str:
