@@ -60,9 +60,9 @@ def origin_of(folder: Path, commit: str | None) -> dict[str, str]:
         command = f"OMP_NUM_THREADS={origin.threads} {command}"
     return {
         "command": command,
-        "commit": (origin.commit or commit or "")[:7],
-        "machine": origin.machine,
-        "torch": origin.versions["torch"],
+        "commit": re.sub("([0-9a-f]{7})[0-9a-f]{33}", r"\1", origin.told("commit") if origin.commit else commit or ""),
+        "machine": origin.told("machine"),
+        "torch": origin.told("torch"),
     }
 
 
@@ -375,7 +375,7 @@ def _train_step_section(kept: dict[str, Any]) -> list[str]:
         "",
         f"{kept['model']}, batches of {kept['batch']}{precision}, {kept['threads']} thread of {kept['machine']}, torch",
         f"{kept['torch']}: {'seconds' if gpu else 'processor seconds'} of a step, steps of all rows in turns, medians;",
-        f"and how much more {'memory of the GPU' if gpu else 'memory'} a process takes at its peak, with one network each.",
+        f"and how much more {'GPU memory' if gpu else 'memory'} a process takes at its peak, with one network each.",
         "Compiled is `compile = true` of a recipe, without the minutes that compiling takes.",
         "",
         "| method | compiled | seconds | of eager float | of compiled float | memory MB |",

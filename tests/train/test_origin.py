@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -45,8 +47,11 @@ def test_a_run_that_goes_on_elsewhere_says_so() -> None:
     start = Origin("evenbit train", {"torch": "2.13.0", "numpy": "2.0"}, "A, 16 CPUs", "abc", 1)
     other = Origin("evenbit train --resume", {"torch": "2.14.0", "numpy": "2.0"}, "B, 2 CPUs", "abc", 2)
     moved = start.resumed(other, 49)
-    assert moved.machine == "A, 16 CPUs, from epoch 49 on B, 2 CPUs"
-    assert moved.versions == {"torch": "2.13.0, from epoch 49 on 2.14.0", "numpy": "2.0"}
-    assert (moved.command, moved.commit, moved.threads) == (start.command, start.commit, start.threads)
-    assert start.resumed(start, 2) == start
+    assert moved.told("machine") == "A, 16 CPUs, from epoch 49 on B, 2 CPUs"
+    assert moved.told("torch") == "2.13.0, from epoch 49 on 2.14.0"
+    assert (moved.told("numpy"), moved.told("commit"), moved.told("threads")) == ("2.0", "abc", "1, from epoch 49 on 2")
+    assert start.resumed(replace(start, command="evenbit train --resume"), 2) == start
     assert moved.resumed(other, 50) == moved
+    back = moved.resumed(start, 51)
+    assert back.told("machine") == "A, 16 CPUs, from epoch 49 on B, 2 CPUs, from epoch 51 on A, 16 CPUs"
+    assert Origin.from_dict(json.loads(json.dumps(asdict(back)))) == back

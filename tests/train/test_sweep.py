@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from evenbit.cli import main
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.train import sweep as module
-from evenbit.train.sweep import load_sweep, run_sweep, table
+from evenbit.train.sweep import compared_with_twins, load_sweep, run_sweep, table
 
 QUIET = Console(quiet=True)
 
@@ -93,6 +94,29 @@ def test_a_stopped_sweep_goes_on(tmp_path: Path, pictures: Path, monkeypatch: py
     assert len((tmp_path / "stopped" / "fd-seed0" / "metrics.jsonl").read_text().splitlines()) == 1
     resumed = run_sweep(sweep, tmp_path / "stopped", data_root=None, console=QUIET)
     assert resumed[0]["accuracies"] == straight[0]["accuracies"]
+
+
+def test_a_run_that_fails_leaves_the_others_their_rows(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = '[[run]]\nlabel = "wild"\nmethod = "float"\nlearning_rate = 1e30\n[[run]]\nmethod = "fd"\n'
+    path, results = write(tmp_path / "s.toml", pictures, runs), tmp_path / "rows.json"
+    assert main(["sweep", str(path), "--out", str(tmp_path / "out"), "--results", str(results)]) == 2
+    assert [row["label"] for row in json.loads(results.read_text())["rows"]] == ["fd"]
+    printed = capsys.readouterr()
+    assert "the loss is not finite" in " ".join(printed.out.split())
+    assert "without a finite loss to the end: 'wild', seed 0" in printed.err
+
+
+def test_twins_have_the_same_blocks() -> None:
+    def row(method: str, accuracy: float, **knobs: bool) -> dict[str, object]:
+        task = {"model": "resnet20", "dataset": "cifar10", "measured": "test", "epochs": 8}
+        return {**task, "method": method, "accuracy_mean": accuracy, "recipe": {"knobs": knobs}}
+
+    rows = [row("float", 84.0), row("fd", 80.0), row("fd", 82.0, double_skip=True)]
+    assert [found["gap_points"] for found in compared_with_twins(rows)] == [None, 4.0, None]
+    rows.append(row("float", 85.0, double_skip=True))
+    assert [found["gap_points"] for found in compared_with_twins(rows)] == [None, 4.0, 3.0, None]
 
 
 def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictures: Path) -> None:

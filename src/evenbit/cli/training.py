@@ -12,6 +12,7 @@ from rich.console import Console
 
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
+from evenbit.errors import TrainingError
 from evenbit.files import check_target, write_atomically
 from evenbit.progress import bar
 
@@ -118,25 +119,30 @@ def sweep(
         results: A file to keep the rows in, as JSON.
         as_json: Print the rows as JSON instead of the table.
     """
-    from evenbit.train.sweep import load_sweep, run_sweep, table
+    from evenbit.train.sweep import finished_rows, load_sweep, run_sweep, table
 
     if results is not None:
         check_target(results)
     plan = load_sweep(path)
     folder = out or Path("runs") / plan.name
     console = Console(stderr=as_json)
+    failure = None
     try:
         with bar("sweeping", console) as progress:
             rows = run_sweep(plan, folder, data_root=data_root, console=console, progress=progress)
     except KeyboardInterrupt:
         terminal.print_error("stopped; the same command goes on")
         raise
+    except TrainingError as error:  # the other runs have their rows
+        rows, failure = finished_rows(plan, folder), error
     if results is not None:
         write_atomically(results, (json.dumps({"sweep": plan.name, "rows": rows}, indent=1) + "\n").encode())
     if as_json:
         terminal.print_json(rows)
     else:
         print(table(rows), end="")
+    if failure is not None:
+        raise failure
 
 
 @app.command(group=TRAIN, sort_key=2)

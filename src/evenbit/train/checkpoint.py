@@ -37,6 +37,7 @@ from evenbit.models import create_model
 from evenbit.nn import Method, set_progress
 from evenbit.plan import MAX_ELEMENTS
 from evenbit.train.origin import Origin
+from evenbit.train.precision import exact_float32
 from evenbit.train.recipe import Recipe, make_recipe
 
 FILE = "checkpoint.safetensors"
@@ -90,7 +91,7 @@ class Checkpoint:
         task: What it classifies.
         epoch: Epochs done.
         tensors: All tensors by name.
-        origin: What the run was started with; None if it was not recorded.
+        origin: What the run was made with; None if it was not recorded.
     """
 
     path: Path
@@ -169,7 +170,7 @@ class Run:
         task: What it classifies.
         epoch: Epochs done, of `recipe.epochs`.
         model: The network in eval mode, on the CPU.
-        origin: What the run was started with; None if it was not recorded.
+        origin: What the run was made with; None if it was not recorded.
     """
 
     recipe: Recipe
@@ -214,8 +215,7 @@ def torch_predict(model: nn.Module) -> Callable[[Images], npt.NDArray[np.float32
     @torch.inference_mode()
     def predict(images: Images) -> npt.NDArray[np.float32]:
         inputs = to_float(torch.from_numpy(images).to(device))
-        # Convolutions on a GPU would round their inputs to TF32, which moves some bits.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with exact_float32():
             logits: npt.NDArray[np.float32] = model(inputs).float().cpu().numpy()
         return logits
 
@@ -283,7 +283,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         recipe = _recipe_from_json(metadata, str(path))
         task = _task_from_json(metadata["task"])
         epoch = int(metadata["epoch"])
-        origin = Origin(**json.loads(metadata["origin"])) if "origin" in metadata else None
+        origin = Origin.from_dict(json.loads(metadata["origin"])) if "origin" in metadata else None
     except RecipeError as error:
         raise CheckpointError(f"cannot use {error}") from None
     except (KeyError, ValueError, TypeError, RecursionError) as error:

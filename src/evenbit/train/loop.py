@@ -56,6 +56,7 @@ from evenbit.train.metrics import METRICS
 from evenbit.train.objective import Objective
 from evenbit.train.origin import Origin
 from evenbit.train.placement import place
+from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
 
@@ -302,10 +303,9 @@ class _Training:
         """Accuracy with every excitation frozen to its mean over some training images, if there is any."""
         if not excitations(self.network):
             return {}
-        network = freeze_excitation(
-            self.network,
-            map(to_float, torch.split(self.images[:FREEZING_IMAGES].to(self.accelerator.device), EVALUATION_BATCH)),
-        )
+        images = torch.split(self.images[:FREEZING_IMAGES].to(self.accelerator.device), EVALUATION_BATCH)
+        with exact_float32():
+            network = freeze_excitation(self.network, map(to_float, images))
         accuracy = evaluate(torch_predict(network), self.dataset.test, batch_size=EVALUATION_BATCH).accuracy
         return {f"{self.measured}_accuracy_frozen": accuracy}
 

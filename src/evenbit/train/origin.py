@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,11 +26,12 @@ class Origin:
     Attributes:
         command: The command line.
         versions: Of Python and of each of `PACKAGES`.
-        machine: Model and number of the CPUs, and the GPU that trained. This and `versions` say too if the run went
-            on elsewhere: "A, from epoch 49 on B".
+        machine: Model and number of the CPUs, and the GPU that trained.
         commit: Of evenbit's source, with "-dirty" behind it if files of it were changed; None where it was not run
             from a git checkout.
         threads: Of torch, on which the rounding of sums depends; None if it was not recorded.
+        epoch: The first epoch that was trained so.
+        later: How the run went on, each time that it was resumed with anything of this changed but the command.
     """
 
     command: str
@@ -37,6 +39,13 @@ class Origin:
     machine: str
     commit: str | None
     threads: int | None = None
+    epoch: int = 1
+    later: tuple[Origin, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Origin:
+        """From what `dataclasses.asdict` makes of one."""
+        return cls(**{**values, "later": tuple(map(cls.from_dict, values.get("later", ())))})
 
     @classmethod
     def here(cls, device: torch.device | None = None) -> Origin:
@@ -47,13 +56,21 @@ class Origin:
         return cls(command_line(sys.argv), versions, machine() + gpu, commit, torch.get_num_threads())
 
     def resumed(self, here: Origin, epoch: int) -> Origin:
-        """The same, and where the run goes on from that epoch on, if that is elsewhere."""
+        """The same, and from that epoch on what the process has that goes on."""
+        last = self.later[-1] if self.later else self
+        if dataclasses.replace(here, command=last.command, epoch=last.epoch, later=last.later) == last:
+            return self
+        return dataclasses.replace(self, later=(*self.later, dataclasses.replace(here, epoch=epoch)))
 
-        def both(start: str, now: str) -> str:
-            return start if start.endswith(now) else f"{start}, from epoch {epoch} on {now}"
-
-        versions = {name: both(start, here.versions.get(name, start)) for name, start in self.versions.items()}
-        return dataclasses.replace(self, versions=versions, machine=both(self.machine, here.machine))
+    def told(self, key: str) -> str:
+        """One of the attributes or versions for people, such as "A, from epoch 49 on B"."""
+        text, last = "", ""
+        for one in (self, *self.later):
+            value = str(one.versions[key] if key in one.versions else getattr(one, key))
+            if value != last:
+                text += f", from epoch {one.epoch} on {value}" if text else value
+            last = value
+        return text
 
 
 def command_line(arguments: list[str]) -> str:

@@ -32,6 +32,7 @@ from evenbit.errors import RecipeError
 from evenbit.nn import ESTIMATORS, BinaryActivation, BinaryConv2d, BinaryLinear, Sign
 from evenbit.train.checkpoint import load_run
 from evenbit.train.metrics import read_metrics
+from evenbit.train.precision import exact_float32
 
 BATCH = 500
 WINDOW_SHARE = 0.1
@@ -98,7 +99,8 @@ def probe_activations(model: nn.Module, images: Tensor, batch_size: int) -> dict
     try:
         if handles:
             for batch in torch.split(images, batch_size):
-                model(batch.float() / 255)
+                with exact_float32():
+                    model(batch.float() / 255)
     finally:
         for handle in handles:
             handle.remove()

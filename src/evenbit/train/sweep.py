@@ -26,7 +26,7 @@ from typing import Any
 from rich.console import Console
 
 from evenbit import plan_file
-from evenbit.errors import CaptureError, CheckpointError, RecipeError
+from evenbit.errors import CaptureError, CheckpointError, RecipeError, TrainingError
 from evenbit.progress import Report, part
 from evenbit.train.checkpoint import FILE, read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
@@ -122,10 +122,15 @@ def run_sweep(
     Returns:
         A row for each entry all of whose runs are finished; fewer than the entries only if other processes are at
         the rest.
+
+    Raises:
+        TrainingError: If the loss of some run was not finite; after all others were trained, whose rows
+            `finished_rows` has.
     """
     runs = [(entry.label, r, sweep.folder(out, entry, r)) for entry in sweep.entries for r in entry.recipes]
     left = [(label, recipe, folder) for label, recipe, folder in runs if not _is_finished(folder, recipe)]
     before, epochs = 0, sum(recipe.epochs for _, recipe, _ in left)
+    failed = []
     for label, recipe, folder in left:
         share = part(progress, before, recipe.epochs, epochs)
         before += recipe.epochs
@@ -137,6 +142,11 @@ def run_sweep(
             train(recipe, folder, data_root=data_root, resume=resume, console=console, progress=share)
         except AlreadyLockedError:
             console.print("  another process is at it", markup=False)
+        except TrainingError as error:
+            console.print(f"  {error}", markup=False)
+            failed.append(f"'{label}', seed {recipe.seed}")
+    if failed:
+        raise TrainingError(f"without a finite loss to the end: {', '.join(failed)}")
     return finished_rows(sweep, out)
 
 
@@ -227,7 +237,8 @@ def _packed_bytes(folder: Path) -> int | None:
 
 def _twin_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a binary network and its float twin have in common."""
-    return tuple(row[key] for key in ("model", "dataset", "measured", "epochs"))
+    blocks = row["recipe"]["knobs"].get("double_skip", False)  # which a float network can have too
+    return (*(row[key] for key in ("model", "dataset", "measured", "epochs")), blocks)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
