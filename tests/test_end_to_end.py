@@ -147,6 +147,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "vgg_dense-fd": model("vgg_dense", "fd"),
     "mlp-fd": model("mlp", "fd", adjustment="instance"),
     "mlp-bnn": model("mlp", "bnn"),
+    "mlp-adabin": model("mlp", "adabin"),
     "awkward": lambda: Awkward(0),
     "depthwise": Depthwise,
 }

@@ -6,14 +6,14 @@ from torch import nn
 
 from evenbit.errors import RecipeError
 from evenbit.models import create_model, model_names
-from evenbit.nn import METHODS, BinaryConv2d, BinaryLinear, latent_weights
+from evenbit.nn import METHODS, BinaryConv2d, BinaryLinear, latent_weights, resolve_method
 
 
-def make(name: str, method: str, *, channels: int = 3, size: tuple[int, int] = (16, 16)) -> nn.Module:
+def make(name: str, method: str, *, channels: int = 3, size: tuple[int, int] = (16, 16), **knobs: bool) -> nn.Module:
     torch.manual_seed(0)
     return create_model(
         name,
-        method=METHODS[method],
+        method=resolve_method(method, knobs),
         channels=channels,
         classes=7,
         height=size[0],
@@ -61,3 +61,5 @@ def test_bad_requests_are_named() -> None:
         make("resnet9", "fd")
     with pytest.raises(RecipeError, match="images of 4x16 are too small for this network; it needs 8x8"):
         make("resnet18", "fd", size=(4, 16))
+    with pytest.raises(RecipeError, match="the knob 'double_skip' is for residual networks; vgg_small has no pairs"):
+        make("vgg_small", "fd", size=(16, 16), double_skip=True)

@@ -13,8 +13,8 @@ from evenbit.nn import (
     resolve_method,
     set_progress,
 )
-from evenbit.nn.block import make_activation, make_binarizer, make_conv
-from evenbit.nn.distribution import AXES
+from evenbit.nn.block import PlainLinear, make_activation, make_binarizer, make_conv
+from evenbit.nn.distribution import AXES, EPSILON
 from evenbit.nn.method import CHOICES
 from evenbit.nn.weight import SCALES
 
@@ -79,6 +79,8 @@ def test_irnet_by_hand() -> None:
     assert make_activation(1, METHODS["irnet"])(torch.tensor([-2.0, 0.5, 3.0])).tolist() == [-1, 0.5, 1]
     # Centred and scaled to -1, -1, -1, 3 over sqrt(3); mean magnitude 1.5 / sqrt(3) = 0.87, nearest power of two 1.
     assert weights("irnet", [1.0, 1.0, 1.0, 5.0]) == ([-1, -1, -1, 1], 1)
+    # Centred and scaled to 15 of -1 and one of 15, over sqrt(15); mean magnitude 0.48, nearest power of two 1/2.
+    assert weights("irnet", [0.0] * 15 + [16.0]) == ([-1] * 15 + [1], 0.5)
 
 
 def test_react_by_hand() -> None:
@@ -119,6 +121,20 @@ def test_adabin_by_hand() -> None:
     torch.nn.init.constant_(layer.values.middle, 0.5)
     assert layer(torch.tensor([[[[0.4, 0.6]]]])).flatten().tolist() == [-1, 1]
 
+    # Maxout: a v if v >= 0 else a s v.
+    maxout = make_activation(1, METHODS["adabin"])
+    torch.nn.init.constant_(maxout.scale, 2.0)
+    torch.nn.init.constant_(maxout.slope, 0.5)
+    assert maxout(torch.tensor([[-1.0], [3.0]])).flatten().tolist() == [-1, 6]
+
+
+def test_dense_layers_take_two_values_too() -> None:
+    linear = PlainLinear(4, 1, METHODS["adabin"]).linear[1]
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[1.0, 1.0, 1.0, 5.0]]))  # mean 2, deviation sqrt(3), signs - - - +
+    for training in (True, False):
+        assert linear.train(training)(torch.tensor([[1.0, 1.0, -1.0, 1.0]])).item() == pytest.approx(2 * 2)
+
 
 def test_sdbnn_by_hand() -> None:
     layer = activation("sdbnn", 1)  # its second weights start at 0, so the shift is sigmoid(0) = 1/2
@@ -139,6 +155,22 @@ def test_fd_by_hand() -> None:
     torch.nn.init.constant_(layer.refine.tau, 0.5)
     # (11.1 - 10) / 2 = 0.55 and (10.9 - 10) / 2 = 0.45 on either side of 0.5
     assert layer(torch.tensor([[11.1], [10.9], [11.1], [10.9]]).view(1, 4, 1, 1)).flatten().tolist() == [1, -1, 1, -1]
+
+
+def test_excitation_and_third_moment_of_fd_by_hand() -> None:
+    layer = activation("fd", 4)  # adjusts by mean 0 and deviation 1 as it is fresh; a channel is a group of its own
+    layer.adjust.running_var.fill_(1 - EPSILON)
+    for weight, value in (
+        (layer.excite.squeeze.weight, 2.0),
+        (layer.excite.squeeze.bias, 1.0),
+        (layer.excite.excite.weight, 0.5),
+        (layer.moment.alpha, 0.25),
+    ):
+        torch.nn.init.constant_(weight, value)
+    # Of 0, 1, 2 the mean is 1 and the third moment 3: e = s(0.5 relu(2 * 1 + 1)) = 1.5 / 2.5 = 0.6, less 0.25 * 3.
+    image = torch.tensor([0.0, 1.0, 2.0]).expand(1, 4, 1, 3)
+    torch.testing.assert_close(layer.before_sign(image), image + 0.6 - 0.75)
+    assert layer(image)[0, 0].flatten().tolist() == [-1, 1, 1]
 
 
 def test_real_weights_are_the_first_of_two_steps() -> None:

@@ -35,8 +35,9 @@ def pack(
         out: The file to write.
         float_layers: How stem, downsample and head are stored; int8 is calibrated on the first training images, and
             the accuracy on these is printed with and without it.
-        freeze_excitation: Let each excitation be its mean over the first training images, which makes the file
-            smaller and faster; the last line of the run's metrics.jsonl has the accuracy with it.
+        freeze_excitation: Let each excitation and third moment be its mean over the first training images, which
+            makes the file smaller and faster, but costs much accuracy where there are third moments; the last line of
+            the run's metrics.jsonl has it.
         data_root: Where the files of a named data set are, for int8 and for freezing.
         untrained: Pack this model with fresh weights instead, for benchmarks.
         method: Method of the untrained network.

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
+from evenbit.nn.block import ResidualPair
 from evenbit.nn.method import Method
 
 # (method, channels, classes, (height, width)) -> network from normalized images to logits
@@ -93,9 +94,12 @@ def create_model(
         A network from images `[N, channels, height, width]` in [0, 1] to logits `[N, classes]`.
 
     Raises:
-        RecipeError: If the name is unknown or the images are too small for the network.
+        RecipeError: If the name is unknown, the images are too small for the network, or the method asks for shortcuts
+            over two convolutions of a network that has none.
     """
     if name not in _MODELS:
         raise RecipeError(f"unknown model '{name}'; known are {', '.join(model_names())}")
     network = _MODELS[name](method, channels, classes, (height, width))
+    if method.double_skip and not any(isinstance(module, ResidualPair) for module in network.modules()):
+        raise RecipeError(f"the knob 'double_skip' is for residual networks; {name} has no pairs of convolutions")
     return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), **dict(network.named_children())))

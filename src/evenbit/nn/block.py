@@ -221,7 +221,7 @@ class PlainLinear(nn.Module):
         super().__init__()
         self.linear: nn.Module = nn.Linear(inputs, outputs, bias=False)
         if method.binary:
-            linear = BinaryLinear(inputs, outputs, make_binarizer(method))
+            linear = BinaryLinear(inputs, outputs, make_binarizer(method), centred=method.two_values)
             self.linear = nn.Sequential(BinaryActivation(inputs, for_vectors(method)), linear)
         self.norm = nn.BatchNorm1d(outputs)
         self.activation = make_activation(outputs, method)

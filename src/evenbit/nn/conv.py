@@ -2,6 +2,7 @@
 
     conv    y[o] = scale[o] * (x ⊛ sign(w̄[o])),  padded with +1
     linear  y[o] = scale[o] * (x · sign(w̄[o]))
+    centred layers add mean(w[o]) times the same sum with ones in the place of the signs (AdaBin)
 
 with w̄ and scale from `evenbit.nn.weight`. The inputs are the ±1 of `evenbit.nn.activation`.
 """
@@ -104,24 +105,37 @@ class BinaryLinear(nn.Module):
         in_features: Inputs C.
         out_features: Outputs O.
         binarizer: How the latent weights become signs and scales.
+        centred: As for `BinaryConv2d`.
 
     Shape:
         `[N, C]` of ±1 to `[N, O]`.
     """
 
-    def __init__(self, in_features: int, out_features: int, binarizer: WeightBinarizer | RealWeights) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, binarizer: WeightBinarizer | RealWeights, *, centred: bool = False
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.binarizer = binarizer
+        self.centred = centred
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "n o"]:
         """See the class."""
         signs, scale = self.binarizer(self.weight)
-        if torch.compiler.is_exporting():
-            y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0), 1)
-            return y.flatten(1) * scale  # type: ignore[no-any-return]
-        return F.linear(x, signs * scale[:, None])
+        middle = self.weight.mean(1) if self.centred else None
+        if self.training:
+            values = signs * scale[:, None]
+            return F.linear(x, values if middle is None else values + middle[:, None])
+        y = self._product(x, signs) * scale
+        return y if middle is None else y + self._product(x, torch.ones_like(signs)) * middle  # type: ignore[no-any-return]
+
+    def _product(self, x: Tensor, signs: Tensor) -> Tensor:
+        """Whole numbers, as the engine computes them."""
+        if not torch.compiler.is_exporting():
+            return F.linear(x, signs)
+        y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0), 1)
+        return y.flatten(1)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""

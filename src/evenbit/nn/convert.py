@@ -2,7 +2,7 @@
 
     Conv2d, Linear                      BinaryActivation, then BinaryConv2d or BinaryLinear with the same weights as
                                         latent weights, then a batch normalization if none follows
-    ReLU, ReLU6 that a sign reads       the method's activation: RPReLU, or nothing
+    ReLU, ReLU6 that a sign reads       the method's activation, such as RPReLU, or nothing if it has none
     everything else                     stays
 
 docs/bring-your-own-network.md says why, and which layers stay real.
@@ -191,10 +191,12 @@ class _Conversion:
                 make_binarizer(method),
                 stride=_pair(module.stride),
                 padding=_padding(module),
+                centred=method.two_values,
             )
             norm: nn.Module = nn.BatchNorm2d(module.out_channels)
         else:
-            layer = BinaryLinear(module.in_features, module.out_features, make_binarizer(method))
+            sizes = (module.in_features, module.out_features)
+            layer = BinaryLinear(*sizes, make_binarizer(method), centred=method.two_values)
             norm = nn.BatchNorm1d(module.out_features)
         name = type(layer).__name__
         if all(call.is_normalized for call in calls):

@@ -1,4 +1,30 @@
-"""A way to binarize is one row of a table: the choices that distinguish the published methods."""
+"""A way to binarize is one row of a table: the choices that distinguish the published methods.
+
+Of the real input `a` of a convolution and its latent weights `w`, in every method,
+
+    y = s_o (sign(u) ⊛ sign(w̄))        z = φ(BN(y) + shortcut(a))
+
+and for the gradient a function g stands in the place of the derivative of each sign. With â the adjusted input,
+m and M its mean and third moment over H, W, w' = (w - mean(w)) / std(w) of each filter, p the progress of training and
+the functions of `evenbit.nn.sign` (clip: 1 on [-1, 1]; polynomial: 2 - 2|x| there; ede(x) = k t (1 - tanh²(t x))):
+
+    method   u                               g of u       w̄                g of w̄     s_o                    φ
+    bnn      a                               clip         w                clip       1                      hardtanh
+    xnor     a                               clip         w                clip       mean |w|               v
+    bireal   a                               polynomial   w                clip       mean |w|               v
+    irnet    a                               ede          w'               ede        2^round(log2 mean|w'|) hardtanh
+    react    a - τ                           polynomial   w                clip       mean |w|               RPReLU
+    recu     a                               polynomial   clamp(w', Q(p))  1          mean |w̄|              hardtanh
+    adabin   (a - β) / α                     polynomial   w'               ede        mean(w) ± std(w)       Maxout
+    sdbnn    a + sigmoid(W2 relu(W1 m + b))  polynomial   w'               clip       1                      v
+    insta    â - α M - τ                     polynomial   w                clip       mean |w|               RPReLU
+    fd       â + e - α M - τ                 polynomial   w                clip       mean |w|               RPReLU
+
+`float` has neither sign: z = relu(BN(w ⊛ a) + shortcut(a)). adabin's filters take the two values named. â, e, τ, α
+and β are learned; the modules that make them (`evenbit.nn.distribution`, `excitation`, `third_moment`, `refinement`,
+`two_values`) have the formulas and are differentiated as they stand. `evenbit.nn.weight` has Q, and says which of the
+scales are constants for the gradient.
+"""
 
 from __future__ import annotations
 

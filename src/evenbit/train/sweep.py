@@ -245,8 +245,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a Markdown table, best accuracy last.
 
     Accuracy is the mean over the seeds and `spread` the distance between the best and the worst; `frozen` is the
-    accuracy with each group excitation at its mean, `gap` the distance to the float twin, `window` the share of values
-    that the gradient estimator lets through.
+    accuracy with each group excitation and third moment at its mean, `gap` the distance to the float twin, `window` the
+    share of values that the gradient estimator lets through.
     """
     columns = [
         "method",
