@@ -36,6 +36,7 @@ from evenbit.export.onnx import StandardLowering
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
+from origin import commit
 
 KEPT = Path(__file__).parent.parent / "results"
 QONNX_IMAGES = 200
@@ -159,7 +160,7 @@ def main() -> None:
     arguments = parser.parse_args()
     row = measure(arguments.file, arguments.data_root, arguments.rounds)
     root = " --data-root DIR" if arguments.data_root else ""
-    row["command"] = f"python benchmarks/exports.py {arguments.file.name}{root}"
+    row |= {"command": f"python benchmarks/exports.py {arguments.file.name}{root}", "commit": commit()}
     (KEPT / f"exports-{arguments.file.stem}.json").write_text(json.dumps(row, indent=1) + "\n")
     print(json.dumps(row, indent=1))
 

@@ -1,6 +1,6 @@
 """Flash, RAM and instructions of a packed network on Cortex-M, on QEMU, kept as results/microcontroller-NAME.json.
 
-    python benchmarks/microcontroller.py FILE.evb [FILE.evb ...]
+    python benchmarks/microcontroller.py FILE.evb [FILE.evb ...] [--data-root DIR]
 
 It needs arm-none-eabi-gcc with newlib and qemu-system-arm. The network is exported to C, built by examples/cortex-m
 with -O2, its self-test is run, and then one inference is counted. Flash is code and constants of the network alone; RAM
@@ -19,26 +19,33 @@ from pathlib import Path
 from typing import Any
 
 from evenbit import plan_file
+from evenbit.data import load_dataset
+from evenbit.evaluation import evaluate
 from evenbit.export.c import export
+from evenbit.runtime.engine import Engine
 from evenbit.summary import summarize, total
+from origin import commit
 
 ROOT = Path(__file__).parent.parent
 CPUS = ("cortex-m4", "cortex-m7")
 
 
-def measure(path: Path) -> dict[str, Any]:
+def measure(path: Path, data_root: str | None) -> dict[str, Any]:
     """What results/microcontroller-NAME.json holds."""
     plan = plan_file.load(path)
+    test = load_dataset(plan.info["data"], root=data_root).test
     sums = total(summarize(plan))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "network"
         told = export(plan, folder)
         rows = [_measure_on(cpu, folder) for cpu in CPUS]
     return {
-        "command": f"python benchmarks/microcontroller.py {path.name}",
+        "command": f"python benchmarks/microcontroller.py {path.name}" + " --data-root DIR" * (data_root is not None),
+        "commit": commit(),
         "compiler": _output("arm-none-eabi-gcc", "--version").splitlines()[0],
         "emulator": _output("qemu-system-arm", "--version").splitlines()[0],
         "network": dict(plan.info),
+        "accuracy": evaluate(Engine(plan), test).accuracy,
         "image": [plan.height, plan.width, plan.channels],
         "binary_macs": sums["binary_macs"],
         "float_macs": sums["float_macs"],
@@ -67,8 +74,10 @@ def _output(*command: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE.evb")
-    for path in parser.parse_args().files:
-        row = measure(path)
+    parser.add_argument("--data-root")
+    arguments = parser.parse_args()
+    for path in arguments.files:
+        row = measure(path, arguments.data_root)
         (ROOT / f"results/microcontroller-{path.stem}.json").write_text(json.dumps(row, indent=1) + "\n")
         print(json.dumps(row["microcontrollers"]))
 

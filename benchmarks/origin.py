@@ -13,7 +13,11 @@ ROOT = Path(__file__).parent.parent
 
 def origin() -> dict[str, str]:
     """The command that runs, the commit it runs at, and the machine."""
-    described = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     script = Path(sys.argv[0]).resolve().relative_to(ROOT)
-    return {"command": " ".join(["python", str(script), *sys.argv[1:]]), "commit": commit, "machine": machine()}
+    return {"command": " ".join(["python", str(script), *sys.argv[1:]]), "commit": commit(), "machine": machine()}
+
+
+def commit() -> str:
+    """The commit of this checkout, with "-dirty" behind it if files of it were changed."""
+    described = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from evenbit.evaluation import collect_logits, score
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_run, read_checkpoint, torch_predict
 from evenbit.train.metrics import METRICS, read_metrics
+from evenbit.train.recipe import make_recipe
 from evenbit.train.sweep import compared_with_twins, finished_rows, load_sweep, table
 from plots import plot_peers, plot_shares
 
@@ -80,6 +83,7 @@ def collect(folder: Path, commit: str | None, data_root: str | None) -> None:
         "name": folder.name,
         **origin_of(folder, commit),
         "recipe": run.recipe.model_dump(),
+        "settings": asdict(run.recipe.resolved_method()),
         "images": len(test),
         "accuracy": score(in_torch, test.labels).accuracy,
         "engine_accuracy": score(on_engine, test.labels).accuracy,
@@ -113,7 +117,8 @@ def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
             runs = [plan.folder(folder, entry, recipe) for recipe in entry.recipes]
             row = {**new, **_common_origin(runs, commit)}
             _keep_metrics(runs, kept, new["epochs"])
-        if row is None or [row["recipe"]] * len(row["seeds"]) != asked:
+        of_today = row is not None and row["settings"] == asdict(entry.recipes[0].resolved_method())
+        if row is None or not of_today or [row["recipe"]] * len(row["seeds"]) != asked:
             print(f"not finished yet, left out: {entry.label}", file=sys.stderr)
         else:
             rows.append(row)
@@ -166,8 +171,8 @@ def _keep(name: str, row: dict[str, Any]) -> None:
     (KEPT / f"{name}.json").write_text(json.dumps(row, indent=1) + "\n")
 
 
-def render() -> None:
-    """Writes both pages."""
+def pages() -> dict[str, str]:
+    """Both pages by their paths."""
     rows = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
     runs = [row for row in rows if "recipe" in row]
     benches = [row for row in rows if "ours" in row]
@@ -177,37 +182,46 @@ def render() -> None:
     sweeps = [row for row in rows if "sweep" in row]
     steps = [row for row in rows if "train_steps" in row]
     page = _results_page(runs, sweeps, steps, exports) + "".join(_third_party_section(row) for row in others)
-    page += _microcontrollers_section(controllers, runs)
-    (ROOT / "docs/results.md").write_text(page, encoding="utf-8")
+    page += _microcontrollers_section(controllers)
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
-    page = _performance_page(benches, layers, scaling)
     lines = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
     lines += [line for row in rows if "newcomer" in row for line in _newcomer_section(row)]
-    (ROOT / "docs/performance.md").write_text(page + "\n".join([*lines, ""]), encoding="utf-8")
+    performance = _performance_page(benches, layers, scaling) + "\n".join([*lines, ""])
+    return {"docs/results.md": page, "docs/performance.md": performance}
 
 
-def _microcontrollers_section(rows: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
+def render() -> None:
+    """Writes both pages and the figures of the second."""
+    for path, text in pages().items():
+        (ROOT / path).write_text(text, encoding="utf-8")
+    rows = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
+    one = [row for row in rows if "ours" in row and (row["batch"], row["threads"]) == (1, 1)]
+    plot_peers([(f"{_network(row)}, {row['isa']}", row) for row in one], ROOT / "docs/performance-peers.svg")
+    plot_shares([row for row in rows if "layers" in row], ROOT / "docs/performance-shares.svg")
+
+
+def _microcontrollers_section(rows: list[dict[str, Any]]) -> str:
     """What benchmarks/microcontroller.py kept."""
-    accuracies = {_origin(row["recipe"]): row["engine_accuracy"] for row in runs}
     lines = [
         "",
         "## On a microcontroller",
         "",
         "Networks exported to C (`evenbit export --to c`) for Arm Cortex-M, run in QEMU, where their logits equal the",
-        "engine's bit for bit. Flash holds code and constants; RAM is the static arena, to which the stack comes;",
-        "instructions are those of one image (`benchmarks/microcontroller.py`).",
+        "engine's bit for bit. Accuracy is the engine's on all test images; flash holds code and constants; RAM is",
+        "the static arena, to which the stack comes; instructions are those of one image",
+        "(`benchmarks/microcontroller.py`).",
         "",
         "| network | accuracy % | CPU | flash bytes | RAM bytes | stack bytes | instructions |",
         "|---|--:|---|--:|--:|--:|--:|",
     ]
     for row in rows:
         network = row["network"]
-        accuracy = accuracies.get(_origin(network))
-        head = [f"{network['model']}, {network['method']}, {network['data']}", _number(accuracy, 2)]
+        head = [f"{network['model']}, {network['method']}, {network['data']}", f"{row['accuracy']:.2f}"]
         for found in row["microcontrollers"]:
             numbers = [f"{found[key]:,}" for key in ("flash_bytes", "ram_bytes", "stack_bytes", "instructions")]
             lines.append(f"| {' | '.join([*head, found['cpu'], *numbers])} |")
+    lines += ["", *(f"- `{row['command']}`, commit {row['commit']}" for row in rows)]
     lines += [
         "",
         "To compare with: CBin-NN (Sakr et al., Electronics 2024, 13(9):1624) reports for CIFAR-10 that its inference",
@@ -215,14 +229,6 @@ def _microcontrollers_section(rows: list[dict[str, Any]], runs: list[dict[str, A
         "times less for activations, at 2.5 % less accuracy.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _origin(network: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(network[key]) for key in ("model", "method", "data", "epochs", "seed"))
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _third_party_section(kept: dict[str, Any]) -> str:
@@ -245,6 +251,7 @@ def _third_party_section(kept: dict[str, Any]) -> str:
         name = f"{row['network']}, keep {', '.join(row['keep'])}"
         cells = [name, f"{row['binary_macs_percent']:.0f} %", f"{row['packed_bytes']:,}", *accuracies]
         lines.append(f"| {' | '.join([*cells, str(found['differing']), str(found['explained'])])} |")
+    lines += ["", f"- `{kept['command']}`, commit {kept['commit']}, torch {kept['torch']}, {kept['machine']}"]
     return "\n".join(lines) + "\n"
 
 
@@ -276,33 +283,28 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
 
 
 def _compared(rows: list[dict[str, Any]]) -> list[str]:
-    """How far `fd`, as it is used, lies from each other way to binarize, and what each of its parts brings."""
-    fd = next((row for row in rows if row["label"] in ("fd", "as used")), None)
+    """How far `fd`, as it is used, lies from each other way to binarize and from itself with one part changed."""
+    fd = next((row for row in rows if row["label"] == "fd"), None)
     binary = [row for row in rows if row["method"] != "float" and row is not fd]
-    if fd is None or not binary:
+    freedom = sum(len(row["seeds"]) - 1 for row in rows if row["method"] != "float")
+    if fd is None or not binary or not freedom:
         return []
-    noise = max((row["accuracy_spread"] for row in [fd, *binary] if len(row["seeds"]) > 1), default=None)
-
-    def points(row: dict[str, Any]) -> str:
+    squares = [(len(row["seeds"]) - 1) * np.var(row["accuracies"], ddof=1) for row in [fd, *binary] if row["seeds"][1:]]
+    deviation = math.sqrt(sum(squares) / freedom)
+    groups: dict[str, list[str]] = {"better than": [], "level with": [], "worse than": []}
+    for row in sorted(binary, key=lambda row: row["accuracy_mean"]):
         difference = fd["accuracy_mean"] - row["accuracy_mean"]
-        within = " (within the spread of seeds)" if noise is not None and abs(difference) <= noise else ""
-        return f"{row['label']} {difference:+.2f}{within}"
-
-    lines = []
-    if noise is not None:
-        lines += [f"Seeds lie up to {noise:.2f} points apart; a smaller difference says nothing.", ""]
-    ordered = sorted(binary, key=lambda row: row["accuracy_mean"])
-    published = [points(row) for row in ordered if row["method"] != "fd"]
-    variants = [points(row) for row in ordered if row["method"] == "fd"]
-    if published:
-        lines += ["`fd` less each published method, in points:", f"{'; '.join(published)}.", ""]
-    if variants:
-        lines += [
-            "`fd` less `fd` with one part changed, what that part brings, in points:",
-            f"{'; '.join(variants)}.",
-            "",
-        ]
-    return lines
+        margin = 2 * deviation * math.sqrt(1 / len(fd["seeds"]) + 1 / len(row["seeds"]))
+        word = "level with" if abs(difference) <= margin else "better than" if difference > 0 else "worse than"
+        groups[word].append(f"{row['label']} ({difference:+.2f} ± {margin:.2f})")
+    return [
+        f"Accuracies of seeds deviate by {deviation:.2f} points (pooled over the binary rows, {freedom} degrees of",
+        "freedom). What follows is the accuracy of `fd` less that of the row, in points, ± twice its standard error.",
+        "For a row that is `fd` with one part changed, it is what that part brings.",
+        "",
+        *(f"- `fd` is {word}: {'; '.join(found)}." for word, found in groups.items() if found),
+        "",
+    ]
 
 
 def _results_page(
@@ -334,7 +336,9 @@ def _results_page(
         numbers = [f"{row['accuracy']:.2f}", f"{row['engine_accuracy']:.2f}", gap, *evenness]
         numbers += [f"{row['seconds_per_epoch']:.0f}", f"{row['packed_bytes']:,}"]
         rate = f"{recipe['learning_rate']:g}"
-        head = [recipe["model"], recipe["data"], recipe["method"], rate, str(recipe["epochs"])]
+        changed = row["settings"] != asdict(make_recipe(recipe, row["name"]).resolved_method())
+        method = f"{recipe['method']}, an earlier form" if changed else recipe["method"]
+        head = [recipe["model"], recipe["data"], method, rate, str(recipe["epochs"])]
         lines.append(f"| {' | '.join(head + numbers)} |")
     for kept in sweeps:
         lines += _sweep_section(kept)
@@ -388,7 +392,7 @@ def _train_step_section(kept: dict[str, Any]) -> list[str]:
         of_compiled = f"{row['of_compiled_float']:.2f}" if row["compiled"] else ""
         cells += [f"{row['of_eager_float']:.2f}", of_compiled, memory]
         lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, "", f"- `{kept['command']}`"]
+    return [*lines, "", f"- `{kept['command']}`, commit {kept['commit']}"]
 
 
 def _exports_section(rows: list[dict[str, Any]]) -> list[str]:
@@ -422,16 +426,13 @@ def _exports_section(rows: list[dict[str, Any]]) -> list[str]:
             distance = f"{max(found['distances']):.1e}" if found.get("distances") else ""
             cells = [row["name"], f"{runtime} {row['versions'][runtime]}", *counts, distance]
             lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines += ["", *(f"- `{row['command']}`, {row['machine']}" for row in rows)]
+    lines += ["", *(f"- `{row['command']}`, commit {row['commit']}, {row['machine']}" for row in rows)]
     return lines
 
 
 def _performance_page(
     benches: list[dict[str, Any]], profiles: list[dict[str, Any]], scaling: list[dict[str, Any]]
 ) -> str:
-    one = [row for row in benches if (row["batch"], row["threads"]) == (1, 1)]
-    plot_peers([(f"{_network(row)}, {row['isa']}", row) for row in one], ROOT / "docs/performance-peers.svg")
-    plot_shares(profiles, ROOT / "docs/performance-shares.svg")
     machines = sorted({row["machine"] for row in benches})
     lines = [
         "# Performance",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +32,7 @@ from evenbit.models import Normalize
 from evenbit.runtime import reference
 from evenbit.train import torch_predict
 from evenbit.train.checkpoint import to_float
+from origin import commit
 
 TRAIN, TEST = 20000, 1000
 BATCH = 50
@@ -126,10 +126,9 @@ def main() -> None:
     for name in NETWORKS:
         rows.append(measure(name, dataset))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     head = {
         "command": "python benchmarks/third_party.py --data-root DIR > results/third-party.json",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "machine": machine(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

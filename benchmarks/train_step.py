@@ -29,6 +29,7 @@ from evenbit.nn import resolve_method
 from evenbit.nn._training import keep_freed_memory
 from evenbit.train.checkpoint import to_float
 from evenbit.train.compilation import compile_network
+from origin import commit
 
 
 def make_step(method: str, compiled: bool, arguments: argparse.Namespace) -> Callable[[], None]:
@@ -122,6 +123,7 @@ def main() -> None:
                 row[key] = row[timed] / twin[timed]
     head = {
         "command": " ".join(["python", *sys.argv]),
+        "commit": commit(),
         "machine": machine() + (f", {torch.cuda.get_device_name()}" if arguments.device == "cuda" else ""),
         "torch": torch.__version__,
         "model": arguments.model,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,7 @@ def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
         "seconds_per_epoch": statistics.median(line["seconds"] for epochs in lines for line in epochs),
         "packed_bytes": _packed_bytes(folders[0]),
         "recipe": recipe.model_dump(exclude={"seed"}),
+        "settings": asdict(recipe.resolved_method()),
     }
 
 
@@ -265,7 +266,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in sorted(rows, key=lambda row: row["accuracy_mean"]):
         spread = f"{row['accuracy_spread']:.2f}" if len(row["seeds"]) > 1 else ""
         size = "" if row["packed_bytes"] is None else f"{row['packed_bytes']:,}"
-        cells = [row["label"], str(len(row["seeds"])), f"{row['accuracy_mean']:.2f}", spread]
+        cells = [row["label"], ", ".join(map(str, row["seeds"])), f"{row['accuracy_mean']:.2f}", spread]
         cells += [_number(row[key], 2) for key in ("accuracy_frozen", "gap_points")]
         cells += [_number(row[key], 3) for key in ("balance", "entropy", "window")]
         cells += [_number(row["seconds_per_epoch"], 0), size]
