@@ -59,6 +59,7 @@ def origin_of(folder: Path, commit: str | None) -> dict[str, str]:
     if origin is None or (origin.commit or commit) is None:
         sys.exit(f"{folder}: which commit it is of was not recorded; say it with --commit")
     command = re.sub(r"--data-root[ =]\S+", "--data-root DIR", origin.command)
+    command = re.sub(r"--out[ =]\S+", f"--out runs/{folder.name}", command)
     if origin.threads is not None:
         command = f"OMP_NUM_THREADS={origin.threads} {command}"
     return {
