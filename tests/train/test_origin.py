@@ -52,6 +52,7 @@ def test_a_run_that_goes_on_elsewhere_says_so() -> None:
     assert (moved.told("numpy"), moved.told("commit"), moved.told("threads")) == ("2.0", "abc", "1, from epoch 49 on 2")
     assert start.resumed(replace(start, command="evenbit train --resume"), 2) == start
     assert moved.resumed(other, 50) == moved
+    assert moved.resumed(replace(other, commit=None), 50).told("commit") == "abc, from epoch 50 on unknown"
     back = moved.resumed(start, 51)
     assert back.told("machine") == "A, 16 CPUs, from epoch 49 on B, 2 CPUs, from epoch 51 on A, 16 CPUs"
     assert Origin.from_dict(json.loads(json.dumps(asdict(back)))) == back

@@ -66,7 +66,7 @@ class Origin:
         """One of the attributes or versions for people, such as "A, from epoch 49 on B"."""
         text, last = "", ""
         for one in (self, *self.later):
-            value = str(one.versions[key] if key in one.versions else getattr(one, key))
+            value = str(one.versions[key] if key in one.versions else getattr(one, key) or "unknown")
             if value != last:
                 text += f", from epoch {one.epoch} on {value}" if text else value
             last = value
