@@ -172,9 +172,14 @@ def _keep(name: str, row: dict[str, Any]) -> None:
     (KEPT / f"{name}.json").write_text(json.dumps(row, indent=1) + "\n")
 
 
+def _rows() -> list[dict[str, Any]]:
+    """All that is kept."""
+    return [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
+
+
 def pages() -> dict[str, str]:
     """Both pages by their paths."""
-    rows = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
+    rows = _rows()
     runs = [row for row in rows if "recipe" in row]
     benches = [row for row in rows if "ours" in row]
     exports = [row for row in rows if "forms" in row]
@@ -196,7 +201,7 @@ def render() -> None:
     """Writes both pages and the figures of the second."""
     for path, text in pages().items():
         (ROOT / path).write_text(text, encoding="utf-8")
-    rows = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
+    rows = _rows()
     one = [row for row in rows if "ours" in row and (row["batch"], row["threads"]) == (1, 1)]
     plot_peers([(f"{_network(row)}, {row['isa']}", row) for row in one], ROOT / "docs/performance-peers.svg")
     plot_shares([row for row in rows if "layers" in row], ROOT / "docs/performance-shares.svg")
