@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.data.dataset import Images, Split
+from evenbit.data.dataset import Images, ImageSource, Split
 from evenbit.progress import Report
 
 Predict = Callable[[Images], npt.NDArray[np.float32]]
@@ -45,7 +45,7 @@ def evaluate(predict: Predict, split: Split, *, batch_size: int = 500, progress:
 
 
 def collect_logits(
-    predict: Predict, images: Images, *, batch_size: int = 500, progress: Report | None = None
+    predict: Predict, images: ImageSource, *, batch_size: int = 500, progress: Report | None = None
 ) -> npt.NDArray[np.float32]:
     """Logits `[N, K]` of all images; see `evaluate`."""
     parts = []

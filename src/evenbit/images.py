@@ -48,21 +48,33 @@ def load_image(path: str | os.PathLike[str], channels: int, height: int, width: 
         InputError: If the file cannot be read as an image, holds floating-point levels, or is so large that it may
             be an attack (pillow's `MAX_IMAGE_PIXELS`), or `channels` is neither 1 nor 3.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damage that pillow reads past
+        return decode_image(path, channels, height, width)
+
+
+def decode_image(path: str | os.PathLike[str], channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """As `load_image`, for threads: what filters warnings holds for all of them, so here pillow's are not filtered."""
     if channels not in (1, 3):
         raise InputError(f"images have 1 or 3 channels, but the network takes {channels}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damage that pillow reads past
-            warnings.simplefilter("error", Image.DecompressionBombWarning)  # pillow's error comes at twice the size
-            with Image.open(path, formats=FORMATS) as file:
-                file.load()
-                image = _to_mode(_upright(file), "L" if channels == 1 else "RGB")
+        with Image.open(path, formats=FORMATS) as file:
+            _refuse_bomb(file.width * file.height)
+            file.load()
+            image = _to_mode(_upright(file), "L" if channels == 1 else "RGB")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except Exception as error:  # whatever pillow's many parsers stumble over in a damaged file
         raise InputError(f"{path} cannot be read as an image: {' '.join(str(error).split())}") from None
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     return np.array(fitted, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _refuse_bomb(pixels: int) -> None:
+    """Pillow itself raises its error at twice the size and warns from here on."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > limit:
+        raise Image.DecompressionBombError(f"Image size ({pixels} pixels) exceeds limit of {limit} pixels")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -58,6 +58,44 @@ def test_cutout_clears_a_square_around_any_pixel(side: int):
     assert sum(counts) == COUNT
 
 
+def test_a_resized_crop_is_a_window_of_the_image_brought_to_its_size():
+    count, size, least = 2000, 32, 0.2
+    ramp = (torch.arange(size) + 0.5) / size  # what stands at a place is the place
+    images = torch.stack([ramp.expand(size, size), ramp[:, None].expand(size, size)]).expand(count, -1, -1, -1)
+    result = Augmentation(area=least)(images, generator())
+    x, y = result[:, 0], result[:, 1]
+    torch.testing.assert_close(x, x[:, :1].expand_as(x))
+    torch.testing.assert_close(y, y[:, :, :1].expand_as(y))
+    inner = slice(8, 24)  # nothing lies beyond the middle of the first or last pixel
+    steps = torch.stack([x[:, 0, inner].diff(dim=1), y[:, inner, 0].diff(dim=1)])
+    torch.testing.assert_close(steps, steps[:, :, :1].expand_as(steps), atol=1e-5, rtol=1e-3)
+    width, height = steps.mean(2) * size
+    middle_x, middle_y = x[:, 0, 15:17].mean(1), y[:, 15:17, 0].mean(1)
+    for middle, side in ((middle_x, width), (middle_y, height)):
+        assert ((middle - side / 2 > -1e-3) & (middle + side / 2 < 1 + 1e-3)).all()
+        assert side.max() <= 1 + 1e-3
+    assert (torch.corrcoef(torch.stack([middle_x, middle_y]))[0, 1]).abs() < 0.1
+    area, ratio = width * height, width / height
+    assert least - 0.01 < area.min() < least + 0.05
+    assert 0.9 < area.max() <= 1.01
+    assert 3 / 4 - 0.01 < ratio.min() < 0.8
+    assert 1.25 < ratio.max() < 4 / 3 + 0.01
+    assert (ratio.log().mean()).abs() < 0.02
+
+
+def test_a_resized_crop_of_one_color_keeps_it_and_its_type():
+    images = torch.full((9, 3, 5, 5), 201, dtype=torch.uint8)
+    assert torch.equal(Augmentation(area=0.1)(images, generator()), images)
+
+
+def test_a_share_of_a_batch_is_augmented_as_in_the_whole():
+    images = torch.randint(256, (12, 2, HEIGHT, HEIGHT), dtype=torch.uint8, generator=generator())
+    augmentation = Augmentation(area=0.5, pad=1, flip=True, cutout=2)
+    whole = augmentation(images, generator(1))
+    for share in (slice(0, 6), slice(6, 12)):
+        assert torch.equal(augmentation(images[share], generator(1), share, 12), whole[share])
+
+
 def test_crop_flip_and_cutout_act_together():
     images = numbered()
     result = Augmentation(pad=1, flip=True, cutout=1)(images, generator())

@@ -69,7 +69,7 @@ def pack(
     if float_layers == "int8":
         split = None if run is None else calibration_split(run, data_root)
         with bar("calibrating") as progress:
-            floats, plan = plan, quantize_float_layers(plan, images if split is None else split.images, progress)
+            floats, plan = plan, quantize_float_layers(plan, images if split is None else split.images[:], progress)
         if split is not None:
             accuracy = {"float_accuracy": measure(Engine(floats), split).accuracy}
             accuracy |= {"int8_accuracy": measure(Engine(plan), split).accuracy}

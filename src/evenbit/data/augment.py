@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ALL = slice(None)
+SLIMMEST = 3 / 4  # width to height of a window, at least; at most the inverse
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop after padding, horizontal flip and cutout, in this order, drawn anew for each image.
+    """Resized crop, random crop after padding, horizontal flip and cutout, in this order, drawn anew for each image.
 
+        resize    y = the window of height h H and width w W, anywhere in x, brought to H x W bilinearly
+                  h = min(1, sqrt(a / r)), w = min(1, sqrt(a r))                a uniform in area .. 1
+                                                                                log r uniform in log 3/4 .. log 4/3
         crop      y[i, j] = x[i + a - pad, j + b - pad], or 0 outside of x      a, b uniform in 0 .. 2 pad
         flip      y[i, j] = x[i, W - 1 - j] if f, else x[i, j]                  f uniform in {0, 1}
         cutout    y[i, j] = 0 if r <= i < r + s and c <= j < c + s, else x[i, j]
                   s = cutout, r = p - floor(s / 2), c = q - floor(s / 2)        p, q uniform in 0 .. H - 1, 0 .. W - 1
 
     Attributes:
+        area: Least part of an image that the window which is brought to its size covers (Szegedy et al., 2015); 1
+            leaves it out.
         pad: Zeros added on each side before a window of the old size is cut out at random; 0 leaves it out.
         flip: Whether half of the images, at random, are mirrored left to right.
         cutout: Side of a square, centred anywhere, that is set to zero (DeVries and Taylor, 2017); 0 leaves it out.
     """
 
+    area: float = 1
     pad: int = 0
     flip: bool = False
     cutout: int = 0
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator, share: slice = ALL, batch: int = 0) -> Tensor:
         """Augmented copies.
 
         Args:
             images: `[N, C, H, W]`, any type.
             generator: Source of all randomness; must be on the device of the images.
+            share: Which part of a larger batch the images are: what is drawn for them is the same as if all of it were
+                augmented, so how many processes share it changes nothing.
+            batch: Size of the larger batch.
 
         Returns:
             The same shape and type.
@@ -42,8 +55,16 @@ class Augmentation:
         device = images.device
 
         def draw(high: int) -> Tensor:
-            return torch.randint(high, (count, 1), generator=generator, device=device)
+            return torch.randint(high, (batch or count, 1), generator=generator, device=device)[share]
 
+        def uniform(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(batch or count, generator=generator, device=device)[share]
+
+        if self.area < 1:
+            area, ratio = uniform(self.area, 1), uniform(math.log(SLIMMEST), -math.log(SLIMMEST)).exp()
+            sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)
+            corners = torch.stack([uniform(0, 1), uniform(0, 1)], 1) * (1 - sides)
+            images = _windows(images, corners, sides)
         rows = torch.arange(height, device=device).expand(count, -1)
         columns = torch.arange(width, device=device).expand(count, -1)
         if self.pad:
@@ -61,6 +82,15 @@ class Augmentation:
             hit_columns = _covers(width, draw(width), self.cutout)
             images = images.masked_fill((hit_rows[:, :, None] & hit_columns[:, None, :])[:, None], 0)
         return images
+
+
+def _windows(images: Tensor, corners: Tensor, sides: Tensor) -> Tensor:
+    """A window of each image, brought to its size; `corners` and `sides` are `[N, (x, y)]` in parts of the image."""
+    theta = torch.diag_embed(sides)  # from the places of a window to those of its image, both in -1 .. 1
+    shifts = 2 * corners + sides - 1
+    grid = F.affine_grid(torch.cat([theta, shifts[:, :, None]], 2), list(images.shape), align_corners=False)
+    levels = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return (levels if images.is_floating_point() else levels.round()).to(images.dtype)
 
 
 def _covers(size: int, centre: Tensor, side: int) -> Tensor:

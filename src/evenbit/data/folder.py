@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from evenbit.data.dataset import Dataset, Split
-from evenbit.errors import DataError, InputError
-from evenbit.images import SUFFIXES, load_image
+from evenbit.data.image_files import ImageFiles, read_if_it_fits
+from evenbit.errors import DataError
+from evenbit.images import SUFFIXES
 
 TEST_SHARE = 0.2
 LEAST_IMAGES = 2  # of a class, so that both parts of the split have one
-MOST_NAMED = 10  # of the images that cannot be read, in an error
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,15 @@ class Part:
 def read_folder(folder: Path, size: int) -> Dataset:
     """Every image of a folder as RGB of `size` x `size`, classes in the order of their names.
 
+    They are read into memory if they fit (`read_if_it_fits`).
+
     Raises:
         DataError: See `list_folder`; also if images cannot be read, which are named.
     """
     classes, train, test = list_folder(folder)
-    errors: list[str] = []
-    splits = [_read(part, size, errors) for part in (train, test)]
-    if errors:
-        more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
-        raise DataError("; ".join(errors[:MOST_NAMED]) + more)
-    return Dataset(str(folder), classes, *splits)
+    images = read_if_it_fits([ImageFiles(part.paths, size) for part in (train, test)])
+    labels = [np.array(part.labels, np.int64) for part in (train, test)]
+    return Dataset(str(folder), classes, *map(Split, images, labels))
 
 
 def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
@@ -113,14 +112,3 @@ def _joined(classes: Sequence[Sequence[Path]]) -> Part:
         tuple(path for paths in classes for path in paths),
         tuple(label for label, paths in enumerate(classes) for _ in paths),
     )
-
-
-def _read(part: Part, size: int, errors: list[str]) -> Split:
-    """The images; what is wrong with those that cannot be read goes into `errors`."""
-    images = np.zeros((len(part.paths), 3, size, size), np.uint8)
-    for index, path in enumerate(part.paths):
-        try:
-            images[index] = load_image(path, 3, size, size)
-        except InputError as error:
-            errors.append(str(error))
-    return Split(images, np.array(part.labels, np.int64))

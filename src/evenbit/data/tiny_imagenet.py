@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from evenbit.data.dataset import Dataset, Split
+from evenbit.data.image_files import ImageFiles, read_if_it_fits
 from evenbit.data.locate import Source
-from evenbit.errors import DataError, InputError
-from evenbit.images import load_image
+from evenbit.errors import DataError
 
 PAGE = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 FILES = ("wnids.txt", "val/val_annotations.txt")
@@ -48,7 +48,10 @@ def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
     ]
     if len({label for _, label in train}) < len(classes):
         raise DataError(f"{folder / 'train'} has no images of some classes of wnids.txt")
-    return Dataset("tiny-imagenet", classes, _read(train), _read(_annotated(folder / "val", classes)))
+    parts = (train, _annotated(folder / "val", classes))
+    images = read_if_it_fits([ImageFiles([path for path, _ in part], SIZE) for part in parts])
+    labels = [np.array([label for _, label in part], np.int64) for part in parts]
+    return Dataset("tiny-imagenet", classes, *map(Split, images, labels))
 
 
 def _annotated(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
@@ -63,11 +66,3 @@ def _annotated(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
     if not found:
         raise DataError(f"{path} is empty")
     return found
-
-
-def _read(items: Sequence[tuple[Path, int]]) -> Split:
-    try:
-        images = np.stack([load_image(path, 3, SIZE, SIZE) for path, _ in items])
-    except InputError as error:
-        raise DataError(str(error)) from None
-    return Split(images, np.array([label for _, label in items], np.int64))

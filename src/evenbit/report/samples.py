@@ -54,7 +54,7 @@ def choose(comparison: Comparison, classes: Sequence[str], watched: Measured) ->
         for run, rows in zip(comparison.runs, probabilities, strict=True):
             best = int(rows[index].argmax())
             guesses.append(Guess(run.label, classes[best], float(rows[index, best]), best == labels[index]))
-        return Sample(_data_uri(comparison.images.images[index]), classes[labels[index]], guesses)
+        return Sample(_data_uri(comparison.images.images[index : index + 1][0]), classes[labels[index]], guesses)
 
     return [sample(index) for index in firsts], [sample(int(index)) for index in wrong]
 

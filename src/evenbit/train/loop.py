@@ -55,7 +55,7 @@ from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
 from evenbit.train.objective import Objective
 from evenbit.train.origin import Origin
-from evenbit.train.placement import place
+from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
@@ -170,10 +170,12 @@ class _Training:
         self.weights = WeightProbe(self.network)
         if checkpoint and checkpoint.epoch:
             checkpoint.load_optimizer(self.optimizer.optimizer, self.network)
-        self.images = place(torch.from_numpy(dataset.train.images), self.accelerator.device)
+        self.images = place(dataset.train.images, self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
-        self.augmentation = Augmentation(recipe.pad, recipe.flip, recipe.cutout)
+        self.augmentation = Augmentation(recipe.area, recipe.pad, recipe.flip, recipe.cutout)
         self.steps = len(dataset.train) // self.batch
+        share, first = self.batch // self.accelerator.num_processes, self.accelerator.process_index
+        self.share = slice(first * share, (first + 1) * share)  # of each batch, which this process works on
 
     def run(self) -> Result:
         """All epochs that are left."""
@@ -219,9 +221,10 @@ class _Training:
         set_progress(self.network, epoch / recipe.epochs)
         self.model.train()
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
-        for step in range(self.steps):
-            batch = order[step * self.batch : (step + 1) * self.batch]
-            loss, hits = self._step(batch, generator, epoch * self.steps + step)
+        shares = [batch[self.share] for batch in torch.split(order, self.batch)[: self.steps]]
+        for step, images in enumerate(batches(self.images, shares)):
+            images = self.augmentation(images, generator, self.share, self.batch)
+            loss, hits = self._step(to_float(images), self.labels[shares[step]], epoch * self.steps + step)
             losses[step] = loss
             correct += hits
             if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
@@ -233,30 +236,23 @@ class _Training:
         frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
         if not math.isfinite(evaluation.loss):
             raise TrainingError(f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
-        images = self.steps * self.batch
+        count = self.steps * self.batch
         return {
             "epoch": epoch + 1,
             "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
             "train_loss": self._mean(losses.mean()),
-            "train_accuracy": 100 * self._mean(correct) * self.accelerator.num_processes / images,
+            "train_accuracy": 100 * self._mean(correct) * self.accelerator.num_processes / count,
             f"{self.measured}_loss": evaluation.loss,
             f"{self.measured}_accuracy": evaluation.accuracy,
             "seconds": seconds,
-            "images_per_second": images / seconds,
+            "images_per_second": count / seconds,
             **frozen,
             **_summary(activations, self.weights.look()),
         }
 
-    def _step(self, batch: Tensor, generator: torch.Generator, step: int) -> tuple[Tensor, Tensor]:
-        """One update; returns this process's mean loss and number of hits."""
+    def _step(self, inputs: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """One update by this process's share of a batch; returns its mean loss and number of hits."""
         recipe, accelerator = self.recipe, self.accelerator
-        # Every process augments the whole batch, so that how many there are changes nothing.
-        images = self.images[batch.to(self.images.device)].to(batch.device)
-        images = self.augmentation(images, generator)
-        share = self.batch // accelerator.num_processes
-        mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-        inputs = to_float(images[mine])
-        labels = self.labels[batch][mine]
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         with (
@@ -303,7 +299,8 @@ class _Training:
         """Accuracy with every excitation frozen to its mean over some training images, if there is any."""
         if not excitations(self.network):
             return {}
-        images = torch.split(self.images[:FREEZING_IMAGES].to(self.accelerator.device), EVALUATION_BATCH)
+        first = torch.arange(min(FREEZING_IMAGES, len(self.images)), device=self.accelerator.device)
+        images = batches(self.images, torch.split(first, EVALUATION_BATCH))
         with exact_float32():
             network = freeze_excitation(self.network, map(to_float, images))
         accuracy = evaluate(torch_predict(network), self.dataset.test, batch_size=EVALUATION_BATCH).accuracy

@@ -35,6 +35,8 @@ class Recipe(BaseModel):
         weight_decay: AdamW's, on real weights of convolutions and dense layers.
         latent_weight_decay: AdamW's, on the latent weights of binary layers.
         label_smoothing: Share of the target that is spread over all classes.
+        area: Least part of an image's area that a window which is brought to its size covers, for random resized
+            crops; 1 for none.
         pad: Zeros added on each side before a random crop.
         flip: Whether to mirror half of the images.
         cutout: Side of a square set to zero; 0 for none.
@@ -65,6 +67,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(1e-2, ge=0)
     latent_weight_decay: float = Field(0, ge=0)
     label_smoothing: float = Field(0, ge=0, lt=1)
+    area: float = Field(1, gt=0, le=1)
     pad: int = Field(4, ge=0)
     flip: bool = True
     cutout: int = Field(0, ge=0)
