@@ -97,7 +97,7 @@ def measure(path: Path, data_root: str | None, rounds: int) -> dict[str, Any]:
         runner = in_onnxruntime(files["onnx"])
         times = interleave({"evenbit": lambda: engine(image), "onnxruntime": lambda: runner(image)}, rounds)
         row["ms"] = {name: 1000 * min(map(min, turns)) for name, turns in times.items()}
-        if plan.info.get("data", "none") != "none":
+        if "data" in plan.info:
             images = load_dataset(plan.info["data"], root=data_root, size=plan.height).test.images
             row["agreement"] = {
                 name: compare(engine, prepare(files[form]), images[: QONNX_IMAGES if name == "qonnx" else None])

@@ -81,6 +81,7 @@ def train(network: nn.Module, dataset: Dataset) -> nn.Module:
     steps = TRAIN // BATCH
     network.train()
     for step, batch in enumerate(torch.randperm(TRAIN, generator=generator).split(BATCH)):
+        evenbit.set_progress(network, step / steps)
         images = torch.from_numpy(dataset.train.images)[batch]
         rate = min((step + 1) / WARMUP, 0.5 * (1 + math.cos(math.pi * step / steps)))
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * rate
@@ -89,6 +90,7 @@ def train(network: nn.Module, dataset: Dataset) -> nn.Module:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        evenbit.keep_latent_weights_within_reach(network)
     return network.eval()
 
 

@@ -31,12 +31,14 @@ def make_network() -> nn.Sequential:
 def train(network: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> None:
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     network.train()
-    for _ in range(epochs):
+    for epoch in range(epochs):
+        evenbit.set_progress(network, epoch / epochs)
         for batch in torch.randperm(len(images)).split(64):
             loss = nn.functional.cross_entropy(network(images[batch]), labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            evenbit.keep_latent_weights_within_reach(network)
     network.eval()
 
 

@@ -185,6 +185,32 @@ def test_untrained_resnet18_is_small_and_light(tmp_path: Path) -> None:
     assert int(result.stdout) * 1024 <= 90e6
 
 
+def test_a_file_that_does_not_say_its_data_asks_for_them(tmp_path: Path) -> None:
+    run("pack", "--untrained", "resnet8", "-o", tmp_path / "net.evb")
+    assert fails("eval", tmp_path / "net.evb").endswith(
+        "does not say what it was trained on; name a data set with --data"
+    )
+
+
+def test_nothing_is_left_among_the_photos(tmp_path: Path) -> None:
+    for name in ("dark", "light"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(3):
+            Image.new("L", (8, 8), index).save(tmp_path / "photos" / name / f"{index}.png")
+    told = run("train", "--data", ".", "--method", "float", cwd=tmp_path / "photos", status=2).stderr
+    assert told.endswith("runs/photos-resnet8-float lies in the folder of images .; choose another folder with --out\n")
+    assert sorted(path.name for path in (tmp_path / "photos").iterdir()) == ["dark", "light"]
+
+
+def test_a_run_with_knobs_is_resumed_with_one_of_them_named(tmp_path: Path) -> None:
+    knobs = ["--set", "knobs.excitation_groups=0", "--set", "knobs.third_moment=false"]
+    run("train", "--epochs", 1, "--out", "run", *knobs, cwd=tmp_path)
+    run("train", "--resume", "--out", "run", *knobs[:2], cwd=tmp_path)
+    assert "trained with another recipe" in fails(
+        "train", "--resume", "--out", "run", "--set", "knobs.third_moment=true", cwd=tmp_path
+    )
+
+
 def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, level in (("dark", 50), ("light", 200)):

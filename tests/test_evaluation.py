@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from evenbit.data import Split
-from evenbit.evaluation import evaluate, score
+from evenbit.evaluation import batch_for, evaluate, score
 
 
 def test_score_by_hand() -> None:
@@ -33,6 +33,24 @@ def test_large_logits_do_not_overflow() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_logit_that_is_not_finite_gives_a_loss_that_is_not(bad: float) -> None:
     assert not math.isfinite(score(np.array([[bad, 0], [0, 1]], np.float32), np.array([0, 1])).loss)
+
+
+def test_large_images_are_run_in_smaller_batches() -> None:
+    assert [batch_for(np.empty((0, 3, side, side), np.uint8)) for side in (8, 32, 64, 224, 1024)] == [
+        500,
+        500,
+        125,
+        10,
+        1,
+    ]
+    sizes = []
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        sizes.append(len(images))
+        return np.zeros((len(images), 2), np.float32)
+
+    evaluate(predict, Split(np.zeros((13, 1, 224, 224), np.uint8), np.zeros(13, np.int64)))
+    assert sizes == [10, 3]
 
 
 def test_every_image_is_seen_once_in_order_whatever_the_batch_size() -> None:

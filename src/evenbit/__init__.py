@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from evenbit.deploy import pack
     from evenbit.errors import EvenbitError
     from evenbit.models import create_model, register_model
-    from evenbit.nn import METHODS, BinaryConv2d, BinaryLinear, Method, binarize
+    from evenbit.nn import (
+        METHODS,
+        BinaryConv2d,
+        BinaryLinear,
+        Method,
+        binarize,
+        keep_latent_weights_within_reach,
+        latent_weights,
+        set_progress,
+    )
     from evenbit.plan import Plan
     from evenbit.plan_file import load, save
     from evenbit.runtime.engine import Engine
@@ -31,6 +40,8 @@ _HOMES = {
     "Recipe": "evenbit.train",
     "binarize": "evenbit.nn",
     "create_model": "evenbit.models",
+    "keep_latent_weights_within_reach": "evenbit.nn",
+    "latent_weights": "evenbit.nn",
     "load": "evenbit.plan_file",
     "load_dataset": "evenbit.data",
     "load_recipe": "evenbit.train",
@@ -38,6 +49,7 @@ _HOMES = {
     "pack": "evenbit.deploy",
     "register_model": "evenbit.models",
     "save": "evenbit.plan_file",
+    "set_progress": "evenbit.nn",
 }
 
 __all__ = [
@@ -51,6 +63,8 @@ __all__ = [
     "Recipe",
     "binarize",
     "create_model",
+    "keep_latent_weights_within_reach",
+    "latent_weights",
     "load",
     "load_dataset",
     "load_recipe",
@@ -58,6 +72,7 @@ __all__ = [
     "pack",
     "register_model",
     "save",
+    "set_progress",
 ]
 
 

@@ -12,6 +12,8 @@ from evenbit.data.dataset import Images, ImageSource, Split
 from evenbit.progress import Report
 
 Predict = Callable[[Images], npt.NDArray[np.float32]]
+MOST_AT_ONCE = 500  # images of
+SIDE = 32  # pixels or less; of larger ones as many as have the same number of pixels
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,21 @@ class Evaluation:
     confusion: npt.NDArray[np.int64]
 
 
-def evaluate(predict: Predict, split: Split, *, batch_size: int = 500, progress: Report | None = None) -> Evaluation:
+def batch_for(images: ImageSource) -> int:
+    """How many images of this size are run at once: 500 of 32x32 and fewer of larger ones, whose maps are larger."""
+    height, width = images.shape[2:]
+    return max(1, min(MOST_AT_ONCE, MOST_AT_ONCE * SIDE**2 // int(height * width)))
+
+
+def evaluate(
+    predict: Predict, split: Split, *, batch_size: int | None = None, progress: Report | None = None
+) -> Evaluation:
     """Runs `predict` over all images.
 
     Args:
         predict: From images `[N, C, H, W]`, uint8, to logits `[N, K]`.
         split: Images and labels.
-        batch_size: Images a call.
+        batch_size: Images a call; `batch_for` them if not given.
         progress: Called after each batch with the number of images done and of all.
     """
     logits = collect_logits(predict, split.images, batch_size=batch_size, progress=progress)
@@ -45,14 +55,15 @@ def evaluate(predict: Predict, split: Split, *, batch_size: int = 500, progress:
 
 
 def collect_logits(
-    predict: Predict, images: ImageSource, *, batch_size: int = 500, progress: Report | None = None
+    predict: Predict, images: ImageSource, *, batch_size: int | None = None, progress: Report | None = None
 ) -> npt.NDArray[np.float32]:
     """Logits `[N, K]` of all images; see `evaluate`."""
     parts = []
-    for start in range(0, len(images), batch_size):
-        parts.append(predict(images[start : start + batch_size]))
+    batch = batch_size or batch_for(images)
+    for start in range(0, len(images), batch):
+        parts.append(predict(images[start : start + batch]))
         if progress is not None:
-            progress(min(start + batch_size, len(images)), len(images))
+            progress(min(start + batch, len(images)), len(images))
     return np.concatenate(parts)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -57,17 +59,34 @@ def decode_image(path: str | os.PathLike[str], channels: int, height: int, width
     """As `load_image`, for threads: what filters warnings holds for all of them, so here pillow's are not filtered."""
     if channels not in (1, 3):
         raise InputError(f"images have 1 or 3 channels, but the network takes {channels}")
+    with open_image(path) as file, _named(path):
+        file.load()
+        image = _to_mode(_upright(file), "L" if channels == 1 else "RGB")
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return np.array(fitted, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """An image of which only the beginning was read; see `load_image` for the errors."""
+    with _named(path):
+        image = Image.open(path, formats=FORMATS)
+        try:
+            _refuse_bomb(image.width * image.height)
+        except BaseException:
+            image.close()
+            raise
+        return image
+
+
+@contextlib.contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what goes wrong into an InputError that names the file."""
     try:
-        with Image.open(path, formats=FORMATS) as file:
-            _refuse_bomb(file.width * file.height)
-            file.load()
-            image = _to_mode(_upright(file), "L" if channels == 1 else "RGB")
+        yield
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except Exception as error:  # whatever pillow's many parsers stumble over in a damaged file
         raise InputError(f"{path} cannot be read as an image: {' '.join(str(error).split())}") from None
-    fitted = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-    return np.array(fitted, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def _refuse_bomb(pixels: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evenbit.data import load_dataset
+from evenbit.data import hold_out, load_dataset
 from evenbit.data.folder import Part, list_folder
 from evenbit.errors import DataError
 
@@ -86,10 +86,19 @@ def test_given_parts_are_used_as_they_are(tmp_path: Path, test: str):
     fill(tmp_path / "train", {"a": 3, "b": 1})
     fill(tmp_path / test, {"a": 1, "b": 2}, level=100)
     dataset = load_dataset(str(tmp_path))
-    assert levels(dataset.train.images) == [0, 1, 2, 0]
-    assert dataset.train.labels.tolist() == [0, 0, 0, 1]
-    assert levels(dataset.test.images) == [100, 100, 101]
-    assert dataset.test.labels.tolist() == [0, 1, 1]
+    pairs = [
+        sorted(zip(split.labels.tolist(), levels(split.images), strict=True)) for split in (dataset.train, dataset.test)
+    ]
+    assert pairs == [[(0, 0), (0, 1), (0, 2), (1, 0)], [(0, 100), (1, 100), (1, 101)]]
+
+
+def test_the_first_images_are_of_all_classes(tmp_path: Path):
+    for part in ("train", "test"):
+        fill(tmp_path / part, {"a": 100, "b": 100, "c": 50})
+    dataset = load_dataset(str(tmp_path), size=8)
+    for split in (dataset.train, hold_out(dataset, 0.5).train, hold_out(dataset, 0.5).test, dataset.test):
+        counts = np.bincount(split.labels[: len(split) // 2])
+        assert (abs(counts - np.bincount(split.labels) / 2) < len(split) / 10).all()
 
 
 def test_test_wins_over_val(tmp_path: Path):

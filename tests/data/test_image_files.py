@@ -58,8 +58,18 @@ def test_what_is_held_out_stays_in_files_too(photos: Path, little_memory: None, 
         np.testing.assert_array_equal(outside.labels, inside.labels)
 
 
-def test_an_unreadable_file_is_named_when_it_is_asked_for(photos: Path, little_memory: None):
+def test_what_is_no_image_is_named_at_once(photos: Path, little_memory: None):
     (photos / "b" / "03.png").write_text("no image")
+    (photos / "a" / "05.png").write_text("no image")
+    with pytest.raises(
+        DataError, match=r"(/b/03|/a/05)\.png cannot be read as an image.*; .*(/a/05|/b/03)\.png cannot"
+    ):
+        load_dataset(str(photos), size=8)
+
+
+def test_a_file_that_is_cut_short_is_named_when_it_is_asked_for(photos: Path, little_memory: None):
+    broken = photos / "b" / "03.png"
+    broken.write_bytes(broken.read_bytes()[:200])
     splits = load_dataset(str(photos), size=8)
     files = next(
         split.images
@@ -70,7 +80,19 @@ def test_an_unreadable_file_is_named_when_it_is_asked_for(photos: Path, little_m
     place = next(i for i, path in enumerate(files.paths) if path.parent.name == "b" and path.name == "03.png")
     with pytest.raises(DataError, match=r"/b/03\.png cannot be read as an image"):
         files[place : place + 1]
-    assert len(files[np.array([0])]) == 1
+    assert len(files[np.array([0 if place else 1])]) == 1
+
+
+def test_memory_is_shared_with_the_processes_beside_and_has_the_limit_of_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = image_files._memory()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert image_files._memory() == whole // 4
+    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "limit").write_text("40000\n")
+    monkeypatch.setattr(image_files, "MEMORY_LIMITS", [str(tmp_path / name) for name in ("none", "max", "limit")])
+    assert image_files._memory() == 10000
 
 
 def test_damage_that_is_read_past_goes_unsaid(photos: Path):

@@ -132,6 +132,17 @@ def test_shortcuts_and_gates_stay() -> None:
     assert rows["parts.4"] == rows["parts.5"] == ("float", "gates a map")
 
 
+def test_many_shortcuts_over_vectors_take_no_time() -> None:
+    def forward(parts: nn.Sequential, x: Tensor) -> Tensor:
+        x = x.mean((2, 3))
+        for part in parts:
+            x = x + F.relu(part(x))
+        return x[:, :, None, None]
+
+    rows = became(Net(*(nn.Linear(8, 8) for _ in range(60)), forward=forward))  # paths double with each of them
+    assert all(what.startswith("BinaryLinear") for path, (what, _) in rows.items() if path.startswith("parts"))
+
+
 def test_keep_names_layers_and_all_in_a_module() -> None:
     net = Net(nn.Conv2d(8, 8, 1), nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3)), nn.Conv2d(8, 8, 1))
     rows = became(net, keep=("first", "parts.1", "*.2"))

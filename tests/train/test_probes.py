@@ -93,5 +93,7 @@ def test_a_run_is_probed(train_tiny: Callable[..., Result], tmp_path: Path) -> N
     assert 0 <= result.metrics["weight_flips"] <= 1
     assert set(result.metrics["layers"]) == set(found["layers"])
     assert found["weights"] == result.metrics["weights"]
+    with pytest.raises(RecipeError, match="number of images should be at least 1, but is 0"):
+        probe_run(result.folder, data_root=None, images=0)
     with pytest.raises(RecipeError, match="has no binary activations"):
         probe_run(train_tiny(tmp_path / "float", method="float", epochs=1).folder, data_root=None, images=10)

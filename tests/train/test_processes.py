@@ -62,11 +62,15 @@ def test_two_processes_train_as_one(
     train_tiny: Callable[..., Result],
     tmp_path: Path,
 ) -> None:
-    train_tiny(tmp_path / "one", epochs=2, **settings)
-    train_with_processes(tiny_recipe(epochs=2, **settings), tmp_path / "two", 2)
+    # In a new network zero points are 0, and the sums of dense layers, whole numbers, often equal their mean over a
+    # batch: there a rounding would decide the sign. A step of training moves the zero points away.
+    train_tiny(tmp_path / "start", epochs=1, **settings)
+    settings = {**settings, "epochs": 2, "start": str(tmp_path / "start")}
+    train_tiny(tmp_path / "one", **settings)
+    train_with_processes(tiny_recipe(**settings), tmp_path / "two", 2)
     for one, two in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
-        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=2e-3)
-        assert two["test_loss"] == pytest.approx(one["test_loss"], rel=2e-2)
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
+        assert two["test_loss"] == pytest.approx(one["test_loss"], rel=1e-3)
     first, second = (read_checkpoint(tmp_path / name).tensors for name in ("one", "two"))
     assert first.keys() == second.keys()
     name = f"model.{norm}.running_var"

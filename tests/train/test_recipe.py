@@ -8,7 +8,7 @@ import pytest
 from evenbit.errors import RecipeError
 from evenbit.models import model_names
 from evenbit.train import load_recipe
-from evenbit.train.recipe import make_recipe, packaged_recipes, parse_settings
+from evenbit.train.recipe import change_recipe, make_recipe, packaged_recipes, parse_settings
 
 
 def write(folder: Path, text: str) -> Path:
@@ -93,6 +93,15 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 )
 def test_settings_are_toml_or_plain_strings(items: list[str], values: dict[str, Any]) -> None:
     assert parse_settings(items) == values
+
+
+def test_a_knob_that_is_overridden_leaves_the_others() -> None:
+    values = {"knobs": {"excitation_groups": 0, "third_moment": False}, "epochs": 3}
+    changed = change_recipe(values, {"knobs": {"third_moment": True}, "epochs": 4}, "here")
+    assert changed.knobs == {"excitation_groups": 0, "third_moment": True}
+    assert changed.epochs == 4
+    with pytest.raises(RecipeError, match="here: key 'epochs'"):
+        change_recipe(values, {"epochs": 0}, "here")
 
 
 def test_a_setting_without_a_value_is_refused() -> None:

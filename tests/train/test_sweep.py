@@ -108,15 +108,19 @@ def test_a_run_that_fails_leaves_the_others_their_rows(
     assert "without a finite loss to the end: 'wild', seed 0" in printed.err
 
 
-def test_twins_have_the_same_blocks() -> None:
-    def row(method: str, accuracy: float, **knobs: bool) -> dict[str, object]:
-        task = {"model": "resnet20", "dataset": "cifar10", "measured": "test", "epochs": 8}
-        return {**task, "method": method, "accuracy_mean": accuracy, "recipe": {"knobs": knobs}}
+def test_twins_have_the_same_blocks_and_images() -> None:
+    def row(method: str, accuracy: float, size: int = 32, held: float = 0, **knobs: bool) -> dict[str, object]:
+        recipe = {"knobs": knobs, "image_size": size, "validation": held}
+        task = {"model": "resnet20", "dataset": "cifar10", "epochs": 8, "recipe": recipe}
+        return {**task, "method": method, "accuracy_mean": accuracy}
 
     rows = [row("float", 84.0), row("fd", 80.0), row("fd", 82.0, double_skip=True)]
     assert [found["gap_points"] for found in compared_with_twins(rows)] == [None, 4.0, None]
     rows.append(row("float", 85.0, double_skip=True))
     assert [found["gap_points"] for found in compared_with_twins(rows)] == [None, 4.0, 3.0, None]
+    rows = [row("float", 90.0, size=64), row("float", 91.0, held=0.1), row("float", 92.0, held=0.2)]
+    rows += [row("fd", 80.0), row("fd", 80.0, size=64), row("fd", 80.0, held=0.2)]
+    assert [found["gap_points"] for found in compared_with_twins(rows)] == [None, None, None, None, 10.0, 12.0]
 
 
 def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictures: Path) -> None:

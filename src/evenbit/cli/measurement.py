@@ -43,7 +43,10 @@ def evaluate(
     from evenbit.evaluation import evaluate as measure
 
     predict, classes, shape, trained_on = _open_classifier(path, threads, isa)
-    dataset = load_dataset(data or trained_on, root=data_root, size=shape[1])
+    source = data or trained_on
+    if source is None:
+        raise DataError(f"{path} does not say what it was trained on; name a data set with --data")
+    dataset = load_dataset(source, root=data_root, size=shape[1])
     if dataset.shape != shape or dataset.classes != classes:
         raise DataError(f"{path} takes images {shape} of {len(classes)} classes; {dataset.name} does not fit it")
     with bar("evaluating") as progress:
@@ -130,8 +133,8 @@ def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 10
 
 def _open_classifier(
     path: Path, threads: int | None, isa: str | None
-) -> tuple[Predict, tuple[str, ...], tuple[int, int, int], str]:
-    """How to run it, its classes, the shape of its images, and the data set it was trained on."""
+) -> tuple[Predict, tuple[str, ...], tuple[int, int, int], str | None]:
+    """How to run it, its classes, the shape of its images, and the data set it was trained on, if it says so."""
     if path.is_dir():
         from evenbit.train import load_run, torch_predict
 
@@ -142,4 +145,4 @@ def _open_classifier(
 
     engine = Engine.load(path, threads=threads, isa=isa)
     plan = engine.plan
-    return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data", "digits")
+    return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data")

@@ -59,19 +59,19 @@ def train(
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
     from evenbit.train.defaults import as_flags, folder_settings
-    from evenbit.train.recipe import make_recipe, parse_settings
+    from evenbit.train.recipe import change_recipe, parse_settings
 
     given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
     chosen: dict[str, Any] = {}
     if resume and out is not None and recipe is None:
-        settings = make_recipe({**read_checkpoint(out).recipe.model_dump(), **overrides}, str(out))
+        settings = change_recipe(read_checkpoint(out).recipe.model_dump(), overrides, str(out))
     else:
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
         settings = load_recipe(recipe, {**chosen, **overrides})
-    folder = out or Path("runs") / f"{Path(settings.data).name}-{settings.model}-{settings.method}"
+    folder = out or Path("runs") / f"{Path(settings.data).resolve().name}-{settings.model}-{settings.method}"
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     if chosen:

@@ -1,4 +1,4 @@
-"""Data sets as arrays in memory; nothing here needs torch but `evenbit.data.augment`."""
+"""Data sets as arrays, in memory if they fit; nothing here needs torch but `evenbit.data.augment`."""
 
 from __future__ import annotations
 

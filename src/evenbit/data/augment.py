@@ -9,8 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ALL = slice(None)
 SLIMMEST = 3 / 4  # width to height of a window, at least; at most the inverse
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes has of a batch.
+
+    Attributes:
+        batch: Images of the whole batch.
+        part: Which of them.
+    """
+
+    batch: int
+    part: slice
 
 
 @dataclass(frozen=True)
@@ -18,8 +30,8 @@ class Augmentation:
     """Resized crop, random crop after padding, horizontal flip and cutout, in this order, drawn anew for each image.
 
         resize    y = the window of height h H and width w W, anywhere in x, brought to H x W bilinearly
-                  h = min(1, sqrt(a / r)), w = min(1, sqrt(a r))                a uniform in area .. 1
-                                                                                log r uniform in log 3/4 .. log 4/3
+                  h = sqrt(a / r), w = sqrt(a r)              a uniform in area .. 1, log r in log 3/4 .. log 4/3
+                                                              and then r brought to a .. 1/a, so that h and w are <= 1
         crop      y[i, j] = x[i + a - pad, j + b - pad], or 0 outside of x      a, b uniform in 0 .. 2 pad
         flip      y[i, j] = x[i, W - 1 - j] if f, else x[i, j]                  f uniform in {0, 1}
         cutout    y[i, j] = 0 if r <= i < r + s and c <= j < c + s, else x[i, j]
@@ -38,7 +50,7 @@ class Augmentation:
     flip: bool = False
     cutout: int = 0
 
-    def __call__(self, images: Tensor, generator: torch.Generator, share: slice = ALL, batch: int = 0) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
         """Augmented copies.
 
         Args:
@@ -46,23 +58,24 @@ class Augmentation:
             generator: Source of all randomness; must be on the device of the images.
             share: Which part of a larger batch the images are: what is drawn for them is the same as if all of it were
                 augmented, so how many processes share it changes nothing.
-            batch: Size of the larger batch.
 
         Returns:
             The same shape and type.
         """
         count, _, height, width = images.shape
         device = images.device
+        drawn, part = (count, slice(None)) if share is None else (share.batch, share.part)
 
         def draw(high: int) -> Tensor:
-            return torch.randint(high, (batch or count, 1), generator=generator, device=device)[share]
+            return torch.randint(high, (drawn, 1), generator=generator, device=device)[part]
 
         def uniform(low: float, high: float) -> Tensor:
-            return low + (high - low) * torch.rand(batch or count, generator=generator, device=device)[share]
+            return low + (high - low) * torch.rand(drawn, generator=generator, device=device)[part]
 
         if self.area < 1:
-            area, ratio = uniform(self.area, 1), uniform(math.log(SLIMMEST), -math.log(SLIMMEST)).exp()
-            sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)
+            area = uniform(self.area, 1)
+            ratio = uniform(math.log(SLIMMEST), -math.log(SLIMMEST)).exp().clamp(area, 1 / area)
+            sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)  # but for rounding
             corners = torch.stack([uniform(0, 1), uniform(0, 1)], 1) * (1 - sides)
             images = _windows(images, corners, sides)
         rows = torch.arange(height, device=device).expand(count, -1)

@@ -103,6 +103,12 @@ def channel_statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[fl
     return tuple(means), tuple(deviations)
 
 
+def mixed(count: int) -> npt.NDArray[np.int64]:
+    """Numbers 0 to `count - 1` in a fixed order that means nothing, so that the first images are of all classes."""
+    # NumPy keeps the raw numbers of a bit generator the same in all versions, but not its permutations.
+    return np.argsort(np.random.PCG64(0).random_raw(count), kind="stable")
+
+
 def stratified_split(labels: Labels, share: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Indices of the two parts of a fixed split that keeps the classes' proportions.
 
@@ -113,8 +119,7 @@ def stratified_split(labels: Labels, share: float) -> tuple[npt.NDArray[np.int64
     Returns:
         Sorted indices of the first and of the second part; the same for the same labels, always.
     """
-    # NumPy keeps the raw numbers of a bit generator the same in all versions, but not its permutations.
-    order = np.argsort(np.random.PCG64(0).random_raw(len(labels)), kind="stable")
+    order = mixed(len(labels))
     second = []
     for label in np.unique(labels):
         members = order[labels[order] == label]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evenbit.data.dataset import Dataset, Split
+from evenbit.data.dataset import Dataset, Split, mixed
 from evenbit.data.image_files import ImageFiles, read_if_it_fits
 from evenbit.errors import DataError
 from evenbit.images import SUFFIXES
@@ -41,16 +41,18 @@ class Part:
 
 
 def read_folder(folder: Path, size: int) -> Dataset:
-    """Every image of a folder as RGB of `size` x `size`, classes in the order of their names.
+    """Every image of a folder as RGB of `size` x `size`, classes in the order of their names, images in a mixed one.
 
     They are read into memory if they fit (`read_if_it_fits`).
 
     Raises:
         DataError: See `list_folder`; also if images cannot be read, which are named.
     """
-    classes, train, test = list_folder(folder)
-    images = read_if_it_fits([ImageFiles(part.paths, size) for part in (train, test)])
-    labels = [np.array(part.labels, np.int64) for part in (train, test)]
+    classes, *parts = list_folder(folder)
+    orders = [mixed(len(part.labels)) for part in parts]
+    files = [ImageFiles(part.paths, size).subset(order) for part, order in zip(parts, orders, strict=True)]
+    images = read_if_it_fits(files)
+    labels = [np.array(part.labels, np.int64)[order] for part, order in zip(parts, orders, strict=True)]
     return Dataset(str(folder), classes, *map(Split, images, labels))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.errors import DataError, InputError
-from evenbit.images import decode_image
+from evenbit.images import decode_image, open_image
 
 MEMORY_SHARE = 4  # images are held in memory if they take at most a quarter of it
+# Of the control group that a container is.
+MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 MOST_NAMED = 10  # of the images that cannot be read, in an error
 
 
@@ -67,33 +70,51 @@ class ImageFiles:
         """
         images = np.zeros(self.shape, np.uint8)
 
-        def fill(index: int) -> str | None:
+        def fill(index: int) -> None:
+            images[index] = decode_image(self.paths[index], *self.shape[1:])
+
+        self._each(fill, errors)
+        return images
+
+    def look(self, errors: list[str]) -> None:
+        """Looks at the beginning of each file, which tells format and size.
+
+        Args:
+            errors: What is wrong with those that are no images is added here.
+        """
+        self._each(lambda index: open_image(self.paths[index]).close(), errors)
+
+    def _each(self, work: Callable[[int], object], errors: list[str]) -> None:
+        def tried(index: int) -> str | None:
             try:
-                images[index] = decode_image(self.paths[index], *self.shape[1:])
+                work(index)
             except InputError as error:
                 return str(error)
             return None
 
         with ThreadPoolExecutor() as threads:
-            errors += filter(None, threads.map(fill, range(len(self))))
-        return images
+            errors += filter(None, threads.map(tried, range(len(self))))
 
 
 def read_if_it_fits(parts: Sequence[ImageFiles]) -> list[npt.NDArray[np.uint8]] | list[ImageFiles]:
     """The images of all parts in memory or, if they would take more than a quarter of it, the files as they are.
 
     Raises:
-        DataError: If images are read and some cannot be; names them.
+        DataError: If files cannot be read, or do not begin as images do; names them.
     """
-    if sum(part.nbytes for part in parts) > _memory() / MEMORY_SHARE:
-        return list(parts)
+    fits = sum(part.nbytes for part in parts) <= _memory() / MEMORY_SHARE
     errors: list[str] = []
+    arrays = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damage that pillow reads past
-        arrays = [part.read(errors) for part in parts]
+        for part in parts:
+            if fits:
+                arrays.append(part.read(errors))
+            else:
+                part.look(errors)
     if errors:
         raise DataError(named(errors))
-    return arrays
+    return arrays if fits else list(parts)
 
 
 def named(errors: Sequence[str]) -> str:
@@ -103,5 +124,9 @@ def named(errors: Sequence[str]) -> str:
 
 
 def _memory() -> int:
-    """Bytes of the machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of memory for this process: the machine's or its container's, shared with the processes beside it."""
+    sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in MEMORY_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # there is no such file, or no limit in it
+            sizes.append(int(Path(path).read_text()))
+    return min(sizes) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # which accelerate and torchrun set

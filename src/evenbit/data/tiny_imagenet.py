@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evenbit.data.dataset import Dataset, Split
+from evenbit.data.dataset import Dataset, Split, mixed
 from evenbit.data.image_files import ImageFiles, read_if_it_fits
 from evenbit.data.locate import Source
 from evenbit.errors import DataError
@@ -30,6 +30,8 @@ TINY_IMAGENET = Source("tiny-imagenet", "tiny-imagenet-200", FILES, PAGE)
 
 def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
     """110,000 images of 64x64 in 200 classes, 10,000 of them for testing; classes in the order of `wnids.txt`.
+
+    Those to train on, which lie in the files class by class, are in a mixed order.
 
     Raises:
         DataError: If files are missing or damaged.
@@ -48,6 +50,7 @@ def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
     ]
     if len({label for _, label in train}) < len(classes):
         raise DataError(f"{folder / 'train'} has no images of some classes of wnids.txt")
+    train = [train[index] for index in mixed(len(train))]
     parts = (train, _annotated(folder / "val", classes))
     images = read_if_it_fits([ImageFiles([path for path, _ in part], SIZE) for part in parts])
     labels = [np.array([label for _, label in part], np.int64) for part in parts]

@@ -15,6 +15,7 @@ from evenbit.deploy.capture import capture
 from evenbit.deploy.passes import PASSES
 from evenbit.deploy.quantize import quantize_float_layers
 from evenbit.errors import CheckpointError, RecipeError
+from evenbit.evaluation import batch_for
 from evenbit.models import create_model
 from evenbit.nn import freeze_excitation, resolve_method
 from evenbit.nn.trace import image_size
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from evenbit.train import Run
 
 CALIBRATION_IMAGES = 500
-FREEZING_BATCH = 500
 
 
 def pack(
@@ -99,10 +99,11 @@ def pack_network(run: Run, *, freeze_on: Split | None = None, progress: Report |
 
 def _batches(split: Split, progress: Report | None) -> Iterator[Tensor]:
     """The images in batches."""
-    for start in range(0, len(split), FREEZING_BATCH):
+    batch = batch_for(split.images)
+    for start in range(0, len(split), batch):
         if progress is not None:
             progress(start, len(split))
-        yield torch.from_numpy(split.images[start : start + FREEZING_BATCH])
+        yield torch.from_numpy(split.images[start : start + batch])
 
 
 def calibration_split(
@@ -147,7 +148,7 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
     )
-    info = {"model": model, "method": method, "data": "none"}
+    info = {"model": model, "method": method}
     return pack(network.eval(), torch.zeros(1, channels, size, size), info=info)
 
 

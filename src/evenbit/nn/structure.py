@@ -166,11 +166,17 @@ class Structure:
 
     def _gates(self, node: Node) -> bool:
         """Whether the vector `node` reaches a sum or product with a map by way of vectors."""
-        for user in node.users:
+        seen: set[Node] = set()
+        frontier = list(node.users)
+        while frontier:
+            user = frontier.pop()
+            if user in seen:
+                continue
+            seen.add(user)
             if user.target in SUMS | PRODUCTS and not _is_vector(user):
                 return True
-            if user.op == "call_function" and _is_vector(user) and self._gates(user):
-                return True
+            if user.op == "call_function" and _is_vector(user):
+                frontier += user.users
         return False
 
     def _is_shortcut(self, node: Node) -> bool:

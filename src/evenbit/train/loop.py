@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from evenbit.data import READERS, hold_out, load_dataset
-from evenbit.data.augment import Augmentation
+from evenbit.data.augment import Augmentation, Share
 from evenbit.data.balance import describe_classes
 from evenbit.errors import CheckpointError, RecipeError, TrainingError
-from evenbit.evaluation import Evaluation, evaluate
+from evenbit.evaluation import Evaluation, batch_for, evaluate
 from evenbit.files import append_line, is_part, write_atomically
 from evenbit.nn import (
     excitations,
@@ -60,7 +60,6 @@ from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
 
-EVALUATION_BATCH = 500
 PROBE_IMAGES = 1000  # of the measured images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
 # others 1e-5 and more. With a smaller ε, Adam would scale the former up to whole steps in random directions.
@@ -104,12 +103,14 @@ def train(
 
     Raises:
         CheckpointError: If `out` holds something already, or nothing to resume, or another recipe's run, or another
-            training is at work in it.
+            training is at work in it, or it lies in the folder of images.
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
     if out.exists() and not out.is_dir():
         raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
+    if recipe.data not in READERS and Path(recipe.data).resolve() in (out.resolve(), *out.resolve().parents):
+        raise CheckpointError(f"{out} lies in the folder of images {recipe.data}; choose another folder with --out")
     # Autocast is entered in `_step` alone: accelerate's own would hold in evaluation too, and what is reported is the
     # float32 network that gets deployed.
     accelerator = Accelerator(mixed_precision="no")
@@ -174,8 +175,8 @@ class _Training:
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
         self.augmentation = Augmentation(recipe.area, recipe.pad, recipe.flip, recipe.cutout)
         self.steps = len(dataset.train) // self.batch
-        share, first = self.batch // self.accelerator.num_processes, self.accelerator.process_index
-        self.share = slice(first * share, (first + 1) * share)  # of each batch, which this process works on
+        size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
+        self.share = Share(self.batch, slice(index * size, (index + 1) * size))
 
     def run(self) -> Result:
         """All epochs that are left."""
@@ -221,9 +222,9 @@ class _Training:
         set_progress(self.network, epoch / recipe.epochs)
         self.model.train()
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
-        shares = [batch[self.share] for batch in torch.split(order, self.batch)[: self.steps]]
+        shares = [batch[self.share.part] for batch in torch.split(order, self.batch)[: self.steps]]
         for step, images in enumerate(batches(self.images, shares)):
-            images = self.augmentation(images, generator, self.share, self.batch)
+            images = self.augmentation(images, generator, self.share)
             loss, hits = self._step(to_float(images), self.labels[shares[step]], epoch * self.steps + step)
             losses[step] = loss
             correct += hits
@@ -291,19 +292,19 @@ class _Training:
         """Accuracy over the measured images, and the binary activations over the first of them."""
         self.network.eval()
         device = self.accelerator.device
-        evaluation = evaluate(torch_predict(self.network), self.dataset.test, batch_size=EVALUATION_BATCH)
+        evaluation = evaluate(torch_predict(self.network), self.dataset.test)
         probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device)
-        return evaluation, probe_activations(self.network, probed, EVALUATION_BATCH)
+        return evaluation, probe_activations(self.network, probed, batch_for(self.dataset.test.images))
 
     def _evaluate_frozen(self) -> dict[str, float]:
         """Accuracy with every excitation frozen to its mean over some training images, if there is any."""
         if not excitations(self.network):
             return {}
         first = torch.arange(min(FREEZING_IMAGES, len(self.images)), device=self.accelerator.device)
-        images = batches(self.images, torch.split(first, EVALUATION_BATCH))
+        images = batches(self.images, torch.split(first, batch_for(self.dataset.train.images)))
         with exact_float32():
             network = freeze_excitation(self.network, map(to_float, images))
-        accuracy = evaluate(torch_predict(network), self.dataset.test, batch_size=EVALUATION_BATCH).accuracy
+        accuracy = evaluate(torch_predict(network), self.dataset.test).accuracy
         return {f"{self.measured}_accuracy_frozen": accuracy}
 
     def _mean(self, value: Tensor) -> float:

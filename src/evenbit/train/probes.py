@@ -29,12 +29,12 @@ from torch import Tensor, nn
 
 from evenbit.data import hold_out, load_dataset
 from evenbit.errors import RecipeError
+from evenbit.evaluation import batch_for
 from evenbit.nn import ESTIMATORS, BinaryActivation, BinaryConv2d, BinaryLinear, Sign
 from evenbit.train.checkpoint import load_run
 from evenbit.train.metrics import read_metrics
 from evenbit.train.precision import exact_float32
 
-BATCH = 500
 WINDOW_SHARE = 0.1
 ROUNDING = 1e-9  # of gradients, so that a window that ends on a point of the grid holds it
 WINDOW_LIMIT = 30.0  # the widest window that ends, of "ede" at the start of training, ends at 18
@@ -153,13 +153,16 @@ def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, 
 
     Raises:
         CheckpointError, DataError: If the run or its data cannot be read.
-        RecipeError: If the run's network has no binary activations.
+        RecipeError: If `images` is not at least 1, or the run's network has no binary activations.
     """
     run = load_run(folder)
+    if images < 1:
+        raise RecipeError(f"the number of images should be at least 1, but is {images}")
     dataset = load_dataset(run.recipe.data, root=data_root, size=run.recipe.image_size)
     if run.recipe.validation:
         dataset = hold_out(dataset, run.recipe.validation)
-    probes = probe_activations(run.model, torch.from_numpy(dataset.test.images[:images]), BATCH)
+    looked_at = dataset.test.images[:images]
+    probes = probe_activations(run.model, torch.from_numpy(looked_at), batch_for(looked_at))
     if not probes:
         raise RecipeError(f"the network in {folder} has no binary activations")
     found = means({name: probe.scalars() for name, probe in probes.items()})

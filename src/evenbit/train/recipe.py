@@ -104,7 +104,11 @@ def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Reci
     values: dict[str, Any] = {}
     if source is not None:
         values = parse_toml(_text(source), str(source))
-    origin = str(source) if source is not None else "recipe"
+    return change_recipe(values, overrides, str(source) if source is not None else "recipe")
+
+
+def change_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any], origin: str) -> Recipe:
+    """A checked recipe with some keys overridden, of the method's knobs each one for itself; see `make_recipe`."""
     if isinstance(values.get("knobs"), dict) and "knobs" in overrides:
         overrides = {**overrides, "knobs": {**values["knobs"], **overrides["knobs"]}}
     return make_recipe({**values, **overrides}, origin)

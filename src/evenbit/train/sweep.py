@@ -239,7 +239,8 @@ def _packed_bytes(folder: Path) -> int | None:
 def _twin_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What a binary network and its float twin have in common."""
     blocks = row["recipe"]["knobs"].get("double_skip", False)  # which a float network can have too
-    return (*(row[key] for key in ("model", "dataset", "measured", "epochs")), blocks)
+    images = row["recipe"]["image_size"], row["recipe"]["validation"]
+    return (*(row[key] for key in ("model", "dataset", "epochs")), *images, blocks)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
