@@ -112,19 +112,25 @@ def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
     before = {row["label"]: row for row in json.loads(file.read_text())["rows"]} if file.exists() else {}
     rows = []
     for entry in plan.entries:
-        asked = [json.loads(recipe.model_dump_json(exclude={"seed"})) for recipe in entry.recipes]
+        asked = [_whole(recipe.model_dump()) for recipe in entry.recipes]
         row, new = before.get(entry.label), finished.get(entry.label)
         if new is not None and (row is None or row["accuracies"] != new["accuracies"]):
             runs = [plan.folder(folder, entry, recipe) for recipe in entry.recipes]
             row = {**new, **_common_origin(runs, commit)}
             _keep_metrics(runs, kept, new["epochs"])
         of_today = row is not None and row["settings"] == asdict(entry.recipes[0].resolved_method())
-        if row is None or not of_today or [row["recipe"]] * len(row["seeds"]) != asked:
+        if row is None or not of_today or [_whole(row["recipe"])] * len(row["seeds"]) != asked:
             print(f"not finished yet, left out: {entry.label}", file=sys.stderr)
         else:
             rows.append(row)
     command = path.read_text("utf-8").splitlines()[1].removeprefix("# ")
     _keep(kept.name, {"sweep": plan.name, "command": command, "rows": compared_with_twins(rows)})
+
+
+def _whole(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without its seed, and with the keys that came after it was kept: not to be set was their meaning."""
+    found: dict[str, Any] = json.loads(make_recipe(recipe, "a kept row").model_dump_json(exclude={"seed"}))
+    return found
 
 
 def _common_origin(runs: list[Path], commit: str | None) -> dict[str, str]:
