@@ -88,13 +88,16 @@ def run_benchmark(
 
 
 def machine() -> str:
-    """Model and number of the CPUs."""
+    """Model and number of the CPUs; the name alone often stands for several generations."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} CPUs"
+    pairs = [[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]
+    cpu = dict(reversed(pairs))  # the first CPU's
+    name = cpu.get("model name", platform.machine())
+    kind = f" (family {cpu['cpu family']}, model {cpu['model']})" if "cpu family" in cpu else ""
+    return f"{name}{kind}, {os.cpu_count()} CPUs"
 
 
 def interleave(
