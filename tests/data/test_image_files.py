@@ -101,7 +101,8 @@ def test_damage_that_is_read_past_goes_unsaid(photos: Path):
         Image.new("RGB", (9, 9)).save(photos / name / "damaged.jpg", exif=exif)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_dataset(str(photos), size=8)
+        dataset = load_dataset(str(photos), size=8)
+    assert len(dataset.train) + len(dataset.test) == 26
 
 
 def test_statistics_of_many_images_are_those_of_some_spread_evenly(monkeypatch: pytest.MonkeyPatch):
