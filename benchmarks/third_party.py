@@ -36,7 +36,7 @@ from origin import commit
 
 TRAIN, TEST = 20000, 1000
 BATCH = 50
-LEARNING_RATE = 1e-2  # about that of the recipes, for smaller batches
+LEARNING_RATE = 1e-3
 WARMUP = 20  # steps
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
