@@ -12,8 +12,8 @@ from evenbit.data.dataset import Images, ImageSource, Split
 from evenbit.progress import Report
 
 Predict = Callable[[Images], npt.NDArray[np.float32]]
-MOST_AT_ONCE = 500  # images of
-SIDE = 32  # pixels or less; of larger ones as many as have the same number of pixels
+MOST_AT_ONCE = 500  # images of `SIDE` x `SIDE` or less; of larger ones as many as have together as many pixels
+SIDE = 32
 
 
 @dataclass(frozen=True)
