@@ -129,8 +129,7 @@ def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
 
 def _whole(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe without its seed, and with the keys that came after it was kept: not to be set was their meaning."""
-    found: dict[str, Any] = json.loads(make_recipe(recipe, "a kept row").model_dump_json(exclude={"seed"}))
-    return found
+    return make_recipe(recipe, "a kept row").model_dump(mode="json", exclude={"seed"})
 
 
 def _common_origin(runs: list[Path], commit: str | None) -> dict[str, str]:

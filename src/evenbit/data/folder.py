@@ -32,28 +32,38 @@ class Part:
     """Files of images with their classes.
 
     Attributes:
-        paths: The files, class by class.
+        paths: The files, as they are listed class by class.
         labels: For each file the number of its class.
     """
 
     paths: tuple[Path, ...]
     labels: tuple[int, ...]
 
+    def mixed(self) -> Part:
+        """The same files in a fixed order in which the first ones are of all classes."""
+        order = mixed(len(self.paths))
+        return Part(tuple(self.paths[i] for i in order), tuple(self.labels[i] for i in order))
+
 
 def read_folder(folder: Path, size: int) -> Dataset:
     """Every image of a folder as RGB of `size` x `size`, classes in the order of their names, images in a mixed one.
 
-    They are read into memory if they fit (`read_if_it_fits`).
-
     Raises:
         DataError: See `list_folder`; also if images cannot be read, which are named.
     """
-    classes, *parts = list_folder(folder)
-    orders = [mixed(len(part.labels)) for part in parts]
-    files = [ImageFiles(part.paths, size).subset(order) for part, order in zip(parts, orders, strict=True)]
-    images = read_if_it_fits(files)
-    labels = [np.array(part.labels, np.int64)[order] for part, order in zip(parts, orders, strict=True)]
-    return Dataset(str(folder), classes, *map(Split, images, labels))
+    classes, train, test = list_folder(folder)
+    return read_parts(str(folder), classes, train.mixed(), test.mixed(), size)
+
+
+def read_parts(name: str, classes: tuple[str, ...], train: Part, test: Part, size: int) -> Dataset:
+    """The data set of listed files, which are read into memory if they fit.
+
+    Raises:
+        DataError: If images cannot be read, which are named.
+    """
+    images = read_if_it_fits([ImageFiles(part.paths, size) for part in (train, test)])
+    labels = [np.array(part.labels, np.int64) for part in (train, test)]
+    return Dataset(name, classes, *map(Split, images, labels))
 
 
 def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
@@ -72,12 +82,12 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
             if _classes(folder / test) != classes:
                 raise DataError(f"{folder}: the classes in {test}/ differ from those in train/")
             train_part, test_part = (
-                _joined([_files(folder / part / name, 1) for name in classes]) for part in ("train", test)
+                joined([_files(folder / part / name, 1) for name in classes]) for part in ("train", test)
             )
             return classes, train_part, test_part
     classes = _classes(folder)
     sides = [_divided(_files(folder / name, LEAST_IMAGES)) for name in classes]
-    return classes, _joined([train for train, _ in sides]), _joined([test for _, test in sides])
+    return classes, joined([train for train, _ in sides]), joined([test for _, test in sides])
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -109,7 +119,8 @@ def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return [path for path in paths if path not in test], [path for path in paths if path in test]
 
 
-def _joined(classes: Sequence[Sequence[Path]]) -> Part:
+def joined(classes: Sequence[Sequence[Path]]) -> Part:
+    """Lists of files, one for each class in the order of the labels."""
     return Part(
         tuple(path for paths in classes for path in paths),
         tuple(label for label, paths in enumerate(classes) for _ in paths),

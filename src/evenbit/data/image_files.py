@@ -54,8 +54,7 @@ class ImageFiles:
         """
         errors: list[str] = []
         images = self.subset(index).read(errors)
-        if errors:
-            raise DataError(named(errors))
+        _refuse(errors)
         return images
 
     def subset(self, index: slice | npt.NDArray[np.int64]) -> ImageFiles:
@@ -112,15 +111,15 @@ def read_if_it_fits(parts: Sequence[ImageFiles]) -> list[npt.NDArray[np.uint8]] 
                 arrays.append(part.read(errors))
             else:
                 part.look(errors)
-    if errors:
-        raise DataError(named(errors))
+    _refuse(errors)
     return arrays if fits else list(parts)
 
 
-def named(errors: Sequence[str]) -> str:
-    """Errors in one line: the first ones, and how many more there are."""
+def _refuse(errors: Sequence[str]) -> None:
+    """Raises DataError if there are errors, in one line: the first ones, and how many more there are."""
     more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
-    return "; ".join(errors[:MOST_NAMED]) + more
+    if errors:
+        raise DataError("; ".join(errors[:MOST_NAMED]) + more)
 
 
 def _memory() -> int:

@@ -15,10 +15,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from evenbit.data.dataset import Dataset, Split, mixed
-from evenbit.data.image_files import ImageFiles, read_if_it_fits
+from evenbit.data.dataset import Dataset
+from evenbit.data.folder import Part, joined, read_parts
 from evenbit.data.locate import Source
 from evenbit.errors import DataError
 
@@ -43,29 +41,22 @@ def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
     for name in classes:
         if not re.fullmatch("n[0-9]{1,16}", name):  # it becomes part of a path
             raise DataError(f"{folder / 'wnids.txt'} names '{name[:40]}', which is no WordNet number")
-    train = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((folder / "train" / name / "images").glob("*.JPEG"))
-    ]
-    if len({label for _, label in train}) < len(classes):
+    train = joined([sorted((folder / "train" / name / "images").glob("*.JPEG")) for name in classes])
+    if len(set(train.labels)) < len(classes):
         raise DataError(f"{folder / 'train'} has no images of some classes of wnids.txt")
-    train = [train[index] for index in mixed(len(train))]
-    parts = (train, _annotated(folder / "val", classes))
-    images = read_if_it_fits([ImageFiles([path for path, _ in part], SIZE) for part in parts])
-    labels = [np.array([label for _, label in part], np.int64) for part in parts]
-    return Dataset("tiny-imagenet", classes, *map(Split, images, labels))
+    return read_parts("tiny-imagenet", classes, train.mixed(), _annotated(folder / "val", classes), SIZE)
 
 
-def _annotated(folder: Path, classes: Sequence[str]) -> list[tuple[Path, int]]:
+def _annotated(folder: Path, classes: Sequence[str]) -> Part:
     path = folder / "val_annotations.txt"
     labels = {name: label for label, name in enumerate(classes)}
-    found = []
+    paths, found = [], []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         file, *rest = line.split("\t")
         if not rest or rest[0] not in labels:
             raise DataError(f"{path}, line {number}, names no class of wnids.txt")
-        found.append((folder / "images" / Path(file).name, labels[rest[0]]))
+        paths.append(folder / "images" / Path(file).name)
+        found.append(labels[rest[0]])
     if not found:
         raise DataError(f"{path} is empty")
-    return found
+    return Part(tuple(paths), tuple(found))

@@ -24,6 +24,7 @@ from evenbit.summary import Row, summarize, total
 from evenbit.train import Run, load_run, torch_predict
 from evenbit.train.checkpoint import to_float
 from evenbit.train.metrics import read_metrics
+from evenbit.train.probes import check_number
 
 LAYER_BATCH = 100
 
@@ -112,8 +113,7 @@ def collect(
     for index, folder in enumerate(folders):
         if folder.resolve() in [other.resolve() for other in folders[:index]]:
             raise RecipeError(f"{folder} is named twice")
-    if images < 1:
-        raise RecipeError(f"the number of images should be at least 1, but is {images}")
+    check_number(images)
     runs = [load_run(folder) for folder in folders]
     for folder, run in zip(folders[1:], runs[1:], strict=True):
         _check_same_task(folders[0], runs[0], folder, run)

@@ -139,6 +139,12 @@ def means(probes: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {key: math.fsum(layer[key] for layer in probes.values()) / len(probes) for key in keys}
 
 
+def check_number(images: int) -> None:
+    """Raises RecipeError if that is no number of images to look at."""
+    if images < 1:
+        raise RecipeError(f"the number of images should be at least 1, but is {images}")
+
+
 def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, Any]:
     """The probes of a finished run, over the images it was measured on.
 
@@ -156,8 +162,7 @@ def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, 
         RecipeError: If `images` is not at least 1, or the run's network has no binary activations.
     """
     run = load_run(folder)
-    if images < 1:
-        raise RecipeError(f"the number of images should be at least 1, but is {images}")
+    check_number(images)
     dataset = load_dataset(run.recipe.data, root=data_root, size=run.recipe.image_size)
     if run.recipe.validation:
         dataset = hold_out(dataset, run.recipe.validation)
