@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.bits import pack_bits, words
-from evenbit.plan import BinaryConv, Bits, Conv, Normalize, Plan, Tail
+from evenbit.ops import BinaryConv, Bits, Conv, Normalize, Tail
+from evenbit.plan import Plan
 from evenbit.runtime.engine import Engine, isas
 
 LAYERS = [(64, 32), (128, 16), (256, 8), (512, 4), (64, 56), (256, 14), (512, 7)]  # channels, height and width

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from evenbit import plan_file
 from evenbit.data import load_dataset
 from evenbit.evaluation import collect_logits
-from evenbit.plan import Op, Plan
+from evenbit.ops import Array, Tail
 from evenbit.runtime import reference
 
 
@@ -35,18 +35,19 @@ def main() -> None:
     plan = plan_file.load(arguments.file)
     test = load_dataset(arguments.data, root=arguments.data_root).test
     images, labels = test.images[: arguments.images], test.labels[: arguments.images]
-    finish = reference._finish
+    finish = Tail.finish
 
-    def finish_in_half(plan: Plan, op: Op, v: npt.NDArray[Any], known: dict[str, npt.NDArray[Any]]) -> None:
-        finish(plan, op, v, known)
-        if op.out is not None and known[op.out].shape[1] > 1:  # a map, not a vector
-            known[op.out] = known[op.out].astype(np.float16).astype(np.float32)
+    def finish_in_half(tail: Tail, v: Array, out: str | None, known: Mapping[str, Array]) -> dict[str, Array]:
+        written = finish(tail, v, out, known)
+        if out is not None and written[out].shape[1] > 1:  # a map, not a vector
+            written[out] = written[out].astype(np.float16).astype(np.float32)
+        return written
 
     def classes() -> npt.NDArray[np.int64]:
         return collect_logits(lambda batch: reference.run(plan, batch), images).argmax(1)
 
     single = classes()
-    with mock.patch.object(reference, "_finish", finish_in_half):
+    with mock.patch.object(Tail, "finish", finish_in_half):
         half = classes()
     row = {
         "half_precision": arguments.file.name,

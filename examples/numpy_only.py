@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 import evenbit
-from evenbit.plan import BinaryConv
+from evenbit.ops import BinaryConv
 from evenbit.runtime import reference
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from evenbit.bits import pack_bits, unpack_bits
 from evenbit.errors import PlanError
-from evenbit.plan import (
+from evenbit.ops import (
     AvgPool,
     BinaryConv,
     Bits,
@@ -22,11 +22,11 @@ from evenbit.plan import (
     Multiply,
     Normalize,
     Op,
-    Plan,
     Shape,
     Tail,
     Threshold,
 )
+from evenbit.plan import Plan
 
 C = 70
 TENSORS = {

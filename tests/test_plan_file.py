@@ -11,7 +11,8 @@ import safetensors.numpy
 
 from evenbit import plan_file
 from evenbit.errors import PlanError
-from evenbit.plan import BinaryConv, Bits, Concat, Conv, Elementwise, Flatten, Multiply, Normalize, Plan, Tail
+from evenbit.ops import BinaryConv, Bits, Concat, Conv, Elementwise, Flatten, Multiply, Normalize, Tail
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 
 TENSORS = {

@@ -12,7 +12,8 @@ from PIL import Image
 from evenbit import plan_file
 from evenbit.cli import main
 from evenbit.errors import InputError, PlanError
-from evenbit.plan import Flatten, Normalize, Plan
+from evenbit.ops import Flatten, Normalize
+from evenbit.plan import Plan
 from evenbit.predict import BATCH, predict_images
 
 OPS = (Normalize("pixels", "images", "map"), Flatten("flat", "map", "logits"))

@@ -30,7 +30,8 @@ import safetensors.numpy
 
 from evenbit.errors import PlanError
 from evenbit.files import write_atomically
-from evenbit.plan import OPS, Array, Bits, Op, Plan, Tail
+from evenbit.ops import OPS, Array, Bits, Op, Tail
+from evenbit.plan import Plan
 
 KEY = "evenbit"
 VERSION = 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evenbit.plan import BinaryConv, Conv, Int8Conv, Op, Plan, reads
+from evenbit.ops import BinaryConv, reads
+from evenbit.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,11 @@ def summarize(plan: Plan) -> list[Row]:
         weight = op.weight if isinstance(op, BinaryConv) else None
         bit_bytes = sum(plan.tensors[name].nbytes for name in names if name == weight)
         other_bytes = sum(plan.tensors[name].nbytes for name in names if name != weight)
-        macs = result.height * result.width * result.channels * _fan_in(plan, op, shapes[op.input].channels)
+        source = shapes[op.input]
+        macs = result.height * result.width * result.channels * op.fan_in(source, plan.tensors)
         binary, real = (macs, 0) if isinstance(op, BinaryConv) else (0, macs)
-        source = str(shapes[op.input])
-        rows.append(Row(op.kind, op.name, source, str(result), binary, real, bit_bytes, other_bytes))
+        rows.append(Row(op.kind, op.name, str(source), str(result), binary, real, bit_bytes, other_bytes))
     return rows
-
-
-def _fan_in(plan: Plan, op: Op, channels: int) -> int:
-    """Multiply-adds of one output."""
-    if isinstance(op, BinaryConv):
-        _, height, width, _ = plan.tensors[op.weight].shape
-        return int(height * width * channels // op.groups)
-    if isinstance(op, Conv | Int8Conv):
-        _, height, width, per_group = plan.tensors[op.weight].shape
-        return int(height * width * per_group)
-    return 0
 
 
 def total(rows: list[Row]) -> dict[str, int]:

@@ -14,7 +14,8 @@ from plans import GROUPED, TAIL_PARTS, PlanMaker, convolution, different_padding
 from random_plans import RandomPlan
 
 from evenbit import plan_file
-from evenbit.plan import Int8Conv, Normalize, Plan
+from evenbit.ops import Int8Conv, Normalize
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 
 REFUSED, LOADED, FLOATS, BYTES = range(4)

@@ -24,7 +24,8 @@ from toolchain import must_run
 
 from evenbit import plan_file
 from evenbit.errors import PlanError
-from evenbit.plan import BinaryConv, Bits, Concat, Conv, Elementwise, Int8Conv, Normalize, Plan, Tail
+from evenbit.ops import BinaryConv, Bits, Concat, Conv, Elementwise, Int8Conv, Normalize, Tail
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
 

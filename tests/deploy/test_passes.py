@@ -11,7 +11,8 @@ import pytest
 
 from evenbit.bits import pack_bits
 from evenbit.deploy import passes
-from evenbit.plan import BinaryConv, Bits, Conv, Elementwise, Normalize, Op, Plan, Tail, Threshold
+from evenbit.ops import BinaryConv, Bits, Conv, Elementwise, Normalize, Op, Tail, Threshold
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 
 C = 6

@@ -8,7 +8,8 @@ import pytest
 from evenbit import plan_file
 from evenbit.deploy import pack_untrained, quantize_float_layers
 from evenbit.errors import InputError
-from evenbit.plan import Conv, Int8Conv, Plan
+from evenbit.ops import Conv, Int8Conv
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
 

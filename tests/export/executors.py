@@ -18,7 +18,8 @@ from evenbit.export import EXPORTERS
 from evenbit.export.graph import Graph
 from evenbit.export.onnx import StandardLowering
 from evenbit.export.qonnx import DOMAIN, BipolarLowering
-from evenbit.plan import Elementwise, Op, Plan, Tail
+from evenbit.ops import Elementwise, Op, Tail
+from evenbit.plan import Plan
 
 FORMS = ("onnx", "qonnx")
 Floats = npt.NDArray[np.float32]

@@ -16,7 +16,7 @@ from random_plans import RandomPlan
 from evenbit.bits import pack_bits, unpack_bits
 from evenbit.errors import ExportError
 from evenbit.export.lowering import exact_digits
-from evenbit.plan import (
+from evenbit.ops import (
     OPS,
     Activation,
     AvgPool,
@@ -25,13 +25,13 @@ from evenbit.plan import (
     Elementwise,
     Int8Conv,
     Op,
-    Plan,
     Shape,
     Tail,
     Threshold,
     reads,
     writes,
 )
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 
 UNIT = 2.0**-24  # a rounded operation is off by at most this part of its result
@@ -51,10 +51,11 @@ def tolerance(plan: Plan, op: Op, x: npt.NDArray[Any], name: str) -> Floats | fl
     """How far two orders of adding may lie apart: each is off by at most n roundings of the sum of magnitudes."""
     with np.errstate(all="ignore"):
         if isinstance(op, Conv):
-            weight = np.abs(plan.tensors[op.weight])
-            magnitude, terms = reference._conv(np.abs(x), weight, op), int(np.prod(weight.shape[1:]))
+            known = {op.weight: np.abs(plan.tensors[op.weight])}
+            magnitude = op.accumulate(np.abs(x), plan.shapes()[op.input], known)
+            terms = known[op.weight][0].size
         elif isinstance(op, AvgPool):
-            magnitude = reference._accumulate(plan, op, {op.input: np.abs(x)}, x.shape[3])
+            magnitude = op.accumulate(np.abs(x), plan.shapes()[op.input], {})
             terms = op.kernel[0] * op.kernel[1] + 1
         elif name == op.tail.mean:
             magnitude, terms = np.abs(x).mean((1, 2), keepdims=True), x.shape[1] * x.shape[2] + 1
@@ -185,7 +186,7 @@ def test_sums_of_8_bit_integers_are_exact(inputs: int, form: str) -> None:
     make.ops.append(Int8Conv("dense", first, "out", Tail(scale=scale), **fields))
     plan = Plan(inputs, 1, 1, tuple("abcd"), tuple(make.ops), "out", make.tensors)
     values = rng.integers(240, 256, (1, 1, 1, inputs)).astype(np.float32)
-    expected = reference._int8_conv(values, weight, plan.ops[-1]) * plan.tensors[scale]
+    expected = plan.ops[-1].accumulate(values, plan.shapes()[first], plan.tensors) * plan.tensors[scale]
     found = Fragments(plan, form)({first: values.reshape(1, -1, 1, 1)}, ["out"])["out"]
     assert np.array_equal(found.reshape(-1), expected.reshape(-1))
 
@@ -213,7 +214,7 @@ def test_rounding_to_8_bits_at_every_level(multiplier: float, form: str) -> None
     make.tensors[op.weight][:] = 1
     plan = make.plan(make.mean(out))
     with np.errstate(all="ignore"):
-        expected = reference._int8_conv(values.reshape(1, -1, 1, 1), plan.tensors[op.weight], op).reshape(-1)
+        expected = op.accumulate(values.reshape(1, -1, 1, 1), plan.shapes()[first], plan.tensors).reshape(-1)
     found = Fragments(plan, form)({first: values.reshape(1, 1, -1, 1)}, [out])[out].reshape(-1)
     assert np.array_equal(found, expected)
     assert np.unique(expected).size > 10
@@ -233,7 +234,7 @@ def test_activations_at_every_level(activation: str, form: str) -> None:
     make.ops.append(Elementwise("activation", first, "out", tail))
     plan = Plan(len(values), 1, 1, tuple(map(str, range(len(values)))), tuple(make.ops), "out", make.tensors)
     with np.errstate(all="ignore"):
-        expected = reference._clamp(values, low, high) if activation == "clamp" else reference._sigmoid(values)
+        expected = tail.finish(values, "out", plan.tensors)["out"]
     found = Fragments(plan, form)({first: values.reshape(1, -1, 1, 1)}, ["out"])["out"].reshape(-1)
     assert np.array_equal(found, expected, equal_nan=True)
 

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
-from evenbit.plan import BinaryConv, Plan
+from evenbit.ops import BinaryConv
+from evenbit.plan import Plan
 from evenbit.plan_file import to_bytes
 from evenbit.runtime.engine import Engine
 from evenbit.summary import summarize, total

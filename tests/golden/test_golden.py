@@ -14,7 +14,7 @@ import torch
 
 from evenbit import plan_file
 from evenbit.models import registry
-from evenbit.plan import OPS
+from evenbit.ops import OPS
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
 from evenbit.train import checkpoint, load_run, read_checkpoint, torch_predict

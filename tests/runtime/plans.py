@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.bits import pack_bits
-from evenbit.plan import (
+from evenbit.ops import (
     OPS,
     AvgPool,
     BinaryConv,
@@ -24,10 +24,10 @@ from evenbit.plan import (
     Multiply,
     Normalize,
     Op,
-    Plan,
     Tail,
     Threshold,
 )
+from evenbit.plan import Plan
 
 Pair = tuple[int, int]
 TAIL_PARTS = ("scale", "bias", "residual", "prelu", "clamp", "sigmoid", "softsign", "shift")

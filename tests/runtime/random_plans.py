@@ -10,7 +10,7 @@ import numpy.typing as npt
 from plans import Constants
 
 from evenbit.bits import pack_bits
-from evenbit.plan import (
+from evenbit.ops import (
     AvgPool,
     BinaryConv,
     Bits,
@@ -24,11 +24,11 @@ from evenbit.plan import (
     Multiply,
     Normalize,
     Op,
-    Plan,
     Shape,
     Tail,
     Threshold,
 )
+from evenbit.plan import Plan
 
 CHANNELS = (1, 3, 17, 63, 64, 65, 130)
 WRITES = (("out",), ("out", "bits"), ("bits",), ("mean", "bits"), ("mean",), ("out", "mean", "bits"))

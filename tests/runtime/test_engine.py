@@ -15,7 +15,8 @@ from plans import PlanMaker, everything
 
 from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
-from evenbit.plan import BinaryConv, Conv, Normalize, Plan, Tail
+from evenbit.ops import BinaryConv, Conv, Normalize, Tail
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas, tiles
 

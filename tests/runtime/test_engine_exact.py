@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import GROUPED, TAIL_PARTS, PlanMaker, convolution, different_paddings, everything, extremes, grouped
 
-from evenbit.plan import Bits, Multiply, Normalize, Plan, Tail
+from evenbit.ops import Bits, Multiply, Normalize, Tail
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas, tiles
 

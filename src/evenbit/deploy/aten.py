@@ -15,7 +15,7 @@ from evenbit.bits import pack_bits
 from evenbit.deploy.lowering import Lowering, chw
 from evenbit.errors import CaptureError
 from evenbit.nn.trace import BATCH, argument, pair, where
-from evenbit.plan import AvgPool, BinaryConv, Concat, Conv, MaxPool, Multiply, Tail
+from evenbit.ops import AvgPool, BinaryConv, Concat, Conv, MaxPool, Multiply, Tail
 
 aten = torch.ops.aten
 Floats = np.ndarray[Any, np.dtype[np.float64]]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from evenbit.bits import words
-from evenbit.plan import Array, Bits, Elementwise, Normalize, Op, Plan, Tail
+from evenbit.ops import Array, Bits, Elementwise, Normalize, Op, Tail
+from evenbit.plan import Plan
 
 
 class Builder:

@@ -15,20 +15,8 @@ import numpy.typing as npt
 
 from evenbit.bits import pack_bits
 from evenbit.deploy.rewrite import Rewriter, affine_of, is_affine
-from evenbit.plan import (
-    Bits,
-    Conv,
-    Cube,
-    Elementwise,
-    Multiply,
-    Op,
-    Plan,
-    Tail,
-    Threshold,
-    reads,
-    replace_tail,
-    writes,
-)
+from evenbit.ops import Bits, Conv, Cube, Elementwise, Multiply, Op, Tail, Threshold, reads, replace_tail, writes
+from evenbit.plan import Plan
 
 Vector = npt.NDArray[np.float64]
 

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from evenbit.deploy.passes import number_names, remove_dead, share_tensors
 from evenbit.deploy.rewrite import Rewriter
-from evenbit.plan import MAX_INT8_FAN_IN, Conv, Elementwise, Int8Conv, MaxPool, Plan, Tail, replace_tail
+from evenbit.ops import MAX_INT8_FAN_IN, Conv, Elementwise, Int8Conv, MaxPool, Tail, replace_tail
+from evenbit.plan import Plan
 from evenbit.progress import Report
 
 LEVELS = 127

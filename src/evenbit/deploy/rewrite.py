@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.plan import Array, Op, Plan, Shape, Tail, reads, writes
+from evenbit.ops import Array, Op, Shape, Tail, reads, roles, writes
+from evenbit.plan import Plan
 
 
 class Rewriter:
@@ -83,16 +84,17 @@ class Rewriter:
 
 
 def _renamed(item: Any, names: Mapping[str, str]) -> Any:
-    """A copy of an op, Tail or Bits with every name in it looked up; names of ops and kinds are not references."""
-    changes = {}
+    """A copy of an op, Tail or Bits with every name of a value or tensor in it looked up."""
+    named = roles(type(item))  # type: ignore[arg-type]  # a class can be hashed
+    changes: dict[str, Any] = {}
     for field in dataclasses.fields(item):
         value = getattr(item, field.name)
         if dataclasses.is_dataclass(value):
             changes[field.name] = _renamed(value, names)
-        elif field.name == "others":
-            changes[field.name] = tuple(names.get(name, name) for name in value)
-        elif isinstance(value, str) and field.name not in ("name", "activation"):
+        elif field.name in named and isinstance(value, str):
             changes[field.name] = names.get(value, value)
+        elif field.name in named and value is not None:
+            changes[field.name] = tuple(names.get(name, name) for name in value)
     return dataclasses.replace(item, **changes)
 
 

@@ -21,7 +21,7 @@ from onnx import TensorProto
 from evenbit.bits import unpack_bits
 from evenbit.errors import ExportError
 from evenbit.export.graph import Dims, Graph
-from evenbit.plan import (
+from evenbit.ops import (
     MAX_FAN_IN,
     SIGMOID_DENOMINATOR,
     SIGMOID_LIMIT,
@@ -39,10 +39,10 @@ from evenbit.plan import (
     Multiply,
     Normalize,
     Op,
-    Plan,
     Shape,
     Threshold,
 )
+from evenbit.plan import Plan
 
 BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
 LEAST = 2.0**-149  # the least float32 above 0

@@ -26,7 +26,8 @@ from onnx import TensorProto
 
 from evenbit.export.graph import Dims, Graph, save
 from evenbit.export.lowering import INT8, Lowering, convolution
-from evenbit.plan import BinaryConv, Bits, Int8Conv, Op, Plan, Shape
+from evenbit.ops import BinaryConv, Bits, Int8Conv, Op, Shape
+from evenbit.plan import Plan
 
 
 def export(plan: Plan, path: Path) -> dict[str, Any]:

@@ -28,7 +28,8 @@ import numpy.typing as npt
 
 from evenbit.export.graph import Dims, Graph, save
 from evenbit.export.lowering import Lowering, convolution
-from evenbit.plan import BinaryConv, Bits, Int8Conv, Op, Plan, Shape
+from evenbit.ops import BinaryConv, Bits, Int8Conv, Op, Shape
+from evenbit.plan import Plan
 
 DOMAIN = "qonnx.custom_op.general"
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from evenbit import _core, plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
-from evenbit.plan import (
+from evenbit.ops import (
     AvgPool,
     BinaryConv,
     Concat,
@@ -23,11 +23,11 @@ from evenbit.plan import (
     Multiply,
     Normalize,
     Op,
-    Plan,
     Shape,
     Tail,
     Threshold,
 )
+from evenbit.plan import Plan
 from evenbit.runtime.reference import check_images
 
 ISA_VARIABLE = "EVENBIT_ISA"

@@ -35,7 +35,7 @@ from evenbit.errors import CheckpointError, RecipeError
 from evenbit.files import write_atomically
 from evenbit.models import create_model
 from evenbit.nn import Method, set_progress
-from evenbit.plan import MAX_ELEMENTS
+from evenbit.ops import MAX_ELEMENTS
 from evenbit.train.origin import Origin
 from evenbit.train.precision import exact_float32
 from evenbit.train.recipe import Recipe, make_recipe

@@ -15,7 +15,8 @@ from evenbit.deploy import pack, pack_untrained
 from evenbit.models.registry import Normalize
 from evenbit.models.resnet import _resnet
 from evenbit.nn import METHODS
-from evenbit.plan import Array, Elementwise, Plan, Tail, Threshold
+from evenbit.ops import Array, Elementwise, Tail, Threshold
+from evenbit.plan import Plan
 
 CLASSES = tuple("0123456789")
 

@@ -10,7 +10,8 @@ from random_plans import RandomPlan
 
 from evenbit.deploy import pack_untrained
 from evenbit.export.c.arena import Arena, needs_taps, plan_arena, taps_part, words_of
-from evenbit.plan import AvgPool, BinaryConv, Conv, Flatten, Int8Conv, MaxPool, Plan, reads
+from evenbit.ops import AvgPool, BinaryConv, Conv, Flatten, Int8Conv, MaxPool, reads
+from evenbit.plan import Plan
 
 MAP = 32 * 32 * 16
 

@@ -18,7 +18,8 @@ from random_plans import RandomPlan
 
 from evenbit.errors import ExportError, PlanError
 from evenbit.export.c import export
-from evenbit.plan import Op, Plan
+from evenbit.ops import Elementwise
+from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
 
@@ -175,7 +176,7 @@ def test_what_cannot_be_written_is_named_before_anything_is(tmp_path: Path) -> N
     with pytest.raises(PlanError, match="output 'nothing' should be"):
         export(dataclasses.replace(plan, output="nothing"), tmp_path / "net")
 
-    class Mystery(Op):
+    class Mystery(Elementwise):
         kind = "mystery"
 
     first = plan.ops[0]

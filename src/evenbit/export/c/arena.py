@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.plan import AvgPool, BinaryConv, Concat, Conv, Int8Conv, MaxPool, Multiply, Op, Plan, Shape, reads, writes
+from evenbit.ops import AvgPool, BinaryConv, Concat, Conv, Int8Conv, MaxPool, Multiply, Op, Shape, reads, writes
+from evenbit.plan import Plan
 
 ROUNDS = 100
 

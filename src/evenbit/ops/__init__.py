@@ -1,0 +1,94 @@
+"""The operations of a Plan, one a file: what each computes, what it refuses, and its definition in numpy.
+
+An op reads a value and computes, in this order and in float32 with every operation rounded once (no fused
+multiply-add),
+
+    accumulator  ->  Tail  ->  float map, its spatial mean, its bits
+
+so that every executor gives the same bits (of a NaN, only that it is one). The file of an op defines its accumulator,
+`tail.py` what follows. Sums are taken one term after the other, because float addition depends on their order.
+
+This package needs numpy alone.
+"""
+
+from evenbit.ops.avg_pool import AvgPool
+from evenbit.ops.binary_conv import MAX_FAN_IN, BinaryConv
+from evenbit.ops.concat import Concat
+from evenbit.ops.conv import Conv
+from evenbit.ops.cube import Cube
+from evenbit.ops.elementwise import Elementwise
+from evenbit.ops.flatten import Flatten
+from evenbit.ops.int8_conv import MAX_INT8_FAN_IN, Int8Conv
+from evenbit.ops.max_pool import MaxPool
+from evenbit.ops.multiply import Multiply
+from evenbit.ops.names import named, roles
+from evenbit.ops.normalize import Normalize
+from evenbit.ops.op import Op, reads, replace_tail, writes
+from evenbit.ops.scope import Scope
+from evenbit.ops.shape import MAX_ELEMENTS, Array, Kind, Shape, vector
+from evenbit.ops.tail import (
+    SIGMOID_DENOMINATOR,
+    SIGMOID_LIMIT,
+    SIGMOID_NUMERATOR,
+    Activation,
+    Bits,
+    Tail,
+)
+from evenbit.ops.threshold import Threshold
+from evenbit.ops.window import Window
+
+OPS: dict[str, type[Op]] = {
+    cls.kind: cls
+    for cls in (
+        Normalize,
+        Conv,
+        Int8Conv,
+        BinaryConv,
+        Elementwise,
+        Multiply,
+        Cube,
+        Concat,
+        Flatten,
+        Threshold,
+        MaxPool,
+        AvgPool,
+    )
+}
+"""Every op by its name, which is the name of its file."""
+
+__all__ = [
+    "MAX_ELEMENTS",
+    "MAX_FAN_IN",
+    "MAX_INT8_FAN_IN",
+    "OPS",
+    "SIGMOID_DENOMINATOR",
+    "SIGMOID_LIMIT",
+    "SIGMOID_NUMERATOR",
+    "Activation",
+    "Array",
+    "AvgPool",
+    "BinaryConv",
+    "Bits",
+    "Concat",
+    "Conv",
+    "Cube",
+    "Elementwise",
+    "Flatten",
+    "Int8Conv",
+    "Kind",
+    "MaxPool",
+    "Multiply",
+    "Normalize",
+    "Op",
+    "Scope",
+    "Shape",
+    "Tail",
+    "Threshold",
+    "Window",
+    "named",
+    "reads",
+    "replace_tail",
+    "roles",
+    "vector",
+    "writes",
+]

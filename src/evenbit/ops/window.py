@@ -1,0 +1,61 @@
+"""The window that slides over a map: of convolutions and pooling."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from evenbit.errors import PlanError
+from evenbit.ops.shape import MAX_ELEMENTS, Array, Shape
+
+MAX_SIZE = 2**15  # of kernel, stride and padding
+
+Pair = tuple[int, int]  # vertical, horizontal
+
+
+class Window(NamedTuple):
+    """A sliding window.
+
+    Attributes:
+        kernel: Its height and width.
+        stride: Its steps, vertical and horizontal.
+        padding: Rows above and below the map, columns left and right of it.
+    """
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+
+    def slide(self, source: Shape, channels: int) -> Shape:
+        """Shape of a float map with one pixel for each position of the window over `source`.
+
+        Raises:
+            PlanError: If a size is out of range, the window is larger than the padded map, or a map is too large.
+        """
+        kernel, stride, padding = self
+        if min(*kernel, *stride) < 1 or min(padding) < 0 or max(*kernel, *stride, *padding) > MAX_SIZE:
+            raise PlanError(f"kernel {kernel}, stride {stride} or padding {padding} is out of range")
+        padded = (source.height + 2 * padding[0], source.width + 2 * padding[1])
+        height, width = ((padded[axis] - kernel[axis]) // stride[axis] + 1 for axis in (0, 1))
+        if padded[0] < kernel[0] or padded[1] < kernel[1]:
+            size = f"{kernel[0]}x{kernel[1]}"
+            raise PlanError(f"its {size} kernel is larger than its padded input {padded[0]}x{padded[1]}")
+        if max(height * width * channels, padded[0] * padded[1] * source.channels) > MAX_ELEMENTS:
+            raise PlanError("its map is too large")
+        return Shape("float", height, width, channels)
+
+    def padded(self, x: Array, value: float = 0) -> Array:
+        """`x` `[N, H, W, C]` with its border."""
+        border = ((0, 0), (self.padding[0],) * 2, (self.padding[1],) * 2, (0, 0))
+        return np.pad(x, border, constant_values=value)
+
+    def taps(self, padded: Array) -> list[tuple[int, int, Array]]:
+        """For each kernel position `(ky, kx)` in order, what all output pixels read there: `[N, H', W', C]`."""
+        (kh, kw), (sy, sx) = self.kernel, self.stride
+        height, width = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
+        return [
+            (ky, kx, padded[:, ky : ky + sy * height : sy, kx : kx + sx * width : sx])
+            for ky in range(kh)
+            for kx in range(kw)
+        ]
