@@ -5,61 +5,64 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <limits>
-
-#include "engine.h"
+#include "evb/load.h"
 
 namespace nb = nanobind;
 using evenbit::Engine;
-using evenbit::Pair;
-using evenbit::TailSpec;
+using evenbit::Network;
 
 namespace {
 
 template <typename T>
-using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <typename T>
-using Array4 = nb::ndarray<const T, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Images = nb::ndarray<const T, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
+using Logits = nb::ndarray<float, nb::ndim<2>, nb::c_contig>;
 
 template <typename T>
-std::vector<T> copied(const Vector<T>& v) {
-  return {v.data(), v.data() + v.size()};
-}
-
-template <typename T>
-std::array<int, 4> shape_of(const Array4<T>& a) {
-  std::array<int, 4> shape;
-  for (size_t i = 0; i < 4; ++i) {
-    if (a.shape(i) > static_cast<size_t>(std::numeric_limits<int>::max())) {
-      throw std::invalid_argument("an array is too large");
-    }
-    shape[i] = static_cast<int>(a.shape(i));
+void check_images(const Engine& engine, const Images<T>& images) {
+  const evenbit::Shape& wanted = engine.images();
+  const size_t sizes[] = {static_cast<size_t>(wanted.channels), static_cast<size_t>(wanted.height),
+                          static_cast<size_t>(wanted.width)};
+  for (size_t i = 0; i < 3; ++i) {
+    if (images.shape(i + 1) != sizes[i]) throw std::invalid_argument("images have another size than the network's");
   }
-  return shape;
 }
 
-// A property that can only be set, from an array.
-template <typename T>
-auto set_vector(std::vector<T> TailSpec::* member) {
-  return [member](TailSpec& tail, const Vector<T>& values) { tail.*member = copied(values); };
-}
-
-template <typename T>
-bool run(Engine& engine, const Array4<T>& images, nb::ndarray<float, nb::ndim<2>, nb::c_contig>& logits) {
-  if (images.shape(0) != logits.shape(0)) throw std::invalid_argument("images and logits differ in number");
-  const auto [count, channels, height, width] = shape_of(images);
-  engine.check_input(channels, height, width);
-  engine.check_output(logits.shape(1));
-  const float* floats = nullptr;
-  const uint8_t* bytes = nullptr;
-  if constexpr (std::is_same_v<T, float>) {
-    floats = images.data();
-  } else {
-    bytes = images.data();
+// The network in the bytes of a file; what is wrong with it becomes a ValueError.
+Network load(const nb::bytes& file, const std::string& isa, int threads, const std::string& tile) {
+  const nb::gil_scoped_release release;
+  try {
+    return evenbit::load_network(static_cast<const uint8_t*>(file.data()), file.size(), isa, threads, tile);
+  } catch (const evenbit::PlanError& error) {
+    throw std::invalid_argument(error.what());
   }
+}
+
+template <typename T>
+bool run(Network& network, const Images<T>& images, const Logits& logits) {
+  Engine& engine = *network.engine;
+  check_images(engine, images);
+  if (images.shape(0) != logits.shape(0) || logits.shape(1) != static_cast<size_t>(engine.classes())) {
+    throw std::invalid_argument("logits have another size than the images' and the network's");
+  }
+  const auto count = static_cast<int64_t>(images.shape(0));
   float* const out = logits.data();
   const nb::gil_scoped_release release;
-  return engine.run(floats, bytes, count, out);
+  if constexpr (std::is_same_v<T, float>) {
+    return engine.run(images.data(), nullptr, count, out);
+  } else {
+    return engine.run(nullptr, images.data(), count, out);
+  }
+}
+
+std::vector<std::array<double, 3>> profile(Network& network, const Images<float>& image, int rounds) {
+  if (image.shape(0) != 1 || rounds < 1) throw std::invalid_argument("one image is profiled, at least once");
+  check_images(*network.engine, image);
+  const nb::gil_scoped_release release;
+  std::vector<std::array<double, 3>> times;
+  for (const auto& [seconds, sums, tail] : network.engine->profile(image.data(), rounds)) {
+    times.push_back({seconds, sums, tail});
+  }
+  return times;
 }
 
 std::vector<std::string> isas() {
@@ -85,67 +88,19 @@ NB_MODULE(_core, m) {
   m.def("isas", &isas);
   m.def("tiles", &tiles);
 
-  nb::class_<TailSpec>(m, "Tail")
-      .def(nb::init<>())
-      .def("set_scale", set_vector(&TailSpec::scale))
-      .def("set_bias", set_vector(&TailSpec::bias))
-      .def("set_slope", set_vector(&TailSpec::slope))
-      .def("set_low", set_vector(&TailSpec::low))
-      .def("set_high", set_vector(&TailSpec::high))
-      .def("set_shift", set_vector(&TailSpec::shift))
-      .def("set_threshold", set_vector(&TailSpec::threshold))
-      .def("set_flip", set_vector(&TailSpec::flip))
-      .def_rw("sigmoid", &TailSpec::sigmoid)
-      .def_rw("softsign", &TailSpec::softsign)
-      .def_rw("residual", &TailSpec::residual)
-      .def_rw("out", &TailSpec::out)
-      .def_rw("mean", &TailSpec::mean)
-      .def_rw("bits", &TailSpec::bits)
-      .def_rw("threshold_value", &TailSpec::threshold_value);
-
-  nb::class_<Engine>(m, "Engine")
-      .def(nb::init<const std::string&, int, const std::string&>())
-      .def("add_value", &Engine::add_value)
-      .def("add_normalize", &Engine::add_normalize)
-      .def("add_conv",
-           [](Engine& e, int in, const Array4<float>& weight, Pair stride, Pair padding, int groups,
-              const TailSpec& tail) { e.add_conv(in, weight.data(), shape_of(weight), stride, padding, groups, tail); })
-      .def("add_int8_conv",
-           [](Engine& e, int in, const Array4<int8_t>& weight, float multiplier, Pair stride, Pair padding,
-              const TailSpec& tail) {
-             return e.add_int8_conv(in, weight.data(), shape_of(weight), multiplier, stride, padding, tail);
-           })
-      .def("add_binary_conv",
-           [](Engine& e, int in, const Array4<uint64_t>& weight, Pair stride, Pair padding, int groups,
-              const TailSpec& tail) {
-             e.add_binary_conv(in, weight.data(), shape_of(weight), stride, padding, groups, tail);
-           })
-      .def("add_elementwise", &Engine::add_elementwise)
-      .def("add_multiply", &Engine::add_multiply)
-      .def("add_cube", [](Engine& e, int in, const Vector<float>& scale, const Vector<float>& offset,
-                          const TailSpec& tail) { e.add_cube(in, copied(scale), copied(offset), tail); })
-      .def("add_concat", &Engine::add_concat)
-      .def("add_flatten", &Engine::add_flatten)
-      .def("add_threshold",
-           [](Engine& e, int in, const Vector<float>& scale, const Vector<float>& offset, const Vector<uint64_t>& flip,
-              int out) { e.add_threshold(in, copied(scale), copied(offset), copied(flip), out); })
-      .def("add_pool", &Engine::add_pool)
-      .def("finish", &Engine::finish)
-      .def("profile",
-           [](Engine& e, const Array4<float>& image, int rounds) {
-             const auto [count, channels, height, width] = shape_of(image);
-             if (count != 1 || rounds < 1) throw std::invalid_argument("one image is profiled, at least once");
-             e.check_input(channels, height, width);
-             const nb::gil_scoped_release release;
-             std::vector<std::array<double, 3>> times;
-             for (const auto& [seconds, sums, tail] : e.profile(image.data(), rounds)) {
-               times.push_back({seconds, sums, tail});
-             }
-             return times;
-           })
-      .def("measure_binary_limit", &Engine::measure_binary_limit, nb::call_guard<nb::gil_scoped_release>())
-      .def_prop_ro("threads", &Engine::threads)
-      .def_prop_ro("arena_bytes", &Engine::arena_bytes)
+  nb::class_<Network>(m, "Engine")
+      .def_static("load", &load)
       .def("run", &run<float>)
-      .def("run", &run<uint8_t>);
+      .def("run", &run<uint8_t>)
+      .def("profile", &profile)
+      .def(
+          "measure_binary_limit", [](const Network& network) { return network.engine->measure_binary_limit(); },
+          nb::call_guard<nb::gil_scoped_release>())
+      .def_prop_ro("images",
+                   [](const Network& network) {
+                     const evenbit::Shape& shape = network.engine->images();
+                     return std::array<int, 3>{shape.channels, shape.height, shape.width};
+                   })
+      .def_prop_ro("classes", [](const Network& network) { return network.engine->classes(); })
+      .def_prop_ro("arena_bytes", [](const Network& network) { return network.engine->arena_bytes(); });
 }

@@ -8,14 +8,11 @@
 #include <new>
 #include <string>
 #include <system_error>
-#include <vector>
 
 #include "evb/load.h"
 
 struct evenbit_network {
-  int channels, height, width;
-  std::vector<std::string> classes;
-  std::unique_ptr<evenbit::Engine> engine;
+  evenbit::Network loaded;
 };
 
 namespace {
@@ -49,17 +46,9 @@ std::unique_ptr<evenbit_network> load(const void* data, size_t size, int threads
   evenbit::require(
       threads >= 1 && threads <= kMaxThreads,
       "threads should be from 1 to " + std::to_string(kMaxThreads) + ", but is " + std::to_string(threads));
-  const std::string chosen = choose_isa(isa);
-  evenbit::Plan plan = evenbit::read_plan(static_cast<const uint8_t*>(data), size);
-  const evenbit::CheckedShapes shapes = evenbit::check_plan(plan);
-  auto network = std::make_unique<evenbit_network>();
-  const evenbit::Shape& image = shapes.values.at("images");
-  network->channels = image.channels;
-  network->height = image.height;
-  network->width = image.width;
-  network->engine = evenbit::load_engine(plan, shapes, chosen, threads);
-  network->classes = std::move(plan.classes);
-  return network;
+  const auto* const bytes = static_cast<const uint8_t*>(data);
+  return std::make_unique<evenbit_network>(
+      evenbit_network{evenbit::load_network(bytes, size, choose_isa(isa), threads, "")});
 }
 
 evenbit_status run(evenbit_network* network, const float* floats, const uint8_t* bytes, size_t count,
@@ -68,7 +57,7 @@ evenbit_status run(evenbit_network* network, const float* floats, const uint8_t*
   if (count == 0) return EVENBIT_OK;
   if ((!floats && !bytes) || !logits) return EVENBIT_BAD_ARGUMENT;
   try {
-    const bool finite = network->engine->run(floats, bytes, static_cast<int64_t>(count), logits);
+    const bool finite = network->loaded.engine->run(floats, bytes, static_cast<int64_t>(count), logits);
     return finite ? EVENBIT_OK : EVENBIT_NOT_FINITE;
   } catch (const std::bad_alloc&) {
     return EVENBIT_OUT_OF_MEMORY;
@@ -93,13 +82,13 @@ evenbit_network* evenbit_load(const void* data, size_t size, int threads, const 
 
 void evenbit_free(evenbit_network* network) { delete network; }
 
-int evenbit_channels(const evenbit_network* network) { return network->channels; }
-int evenbit_height(const evenbit_network* network) { return network->height; }
-int evenbit_width(const evenbit_network* network) { return network->width; }
-int evenbit_classes(const evenbit_network* network) { return static_cast<int>(network->classes.size()); }
+int evenbit_channels(const evenbit_network* network) { return network->loaded.engine->images().channels; }
+int evenbit_height(const evenbit_network* network) { return network->loaded.engine->images().height; }
+int evenbit_width(const evenbit_network* network) { return network->loaded.engine->images().width; }
+int evenbit_classes(const evenbit_network* network) { return network->loaded.engine->classes(); }
 
 const char* evenbit_class_name(const evenbit_network* network, int index) {
-  return index >= 0 && index < evenbit_classes(network) ? network->classes[index].c_str() : nullptr;
+  return index >= 0 && index < evenbit_classes(network) ? network->loaded.classes[index].c_str() : nullptr;
 }
 
 evenbit_status evenbit_run_uint8(evenbit_network* network, const uint8_t* images, size_t count, float* logits) {

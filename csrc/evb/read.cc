@@ -9,6 +9,7 @@
 
 #include "evb/plan.h"
 #include "evb/sha256.h"
+#include "ops/ops.h"
 
 namespace evenbit {
 namespace {
@@ -157,7 +158,7 @@ void take(const Json& value, const std::string& key, std::string& to) {
   to = value.get<std::string>();
 }
 
-void take(const Json& value, const std::string& key, Plan::Name& to) { take(value, key, to.emplace()); }
+void take(const Json& value, const std::string& key, plan::Name& to) { take(value, key, to.emplace()); }
 
 void take(const Json& value, const std::string& key, int64_t& to) {
   if (!value.is_number_integer()) refuse(key);
@@ -178,13 +179,13 @@ void take(const Json& value, const std::string& key, std::vector<std::string>& t
   for (const Json& item : value) take(item, key, to.emplace_back());
 }
 
-void take(const Json& value, const std::string& key, Plan::Sizes& to) {
+void take(const Json& value, const std::string& key, plan::Sizes& to) {
   if (!value.is_array() || value.size() != 2) refuse(key);
   for (size_t i = 0; i < 2; ++i) take(value[i], key, to[i]);
 }
 
-void take(const Json& value, const std::string& key, std::optional<Plan::Bits>& to);
-void take(const Json& value, const std::string& key, Plan::Tail& to);
+void take(const Json& value, const std::string& key, std::optional<plan::Bits>& to);
+void take(const Json& value, const std::string& key, plan::Tail& to);
 
 // Reads an object field by field, and refuses fields that nobody asked for.
 class Fields {
@@ -216,58 +217,43 @@ class Fields {
   std::set<std::string> known_;
 };
 
-void take(const Json& value, const std::string& key, std::optional<Plan::Bits>& to) {
+void take(const Json& value, const std::string& key, std::optional<plan::Bits>& to) {
   if (!value.is_object()) refuse(key);
-  Plan::Bits& bits = to.emplace();
-  Fields(value, "Bits")
-      .required("out", bits.out)
-      .required("threshold", bits.threshold)
-      .required("flip", bits.flip)
-      .end();
+  Fields fields(value, "Bits");
+  to.emplace().take(fields);
+  fields.end();
 }
 
-void take(const Json& value, const std::string& key, Plan::Tail& to) {
+void take(const Json& value, const std::string& key, plan::Tail& to) {
   if (!value.is_object()) refuse(key);
   Fields fields(value, "Tail");
-  fields.optional("scale", to.scale).optional("bias", to.bias).optional("residual", to.residual);
-  fields.optional("activation", to.activation).optional("slope", to.slope).optional("low", to.low);
-  fields.optional("high", to.high).optional("shift", to.shift).optional("mean", to.mean).optional("bits", to.bits);
+  to.take(fields);
   fields.end();
-  const std::set<std::string> activations{"none", "prelu", "clamp", "sigmoid", "softsign"};
-  if (activations.count(to.activation) == 0) refuse("activation");
+  const auto known = std::begin(plan::kActivations), end = std::end(plan::kActivations);
+  if (std::find(known, end, to.activation) == end) refuse("activation");
 }
 
-Plan::Op to_op(const Json& item) {
-  require(item.is_object(), "has a malformed plan (an op is no object)");
-  Plan::Op op;
-  Fields(item, "Op").required("op", op.kind);
-  Fields fields(item, op.kind);
-  fields.required("op", op.kind).required("name", op.name).required("input", op.input);
-  fields.optional("out", op.out).optional("tail", op.tail);
-  if (op.kind == "conv" || op.kind == "binary_conv") {
-    fields.required("weight", op.weight).optional("stride", op.stride).optional("padding", op.padding);
-    fields.optional("groups", op.groups);
-  } else if (op.kind == "int8_conv") {
-    fields.required("weight", op.weight).required("multiplier", op.multiplier);
-    fields.optional("stride", op.stride).optional("padding", op.padding);
-  } else if (op.kind == "multiply") {
-    fields.required("factor", op.factor);
-  } else if (op.kind == "cube") {
-    fields.required("scale", op.scale).required("offset", op.offset);
-  } else if (op.kind == "concat") {
-    fields.required("others", op.others);
-  } else if (op.kind == "threshold") {
-    fields.required("scale", op.scale).required("offset", op.offset).required("flip", op.flip);
-  } else if (op.kind == "max_pool") {
-    fields.required("kernel", op.kernel).required("stride", op.stride).optional("padding", op.padding);
-  } else if (op.kind == "avg_pool") {
-    fields.required("kernel", op.kernel).required("stride", op.stride);
-  } else {
-    require(op.kind == "normalize" || op.kind == "elementwise" || op.kind == "flatten",
-            "has an unknown op '" + op.kind + "'");
-  }
+template <typename Op>
+std::unique_ptr<plan::Op> read_op(const Json& item, const std::string& kind) {
+  auto op = std::make_unique<Op>();
+  Fields fields(item, kind);
+  std::string again;
+  fields.required("op", again);
+  op->OpFields::take(fields);
+  op->take(fields);
   fields.end();
   return op;
+}
+
+std::unique_ptr<plan::Op> to_op(const Json& item) {
+  require(item.is_object(), "has a malformed plan (an op is no object)");
+  std::string kind;
+  Fields(item, "Op").required("op", kind);
+#define EVENBIT_READ(name, Op) \
+  if (kind == #name) return read_op<plan::Op>(item, kind);
+  EVENBIT_OPS(EVENBIT_READ)
+#undef EVENBIT_READ
+  throw PlanError("has an unknown op '" + kind + "'");
 }
 
 Plan to_plan(const Json& head) {

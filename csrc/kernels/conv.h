@@ -2,7 +2,39 @@
 //
 // A tile is kPixels neighbouring output pixels x kBlocks blocks of outputs; all its sums advance together through the
 // same order of terms, one output a lane.
+#pragma once
+
+#include "kernels/rows.h"
+#include "kernels/tail.h"
+
 namespace evenbit {
+
+// out[y, x, o] = sum over (ky, kx, i), in this order and from 0, of
+//                in[y * sy + ky, x * sx + kx, o / (outputs / groups) * channels + i] * weight[o, ky, kx, i]
+//
+// There are three kernels, for how the 16 outputs of a block share their inputs:
+//   conv            all read the same `channels` inputs: one group, or groups of whole blocks
+//   depthwise_conv  each reads its own channel: channels = 1, groups = outputs
+//   grouped_conv    anything else
+//
+// Tasks: output rows; of `conv` (group of output blocks, output row), groups of `kernels.conv_blocks` blocks.
+struct Conv {
+  FloatView in;
+  const float* weight;  // [output blocks][kh][kw][channels][16]
+  int kh;
+  int kw;
+  int channels;  // of a group
+  int groups;
+  int outputs;
+  int stride_y;
+  int stride_x;
+  int height;
+  int width;
+  int blocks;
+  Tail tail;
+};
+
+#ifdef EVENBIT_BODIES
 namespace {
 
 struct ConvTile {
@@ -107,4 +139,6 @@ void grouped_conv(const Conv& op, Range tasks) {
 }
 
 }  // namespace
+#endif
+
 }  // namespace evenbit

@@ -3,7 +3,38 @@
 // Each pixel's channels come regrouped, each group's bits in units of its own that lie unit by unit, so that the groups
 // of neighbouring outputs are neighbours too. A step fills the lanes with the unit that each output reads: where an
 // output has a group of its own (depthwise) that is a load, where all read one group it is a broadcast.
+#pragma once
+
+#include "kernels/rows.h"
+#include "kernels/tail.h"
+
 namespace evenbit {
+
+// out[y, x, o] = K - 2 * sum over (ky, kx, u) of popcount(in[y * sy + ky, x * sx + kx, u, g] xor weight[o, ky, kx, u])
+//
+// where g = o / per_group is the group of output o and u runs over its units.
+//
+// Tasks: (output block, output row).
+struct GroupedBinaryConv {
+  const uint32_t* in;  // for each pixel [units][groups, padded to whole blocks]
+  int64_t in_row;      // units from a row to the next
+  int64_t in_pixel;
+  int64_t unit_stride;     // units from a group's unit to its next
+  const uint32_t* weight;  // [output blocks][kh][kw][units][16]
+  int kh;
+  int kw;
+  int units;      // of 32 bits that hold the channels of a group
+  int per_group;  // outputs
+  int stride_y;
+  int stride_x;
+  int height;
+  int width;
+  int blocks;
+  float fan_in;
+  Tail tail;
+};
+
+#ifdef EVENBIT_BODIES
 namespace {
 
 // The unit that each output of a block reads. `units` are those of one pixel, for one position in the group.
@@ -54,4 +85,6 @@ struct GroupedTile {
 void grouped_binary_conv(const GroupedBinaryConv& op, Range tasks) { run_tiles<GroupedTile>(op, tasks); }
 
 }  // namespace
+#endif
+
 }  // namespace evenbit

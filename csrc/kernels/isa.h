@@ -23,6 +23,9 @@
 #include <cstring>
 
 #define EVENBIT_UNROLL _Pragma("GCC unroll 16")
+#define EVENBIT_BODIES  // the kernels' headers then define what they declare
+
+#include "kernels/views.h"
 
 namespace evenbit {
 namespace {
@@ -30,24 +33,15 @@ constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 }  // namespace
 }  // namespace evenbit
 
-#include "kernels/tail.h"
-//
-#include "kernels/rows.h"
-//
-#include "kernels/units.h"
-//
-#include "kernels/conv.h"
-#include "kernels/elementwise.h"
-#include "kernels/grouped_binary_conv.h"
-#include "kernels/int8_conv.h"
+#include "kernels/kernels.h"
 
 // After the header of the binary convolution.
 #define EVENBIT_BINARY_KERNEL(pixels, blocks)                               \
   {#pixels "x" #blocks, blocks, BinaryTile<pixels, blocks>::kLanesTogether, \
    run_tiles<BinaryTile<pixels, blocks>, BinaryConv>},
-#define EVENBIT_KERNELS(isa)                                                                               \
-  const BinaryKernel kBinaryKernels[] = {EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}};                   \
-  const Kernels kernels_##isa = {                                                                          \
-      #isa,      supported, kStepBits,      kBinaryKernels, kConvBlocks, kByteUnits,  grouped_binary_conv, \
-      int8_conv, conv,      depthwise_conv, grouped_conv,   pool,        elementwise, concat,              \
-      flatten,   normalize, expand_bits,    binary_limit}
+#define EVENBIT_ITS_KERNEL(name, Work) name,
+#define EVENBIT_KERNELS(isa)                                                             \
+  const BinaryKernel kBinaryKernels[] = {EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}}; \
+  const Kernels kernels_##isa = {#isa,           supported,    kStepBits,                \
+                                 kBinaryKernels, kConvBlocks,  kByteUnits,               \
+                                 expand_bits,    binary_limit, EVENBIT_ALL_KERNELS(EVENBIT_ITS_KERNEL)}

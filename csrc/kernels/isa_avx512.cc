@@ -1,5 +1,3 @@
-#include "kernels/kernels.h"
-//
 #include "simd/avx512.h"
 //
 #include "kernels/isa.h"

@@ -1,5 +1,3 @@
-#include "kernels/kernels.h"
-//
 #include "simd/avx512bw.h"
 //
 #include "kernels/isa.h"

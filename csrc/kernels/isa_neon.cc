@@ -1,5 +1,3 @@
-#include "kernels/kernels.h"
-//
 #include "simd/neon.h"
 //
 #include "kernels/isa.h"

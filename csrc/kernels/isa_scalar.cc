@@ -1,5 +1,3 @@
-#include "kernels/kernels.h"
-//
 #include "simd/scalar.h"
 //
 #include "kernels/isa.h"

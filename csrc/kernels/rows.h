@@ -3,6 +3,11 @@
 //
 // A Tile has kPixels, kBlocks and kRestBlocks (of the tiles for blocks that are left over), and a static function
 // run<pixels, blocks>(op, y, x, block).
+#pragma once
+
+#include "kernels/views.h"
+
+#ifdef EVENBIT_BODIES
 namespace evenbit {
 namespace {
 
@@ -43,3 +48,4 @@ void run_tiles(const Op& op, Range tasks) {
 
 }  // namespace
 }  // namespace evenbit
+#endif

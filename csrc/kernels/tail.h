@@ -1,8 +1,39 @@
-// The Tail on a tile of pixels x blocks that is still in registers. Included by an ISA file after its simd header.
+// The Tail: what ends every kernel, on a tile of pixels x blocks that is still in registers.
 //
 //   v = v * scale + bias;  v = v + residual;  v = prelu(v), clamp(v), sigmoid(v) or softsign(v);  v = v + shift
 //   store v;  store round(v * multiplier);  row sum += v;  bit = (v >= threshold) xor flip
+#pragma once
+
+#include <cstring>
+
+#include "kernels/views.h"
+
 namespace evenbit {
+
+// The elementwise end of every kernel: see Tail in evenbit/ops/tail.py for the formula. Parts that are absent are null.
+struct Tail {
+  const float* scale = nullptr;  // vectors have one float a channel, padded with zeros to whole blocks
+  const float* bias = nullptr;
+  FloatView residual;
+  const float* slope = nullptr;
+  const float* low = nullptr;  // given with `high`
+  const float* high = nullptr;
+  bool sigmoid = false;
+  bool softsign = false;
+  const float* shift = nullptr;
+  FloatView out;
+  QuantizedView quantized;
+  float* row_sums = nullptr;  // [height][channels]: for each row, the sum of its pixels from left to right
+  int64_t row_sums_stride = 0;
+  BitView bits;
+  int blocks = 0;  // of the bit map
+  int units = 0;   // that a pixel has room for: whole words
+  const float* threshold = nullptr;
+  const uint16_t* flip = nullptr;   // bits to invert, one unit a block
+  const uint16_t* valid = nullptr;  // bits of real channels, one unit a block
+};
+
+#ifdef EVENBIT_BODIES
 namespace {
 
 // The vectors of one block.
@@ -26,7 +57,7 @@ inline BlockOf zero_block() {
   return b;
 }
 
-// Polynomials of the sigmoid: see SIGMOID_NUMERATOR in evenbit/plan.py.
+// Polynomials of the sigmoid: see SIGMOID_NUMERATOR in evenbit/ops/tail.py.
 constexpr float kSigmoidLimit = 16.0f;
 constexpr float kSigmoidNumerator[] = {0.25f, 0.008398873f, 5.5690027e-05f, 8.505203e-08f, 1.4708866e-11f};
 constexpr float kSigmoidDenominator[] = {1.0f, 0.116928793f, 0.0016335023f, 5.311231e-06f, 3.3022258e-09f};
@@ -44,6 +75,8 @@ inline F sigmoid(F v) {
   const F u = mul(t, t);
   return add(broadcast(0.5f), div(mul(t, polynomial(kSigmoidNumerator, u)), polynomial(kSigmoidDenominator, u)));
 }
+
+inline bool has_activation(const Tail& tail) { return tail.slope || tail.low || tail.sigmoid || tail.softsign; }
 
 #define EVENBIT_EACH(n) EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n)
 
@@ -141,4 +174,6 @@ EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y
 }
 
 }  // namespace
+#endif
+
 }  // namespace evenbit

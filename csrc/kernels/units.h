@@ -3,6 +3,14 @@
 // A step loads the units of all outputs in the tile once (one output a lane), broadcasts each pixel's unit, and adds
 // the products lane by lane. The weights of a group of blocks stay in the first-level cache while the map passes by. A
 // Product says what a unit is: start(op, channel), add(sum, a, w) and finish(op, sum), the accumulator as floats.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/rows.h"
+#include "kernels/tail.h"
+
+#ifdef EVENBIT_BODIES
 namespace evenbit {
 namespace {
 
@@ -62,3 +70,4 @@ struct UnitTile {
 
 }  // namespace
 }  // namespace evenbit
+#endif

@@ -54,16 +54,25 @@ def load(path: str | os.PathLike[str]) -> Plan:
     Raises:
         PlanError: If the file cannot be read, is no `.evb`, is damaged, or is of a newer format version.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise PlanError(f"cannot read {path}: {error.strerror}") from None
+    data = read(path)
     try:
         plan = from_bytes(data)
         plan.shapes()
     except PlanError as error:
         raise PlanError(f"{path}: {error}") from None
     return plan
+
+
+def read(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        PlanError: If it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise PlanError(f"cannot read {path}: {error.strerror}") from None
 
 
 def to_bytes(plan: Plan) -> bytes:

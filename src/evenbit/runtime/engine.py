@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any, NamedTuple
 
@@ -10,23 +11,6 @@ import numpy.typing as npt
 
 from evenbit import _core, plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
-from evenbit.ops import (
-    AvgPool,
-    BinaryConv,
-    Concat,
-    Conv,
-    Cube,
-    Elementwise,
-    Flatten,
-    Int8Conv,
-    MaxPool,
-    Multiply,
-    Normalize,
-    Op,
-    Shape,
-    Tail,
-    Threshold,
-)
 from evenbit.plan import Plan
 from evenbit.runtime.reference import check_images
 
@@ -70,7 +54,6 @@ class Engine:
         tile: One of `tiles(isa)` for all binary convolutions, to test and to measure; None for the measured choice.
 
     Attributes:
-        plan: The network.
         isa: The instruction set in use.
         threads: Threads of the engine.
 
@@ -82,7 +65,10 @@ class Engine:
     def __init__(
         self, plan: Plan, *, threads: int | None = None, isa: str | None = None, tile: str | None = None
     ) -> None:
-        self.plan = plan
+        self._start(plan_file.to_bytes(plan), threads, isa, tile)
+
+    def _start(self, file: bytes, threads: int | None, isa: str | None, tile: str | None = None) -> None:
+        self._file = file
         self.isa = choose_isa(isa)
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
@@ -90,15 +76,29 @@ class Engine:
         if tile is not None and tile not in tiles(self.isa):
             raise EvenbitError(f"unknown tile '{tile}'; {self.isa} has {', '.join(tiles(self.isa))}")
         try:
-            loader = _Loader(plan, self.isa, self.threads, tile or "")
-        except ValueError as error:  # what the C++ side refuses and `Plan.shapes` does not
+            self._core = _core.Engine.load(file, self.isa, self.threads, tile or "")
+        except ValueError as error:
             raise PlanError(str(error)) from None
-        self._core, self._origins = loader.core, loader.origins
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
-        """The network in an `.evb` file; see the class and `evenbit.plan_file.load`."""
-        return cls(plan_file.load(path), threads=threads, isa=isa)
+        """The network in an `.evb` file; see the class.
+
+        Raises:
+            PlanError: If the file cannot be read, is no `.evb`, is damaged, or is of a newer format version.
+        """
+        engine = cls.__new__(cls)
+        file = plan_file.read(path)
+        try:
+            engine._start(file, threads, isa)
+        except PlanError as error:
+            raise PlanError(f"{path}: {error}") from None
+        return engine
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """The network as a Plan."""
+        return plan_file.from_bytes(self._file)
 
     @property
     def arena_bytes(self) -> int:
@@ -117,8 +117,8 @@ class Engine:
         Raises:
             InputError: If the images do not fit the network or hold a value that is not finite.
         """
-        check_images(self.plan, images)
-        logits = np.empty((len(images), len(self.plan.classes)), np.float32)
+        check_images(self._core.images, images)
+        logits = np.empty((len(images), self._core.classes), np.float32)
         if len(images) and not self._core.run(np.ascontiguousarray(images), logits):
             raise InputError("images hold a value that is not finite (NaN or infinity)")
         return logits
@@ -133,10 +133,8 @@ class Engine:
         Raises:
             InputError: If the image does not fit the network.
         """
-        check_images(self.plan, image)
-        times = np.zeros((len(self.plan.ops), 3))
-        np.add.at(times, self._origins, self._core.profile(np.ascontiguousarray(image), rounds))
-        return [OpTime(*row) for row in times.tolist()]
+        check_images(self._core.images, image)
+        return [OpTime(*times) for times in self._core.profile(np.ascontiguousarray(image), rounds)]
 
     def measure_binary_limit(self) -> float:
         """1-bit multiply-adds a second on one thread if a binary convolution were its inner step alone."""
@@ -156,96 +154,3 @@ def choose_isa(isa: str | None) -> str:
     if wanted not in known:
         raise EvenbitError(f"unknown instruction set '{wanted}'; this machine has {', '.join(known)}")
     return wanted
-
-
-class _Loader:
-    """Hands a Plan to the C++ side, op by op.
-
-    `values` maps its names to numbers there, `origins` the ops there to the numbers of those that they come from.
-    """
-
-    def __init__(self, plan: Plan, isa: str, threads: int, tile: str) -> None:
-        self.plan = plan
-        self.core = _core.Engine(isa, threads, tile)
-        shapes = plan.shapes()
-        self.values = {
-            name: self.core.add_value(shape.kind == "bits", shape.height, shape.width, shape.channels)
-            for name, shape in shapes.items()
-            if name != "images"
-        }
-        self.shapes = shapes
-        self.origins: list[int] = []
-        for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
-            self.origins += [index] * self.add(op, result)
-        self.core.finish(self.values[plan.output])
-
-    def add(self, op: Op, result: Shape) -> int:
-        """Adds one op with that result; returns how many it has become."""
-        tail = self.tail(op)
-        source = self.values.get(op.input, -1)
-        match op:
-            case Normalize():
-                self.core.add_normalize(*result[1:], tail)
-            case Conv():
-                self.core.add_conv(source, self.tensor(op.weight), op.stride, op.padding, op.groups, tail)
-            case Int8Conv():
-                return self.core.add_int8_conv(
-                    source, self.tensor(op.weight), op.multiplier, op.stride, op.padding, tail
-                )
-            case BinaryConv():
-                self.core.add_binary_conv(source, self.tensor(op.weight), op.stride, op.padding, op.groups, tail)
-            case Elementwise():
-                self.core.add_elementwise(source, tail)
-            case Multiply():
-                self.core.add_multiply(source, self.values[op.factor], tail)
-            case Cube():
-                self.core.add_cube(source, self.tensor(op.scale), self.tensor(op.offset), tail)
-            case Concat():
-                self.core.add_concat([source, *(self.values[name] for name in op.others)], tail)
-            case Flatten():
-                self.core.add_flatten(source, tail)
-            case MaxPool():
-                self.core.add_pool(source, True, op.kernel, op.stride, op.padding, tail)
-            case AvgPool():
-                self.core.add_pool(source, False, op.kernel, op.stride, (0, 0), tail)
-            case Threshold():
-                return self.threshold(op, source, tail)
-            case _:
-                raise NotImplementedError(op.kind)
-        return 1
-
-    def threshold(self, op: Threshold, source: int, tail: _core.Tail) -> int:
-        """A Threshold, and its Tail as an op of its own where there is one."""
-        plain = op.out is not None and op.tail == Tail()
-        out = self.values[op.out] if plain and op.out else self.core.add_value(False, *self.shapes[op.input][1:])
-        self.core.add_threshold(source, self.tensor(op.scale), self.tensor(op.offset), self.tensor(op.flip), out)
-        if not plain:
-            self.core.add_elementwise(out, tail)
-        return 1 if plain else 2
-
-    def tensor(self, name: str) -> npt.NDArray[Any]:
-        """A constant, contiguous."""
-        return np.ascontiguousarray(self.plan.tensors[name])
-
-    def tail(self, op: Op) -> _core.Tail:
-        """The Tail of an op."""
-        spec, result = op.tail, _core.Tail()
-        for part in ("scale", "bias", "slope", "low", "high", "shift"):
-            if (name := getattr(spec, part)) is not None:
-                getattr(result, f"set_{part}")(self.tensor(name))
-        result.sigmoid = spec.activation == "sigmoid"
-        result.softsign = spec.activation == "softsign"
-        if op.out is not None:
-            result.out = self.values[op.out]
-        if spec.residual is not None:
-            result.residual = self.values[spec.residual]
-        if spec.mean is not None:
-            result.mean = self.values[spec.mean]
-        if spec.bits is not None:
-            result.bits = self.values[spec.bits.out]
-            result.set_flip(self.tensor(spec.bits.flip))
-            if spec.bits.threshold in self.values:
-                result.threshold_value = self.values[spec.bits.threshold]
-            else:
-                result.set_threshold(self.tensor(spec.bits.threshold))
-        return result

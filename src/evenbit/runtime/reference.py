@@ -8,6 +8,7 @@ only.
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def run(plan: Plan, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, Array]:
     """Every value that the Plan computes for a batch, by name; see `run`."""
-    check_images(plan, images)
+    check_images((plan.channels, plan.height, plan.width), images)
     shapes = plan.shapes()
     written: dict[str, Array] = {"images": images.transpose(0, 2, 3, 1)}
     known = ChainMap(written, dict(plan.tensors))
@@ -48,13 +49,12 @@ def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, Array]:
     return written
 
 
-def check_images(plan: Plan, images: npt.NDArray[Any]) -> None:
-    """Raises InputError unless `images` is a finite float32 or uint8 batch of the network's input size."""
+def check_images(size: Sequence[int], images: npt.NDArray[Any]) -> None:
+    """Raises InputError unless `images` is a finite float32 or uint8 batch of that size: channels, height, width."""
     if images.dtype not in (np.float32, np.uint8):
         raise InputError(f"images should be float32 or uint8, but are {images.dtype}")
-    expected = (plan.channels, plan.height, plan.width)
-    if images.ndim != 4 or images.shape[1:] != expected:
-        wanted = "x".join(map(str, expected))
+    if images.ndim != 4 or images.shape[1:] != tuple(size):
+        wanted = "x".join(map(str, size))
         raise InputError(f"images should have the shape N x {wanted}, but have {list(images.shape)}")
     if images.dtype == np.float32 and not np.isfinite(images).all():
         raise InputError("images hold a value that is not finite (NaN or infinity)")

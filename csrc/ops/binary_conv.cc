@@ -1,0 +1,123 @@
+#include "kernels/weights.h"
+#include "ops/ops.h"
+#include "program/builder.h"
+
+namespace evenbit::plan {
+namespace {
+
+constexpr int64_t kMaxFanIn = int64_t{1} << 24;
+
+// [outputs][taps][words] to [blocks of outputs][taps][units][16], a unit being 32 bits.
+Aligned<uint8_t> lay_out_groups(const std::vector<uint64_t>& weight, size_t outputs, size_t taps, size_t units) {
+  const size_t words = weight.size() / outputs / taps;
+  Aligned<uint8_t> result(round_up(outputs, kBlock) * taps * units * sizeof(uint32_t));
+  auto* const to = reinterpret_cast<uint32_t*>(result.data());
+  for (size_t o = 0; o < outputs; ++o) {
+    for (size_t tap = 0; tap < taps; ++tap) {
+      for (size_t u = 0; u < units; ++u) {
+        const uint64_t word = weight[(o * taps + tap) * words + u / 2];
+        to[((o / kBlock * taps + tap) * units + u) * kBlock + o % kBlock] = static_cast<uint32_t>(word >> u % 2 * 32);
+      }
+    }
+  }
+  return result;
+}
+
+// A convolution whose outputs read all channels.
+void add_dense(Builder& builder, int bits, const std::string& weight, const IntWindow& window) {
+  const Kernels& kernels = builder.kernels();
+  const Shape shape = builder.result();
+  const int in = kernels.expand_bits ? builder.twin(bits, Form::kExpanded, 1) : bits;
+  builder.pad(in, window);
+  const int blocks = (shape.channels + kBlock - 1) / kBlock, words = builder.info(bits).words();
+  const BinaryKernel* const kernel =
+      builder.forced_tile() ? builder.forced_tile() : choose_binary(kernels, blocks, shape.width);
+  const size_t row_words = static_cast<size_t>(window.kernel_y) * window.kernel_x * words;
+  const uint8_t* const weights =
+      builder.keep(lay_out(builder.copied<uint64_t>(weight).data(), static_cast<size_t>(shape.channels), row_words,
+                           static_cast<size_t>(kernels.step_bits), static_cast<size_t>(kernel->lanes)));
+  const int steps = window.kernel_x * words * (kWordBits / kernels.step_bits);
+  const auto fan_in = static_cast<float>(int64_t{window.kernel_y} * window.kernel_x * builder.info(bits).channels);
+  const int64_t tasks = int64_t{(blocks + kernel->blocks - 1) / kernel->blocks} * shape.height;
+  const auto bind = [=, run = kernel->run](const Memory& memory, const evenbit::Tail& tail) -> Step {
+    const Value& v = memory.value(in);
+    const evenbit::BinaryConv work{memory.window(in, window.padding_y, window.padding_x),
+                                   static_cast<int64_t>(v.row_bytes()),
+                                   static_cast<int64_t>(v.pixel_bytes()),
+                                   weights,
+                                   window.kernel_y,
+                                   steps,
+                                   window.stride_y,
+                                   window.stride_x,
+                                   shape.height,
+                                   shape.width,
+                                   blocks,
+                                   fan_in,
+                                   tail};
+    evenbit::BinaryConv sums = work, ends = work;
+    sums.tail = {};
+    ends.kh = 0;
+    return {[=](Range range) { run(work, range); }, tasks, [=](Range range) { run(sums, range); },
+            [=](Range range) { run(ends, range); }};
+  };
+  builder.add(bind, {in});
+}
+
+// A convolution whose outputs read the channels of one of several groups.
+void add_grouped(Builder& builder, int bits, const std::string& weight, const IntWindow& window, int groups) {
+  const Shape shape = builder.result();
+  const int in = builder.twin(bits, Form::kGrouped, groups);
+  builder.pad(in, window);
+  const int taps = window.kernel_y * window.kernel_x, units = static_cast<int>(builder.info(in).group_units());
+  const uint8_t* const weights =
+      builder.keep(lay_out_groups(builder.copied<uint64_t>(weight), static_cast<size_t>(shape.channels),
+                                  static_cast<size_t>(taps), static_cast<size_t>(units)));
+  const int blocks = (shape.channels + kBlock - 1) / kBlock;
+  const auto fan_in = static_cast<float>(int64_t{taps} * (builder.info(bits).channels / groups));
+  const auto bind = [=, run = builder.kernels().grouped_binary_conv](const Memory& memory,
+                                                                     const evenbit::Tail& tail) -> Step {
+    constexpr int kUnit = sizeof(uint32_t);
+    const Value& v = memory.value(in);
+    const GroupedBinaryConv work{
+        reinterpret_cast<const uint32_t*>(memory.window(in, window.padding_y, window.padding_x)),
+        static_cast<int64_t>(v.row_bytes()) / kUnit,
+        static_cast<int64_t>(v.pixel_bytes()) / kUnit,
+        static_cast<int64_t>(v.group_stride()),
+        reinterpret_cast<const uint32_t*>(weights),
+        window.kernel_y,
+        window.kernel_x,
+        units,
+        shape.channels / groups,
+        window.stride_y,
+        window.stride_x,
+        shape.height,
+        shape.width,
+        blocks,
+        fan_in,
+        tail};
+    return {[=](Range tasks) { run(work, tasks); }, int64_t{blocks} * shape.height};
+  };
+  builder.add(bind, {in});
+}
+
+}  // namespace
+
+Shape BinaryConv::result(const Shape& in, const Scope& scope) const {
+  const int inputs = per_group(in.channels, groups);
+  const Tensor& tensor = scope.tensor(weight, Type::kWords, {kAny, kAny, kAny, words_of(inputs)});
+  check_outputs(tensor, groups);
+  require(product_fits({tensor.shape[1], tensor.shape[2], inputs}, kMaxFanIn),
+          "more than " + std::to_string(kMaxFanIn) + " inputs an output");
+  check_spare_bits(weight, tensor, inputs);
+  return slide({{tensor.shape[1], tensor.shape[2]}, stride, padding}, in, tensor.shape[0]);
+}
+
+void BinaryConv::build(Builder& builder) const {
+  const auto& sizes = builder.tensor(weight).shape;
+  const IntWindow window({{sizes[1], sizes[2]}, stride, padding});
+  const int bits = builder.value(input);
+  if (groups == 1) return add_dense(builder, bits, weight, window);
+  add_grouped(builder, bits, weight, window, static_cast<int>(groups));
+}
+
+}  // namespace evenbit::plan

@@ -1,0 +1,138 @@
+// A network as it runs: values, which have places in an arena, and nodes, which write and read them.
+//
+// A Builder makes a Program from a Plan; an engine binds it to one arena for each image in flight, which gives the
+// steps of a run. Nothing here knows single ops: a node brings the function that makes its step.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/memory.h"
+#include "evb/types.h"
+#include "kernels/kernels.h"
+
+namespace evenbit {
+
+constexpr int kNone = -1;  // no value
+
+// How a value lies in memory.
+enum class Form {
+  kFloats,     // padded to whole blocks
+  kBits,       // padded to whole words
+  kExpanded,   // bits as a binary convolution reads them, two bytes for eight
+  kGrouped,    // bits as a binary convolution with groups reads them
+  kQuantized,  // 8-bit integers as an int8 convolution reads them, one or two bytes a channel
+};
+
+// A value's place: channels last, with a border that is wide enough for every convolution that reads it.
+struct Value {
+  Form form = Form::kFloats;
+  int height = 1;
+  int width = 1;
+  int channels = 1;
+  int border_y = 0;
+  int border_x = 0;
+  int first = kNone;       // node that writes it
+  int last = kNone;        // node that reads it last
+  size_t offset = 0;       // in the arena
+  std::vector<int> twins;  // of bits: values that hold them as convolutions read them, where that differs
+  int groups = 1;          // of such a twin
+  int channel_bytes = 0;   // of kQuantized
+
+  int blocks() const { return (channels + kBlock - 1) / kBlock; }
+  size_t group_units() const { return (channels / groups + 31) / 32; }
+  size_t group_stride() const { return round_up(groups, kBlock); }
+  int words() const { return (channels + kWordBits - 1) / kWordBits; }
+  size_t pixel_bytes() const {
+    if (form == Form::kFloats) return static_cast<size_t>(blocks()) * kBlock * sizeof(float);
+    if (form == Form::kGrouped) return group_units() * group_stride() * sizeof(uint32_t);
+    if (form == Form::kQuantized) return static_cast<size_t>(channels) * channel_bytes;
+    return static_cast<size_t>(words()) * sizeof(uint64_t) * (form == Form::kExpanded ? 2 : 1);
+  }
+  size_t row_bytes() const { return static_cast<size_t>(width + 2 * border_x) * pixel_bytes(); }
+  // The last unit of a quantized map may reach past its end.
+  size_t bytes() const {
+    return (height + 2 * border_y) * row_bytes() + (form == Form::kQuantized ? sizeof(uint32_t) : 0);
+  }
+  size_t origin() const { return offset + border_y * row_bytes() + border_x * pixel_bytes(); }  // of pixel (0, 0)
+};
+
+// One step of a run: the function that does some of its tasks.
+struct Step {
+  std::function<void(Range)> run;
+  int64_t tasks = 1;
+  // Of a binary convolution, for profiles: all tasks without the Tail, and without the sums.
+  std::function<void(Range)> sums = nullptr;
+  std::function<void(Range)> tail = nullptr;
+  int op = 0;  // of the Plan that it belongs to
+};
+
+// The images of a run, one of `floats` and `bytes` not null, [channels][height][width].
+struct Input {
+  const float* floats = nullptr;
+  const uint8_t* bytes = nullptr;
+  bool finite = true;  // whether all pixels read so far are
+};
+
+struct Program;
+
+// The memory of one image in flight, in which a node finds its values.
+class Memory {
+ public:
+  Memory(const Program& program, uint8_t* arena, Input& input) : program_(program), arena_(arena), input_(input) {}
+
+  Input& input() const { return input_; }
+  const Value& value(int id) const;
+  uint8_t* start(int id) const;                 // of a value, its border included
+  FloatView floats(int id) const;               // all null if there is no such value
+  FloatView spread(int id) const;               // a vector as a map of equal pixels
+  uint8_t* window(int id, int y, int x) const;  // where the window at (0, 0) begins, y rows and x columns before it
+
+ private:
+  const Program& program_;
+  uint8_t* const arena_;
+  Input& input_;
+};
+
+// Makes the step of a node in one memory; its Tail comes with the addresses in it.
+using Bind = std::function<Step(const Memory&, const Tail&)>;
+
+// An op of a program.
+struct Node {
+  int height = 1;  // of its result
+  int width = 1;
+  int channels = 1;
+  Bind bind;
+  std::vector<int> whole;      // values that it reads in some other way than the next
+  std::vector<int> pixelwise;  // values of which it reads, for a pixel of its result, that pixel alone
+  Tail tail;                   // constants alone
+  int residual = kNone, out = kNone, mean = kNone, bits = kNone, threshold = kNone;
+  int row_sums = kNone;   // internal value for the mean
+  int quantized = kNone;  // internal value for the int8 convolutions that read the result
+  float multiplier = 0;   // of its numbers
+  int op = 0;             // of the Plan that it comes from
+};
+
+struct Program {
+  const Kernels* kernels = nullptr;
+  Shape images;
+  std::vector<Value> values;
+  std::vector<Node> nodes;
+  std::vector<std::shared_ptr<const void>> constants;  // as the kernels read them
+  int ops = 0;                                         // of the Plan
+  int output = kNone;                                  // value that holds the logits
+  size_t arena_bytes = 0;
+};
+
+// Values that the node writes, those for its own use included.
+std::vector<int> written(const Program& program, const Node& node);
+
+// Gives every value its place: a buffer is reused as soon as its value has been read for the last time, and a node
+// writes over its residual or input where it is their last reader. Throws PlanError if that takes too much memory.
+void plan_arena(Program& program);
+
+// The steps of a run in that memory.
+std::vector<Step> bind(const Program& program, const Memory& memory);
+
+}  // namespace evenbit
