@@ -11,6 +11,7 @@ import numpy as np
 
 from evenbit.errors import ExportError
 from evenbit.export.c.arena import plan_arena
+from evenbit.export.c.kernels import kernels_header
 from evenbit.export.c.source import MARK, header, network, self_test
 from evenbit.files import write_together
 from evenbit.plan import Plan
@@ -50,12 +51,13 @@ def export(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, obje
     images = np.random.default_rng(0).integers(
         0, 256, (TEST_IMAGES, plan.channels, plan.height, plan.width), dtype=np.uint8
     )
+    makefile = (resources.files("evenbit.export.c") / "Makefile").read_text(encoding="utf-8")
     files = {
         f"{name}_network.h": header(plan, name, narrow, wide),
         f"{name}_network.c": code.text,
         f"{name}_test.c": self_test(plan, name, images, reference.run(plan, images)),
-        "evenbit_kernels.h": f"/* {MARK} */\n{_packaged('evenbit_kernels.h')}",
-        "Makefile": f"# {MARK}\nNAME := {name}\n{_packaged('Makefile')}",
+        "evenbit_kernels.h": f"/* {MARK} */\n{kernels_header()}",
+        "Makefile": f"# {MARK}\nNAME := {name}\n{makefile}",
     }
     for file in files:
         _refuse_foreign(folder / file)
@@ -69,10 +71,6 @@ def export(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, obje
             folder.rmdir()
         raise
     return {"folder": str(folder), "constant_bytes": code.constant_bytes, "arena_bytes": narrow.bytes}
-
-
-def _packaged(file: str) -> str:
-    return (resources.files("evenbit.export.c") / file).read_text(encoding="utf-8")
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.ops import AvgPool, BinaryConv, Concat, Conv, Int8Conv, MaxPool, Multiply, Op, Shape, reads, writes
+from evenbit.export.c.kernels import kernel
+from evenbit.ops import Op, Shape, named, reads, writes
 from evenbit.plan import Plan
 
 ROUNDS = 100
@@ -134,17 +135,20 @@ def words_of(channels: int, word_bits: int) -> int:
 
 
 def needs_taps(plan: Plan, op: Op, source: Shape, word_bits: int) -> bool:
-    """Whether what a convolution's window reads has to be copied together first.
+    """Whether what an op's window reads has to be copied together first.
 
-    It need not where the window lies in the map in one piece, without padding and gaps between the bits of pixels.
+    It need not where its kernel does not ask for that, or the window lies in the map in one piece, without padding and
+    gaps between the bits of pixels.
     """
-    if isinstance(op, Int8Conv) or (isinstance(op, BinaryConv) and op.groups > 1):
-        return True
-    if not isinstance(op, Conv | BinaryConv):
+    window = op.window(plan.tensors)
+    if window is None or "taps" not in kernel(op).parameters:
         return False
-    height, width = plan.tensors[op.weight].shape[1:3]
-    gaps = source.kind == "bits" and source.channels % word_bits > 0 and height * width > 1
-    return op.padding != (0, 0) or (height > 1 and width < source.width) or gaps
+    is_bits = source.kind == "bits"
+    if taps_part(op) != ("words" if is_bits else "floats") or (is_bits and getattr(op, "groups", 1) > 1):
+        return True
+    height, width = window.kernel
+    gaps = is_bits and source.channels % word_bits > 0 and height * width > 1
+    return window.padding != (0, 0) or (height > 1 and width < source.width) or gaps
 
 
 def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_Buffer]:
@@ -160,9 +164,10 @@ def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_B
         if op.tail.mean:
             found.append(_Buffer((index, "row"), "floats", result.channels, index, index))
         source = shapes[op.input]
-        if isinstance(op, Conv | Int8Conv | BinaryConv) and needs_taps(plan, op, source, word_bits):
-            height, width = plan.tensors[op.weight].shape[1:3]
-            channels = source.channels // (op.groups if isinstance(op, BinaryConv) else 1)
+        window = op.window(plan.tensors)
+        if window and needs_taps(plan, op, source, word_bits):
+            height, width = window.kernel
+            channels = source.channels // (getattr(op, "groups", 1) if source.kind == "bits" else 1)
             taps = Shape(source.kind, 1, 1, height * width * channels)
             found.append(_Buffer((index, "taps"), taps_part(op), _elements(taps, word_bits), index, index))
     return found
@@ -170,7 +175,8 @@ def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_B
 
 def taps_part(op: Op) -> Part:
     """Where what an op's window reads is copied together: a group of bits, integers of 8 bits, or floats."""
-    return "words" if isinstance(op, BinaryConv) else "octets" if isinstance(op, Int8Conv) else "floats"
+    parts: dict[str, Part] = {"evenbit_word*": "words", "int8_t*": "octets", "float*": "floats"}
+    return parts[kernel(op).parameters["taps"]]
 
 
 def _elements(shape: Shape, word_bits: int) -> int:
@@ -190,7 +196,7 @@ def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[t
         beside = _read_beside(op, result, shapes)
         first_reads = dict.fromkeys(beside, pixels)
         if op.input != "images":
-            first = _first_read(op, result, shapes[op.input])
+            first = _first_read(plan, op, result, shapes[op.input])
             first_reads[op.input] = np.minimum(first_reads.get(op.input, first), first)
         for source, first in first_reads.items():
             anyhow = sum(name == source for name in reads(op))
@@ -208,18 +214,15 @@ def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[t
 
 def _read_beside(op: Op, result: Shape, shapes: Mapping[str, Shape]) -> list[str]:
     """Maps other than the input of which the op reads, for a pixel of its result, the same pixel."""
-    names = [op.tail.residual] if op.tail.residual else []
-    if isinstance(op, Multiply):
-        names.append(op.factor)
-    beside = [name for name in names if shapes[name] == result]
-    return [*beside, *op.others] if isinstance(op, Concat) else beside
+    names = [*list(named(op, "value"))[1:], *named(op.tail, "value")]
+    return [name for name in names if shapes[name][1:3] == result[1:3]]
 
 
-def _first_read(op: Op, result: Shape, source: Shape) -> npt.NDArray[np.int64]:
-    """For each output pixel, the first pixel of the map that its window reads."""
-    if not isinstance(op, Conv | Int8Conv | BinaryConv | MaxPool | AvgPool):
+def _first_read(plan: Plan, op: Op, result: Shape, source: Shape) -> npt.NDArray[np.int64]:
+    """For each output pixel, the first pixel of the map that the op reads for it."""
+    window = op.window(plan.tensors)
+    if window is None:
         return np.arange(result.height * result.width)
-    padding = (0, 0) if isinstance(op, AvgPool) else op.padding
-    top = np.maximum(0, np.arange(result.height) * op.stride[0] - padding[0])
-    left = np.maximum(0, np.arange(result.width) * op.stride[1] - padding[1])
+    top = np.maximum(0, np.arange(result.height) * window.stride[0] - window.padding[0])
+    left = np.maximum(0, np.arange(result.width) * window.stride[1] - window.padding[1])
     return (top[:, None] * source.width + left).reshape(-1)
