@@ -124,3 +124,15 @@ def save(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
     data = model.SerializeToString(deterministic=True)
     write_atomically(path, data)
     return {"file": str(path), "bytes": len(data), "nodes": len(model.graph.node)}
+
+
+def window(kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int]) -> dict[str, Any]:
+    """Attributes of an operator that slides over a map."""
+    return {"kernel_shape": list(kernel), "strides": list(stride), "pads": [*padding, *padding]}
+
+
+def convolution(
+    kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], groups: int = 1
+) -> dict[str, Any]:
+    """Attributes of a convolution; those that have a default too, since some readers ask for them."""
+    return {**window(kernel, stride, padding), "dilations": [1, 1], "group": groups}

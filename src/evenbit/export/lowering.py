@@ -21,33 +21,18 @@ from onnx import TensorProto
 from evenbit.bits import unpack_bits
 from evenbit.errors import ExportError
 from evenbit.export.graph import Dims, Graph
+from evenbit.export.nodes import NODES
 from evenbit.ops import (
-    MAX_FAN_IN,
     SIGMOID_DENOMINATOR,
     SIGMOID_LIMIT,
     SIGMOID_NUMERATOR,
-    AvgPool,
     BinaryConv,
     Bits,
-    Concat,
-    Conv,
-    Cube,
-    Elementwise,
-    Flatten,
     Int8Conv,
-    MaxPool,
-    Multiply,
-    Normalize,
     Op,
     Shape,
-    Threshold,
 )
 from evenbit.plan import Plan
-
-BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
-LEAST = 2.0**-149  # the least float32 above 0
-LOWEST = float(np.finfo(np.float32).min)
-INT8 = 127  # integers of 8 bits go from -127 to 127
 
 
 class Lowering(ABC):
@@ -74,9 +59,9 @@ class Lowering(ABC):
             ExportError: If an op has no form in ONNX.
         """
         for op, shape in zip(self.plan.ops, self.plan.op_shapes(), strict=True):
-            if type(op) not in _ACCUMULATE:
+            if op.kind not in NODES:
                 raise ExportError(f"op '{op.name}' ({op.kind}) has no form in ONNX yet")
-            accumulated = _ACCUMULATE[type(op)](self, op, shape)
+            accumulated = NODES[op.kind](self, op, shape)
             self._finish(op, accumulated, shape)
         return self.values[self.plan.output]
 
@@ -243,126 +228,3 @@ class Lowering(ABC):
         for coefficient in reversed(coefficients[:-1]):
             p = step("Add", step("Mul", p, u), self.scalar(coefficient))
         return p
-
-    def _normalize(self, op: Normalize, _: Shape) -> str:
-        return self.values[op.input]
-
-    def _elementwise(self, op: Elementwise, _: Shape) -> str:
-        return self.values[op.input]
-
-    def _multiply(self, op: Multiply, shape: Shape) -> str:
-        return self.step(op, self.dims(shape))("Mul", self.values[op.input], self.values[op.factor])
-
-    def _cube(self, op: Cube, shape: Shape) -> str:
-        step = self.step(op, self.dims(shape))
-        u = step("Add", step("Mul", self.values[op.input], self.vector(op.scale)), self.vector(op.offset))
-        # (|u| u) |u| is (u u) u to the bit. qonnx's clean-up renames one input alone of a node that has a tensor twice.
-        size = step("Abs", u)
-        return step("Mul", step("Mul", size, u), size)
-
-    def _concat(self, op: Concat, shape: Shape) -> str:
-        names = [self.values[name] for name in (op.input, *op.others)]
-        return self.step(op, self.dims(shape))("Concat", *names, axis=1)
-
-    def _flatten(self, op: Flatten, shape: Shape) -> str:
-        sizes = self.integers(0, shape.channels, 1, 1)  # 0: as many as there are
-        return self.step(op, self.dims(shape))("Reshape", self.values[op.input], sizes)
-
-    def _conv(self, op: Conv, shape: Shape) -> str:
-        weight = self.plan.tensors[op.weight].transpose(0, 3, 1, 2)
-        stored = self.graph.constant(op.weight, weight)
-        fields = convolution(weight.shape[2:], op.stride, op.padding, op.groups)
-        return self.graph.node("Conv", [self.values[op.input], stored], self.dims(shape), f"{op.name}/conv", **fields)
-
-    def _binary_conv(self, op: BinaryConv, shape: Shape) -> str:
-        channels = self.shapes[op.input].channels // op.groups
-        weight = unpack_bits(self.plan.tensors[op.weight], channels).transpose(0, 3, 1, 2)
-        return self.binary_conv(op, weight, self.dims(shape))
-
-    def _int8_conv(self, op: Int8Conv, shape: Shape) -> str:
-        source, dims = self.dims(self.shapes[op.input]), self.dims(shape)
-        multiplied = self.step(op, source)("Mul", self.values[op.input], self.scalar(op.multiplier))
-        rounded = self.int8(op, multiplied, source)
-        base, digits = exact_digits(self.plan.tensors[op.weight].transpose(0, 3, 1, 2))
-        fields = convolution(digits[0].shape[2:], op.stride, op.padding)
-        sums = [self.step(op, dims)("Conv", rounded, self.int8_weight(op, digit), **fields) for digit in digits]
-        return self.int8_sum(op, sums, base, dims)
-
-    def _max_pool(self, op: MaxPool, shape: Shape) -> str:
-        fields = window(op.kernel, op.stride, op.padding)
-        return self.graph.node("MaxPool", [self.values[op.input]], self.dims(shape), f"{op.name}/maxpool", **fields)
-
-    def _avg_pool(self, op: AvgPool, shape: Shape) -> str:
-        fields = window(op.kernel, op.stride, (0, 0))
-        return self.graph.node("AveragePool", [self.values[op.input]], self.dims(shape), f"{op.name}/avgpool", **fields)
-
-    def _threshold(self, op: Threshold, shape: Shape) -> str:
-        """The zero point of the instance, as the Plan solves it.
-
-        `nextafter(t, inf)` is the largest of `t / u`, `t u` and `t + m`, with u the number below 1 and m the one above
-        0; or the lowest number, which follows -inf. The first is right for positive t and the second for negative: what
-        they add, rounded, is the distance to the next number. The third is right at 0 and near it, where numbers lie m
-        apart. None is ever too large.
-        """
-        dims, e = self.dims(shape), self.values[op.input]
-        scale, offset = self.plan.tensors[op.scale], self.plan.tensors[op.offset]
-        flip = unpack_bits(self.plan.tensors[op.flip], shape.channels)
-
-        step = self.step(op, dims)
-        zero = scale == 0
-        divisor = self.vector(op.scale, np.where(zero, np.float32(1), scale), "divisor")
-        t = step("Div", step("Sub", self.vector(op.offset, -offset, "negative"), e), divisor)
-        if zero.any():
-            negative = step("Less", step("Add", self.vector(op.offset), e), self.scalar(0), kind=TensorProto.BOOL)
-            constant = step("Where", negative, self.scalar(np.inf), self.scalar(-np.inf))
-            t = step("Where", self.vector(op.scale, zero, "zero"), constant, t)
-        if flip.any():
-            below, lowest = self.scalar(BELOW_ONE), self.scalar(LOWEST)
-            t_up = step("Max", step("Div", t, below), step("Mul", t, below), step("Add", t, self.scalar(LEAST)), lowest)
-            t = step("Where", self.vector(op.flip, flip, "flip"), t_up, t)
-        return t
-
-
-def exact_digits(weight: npt.NDArray[np.int8]) -> tuple[int, list[npt.NDArray[np.int8]]]:
-    """Weights `[O, C, kh, kw]` as digits whose sums with integers of 8 bits are exact in float32.
-
-    Returns:
-        The base, and the digits as such arrays, the lowest first; each has the sign of its weight. It is the largest
-        power of 2 of which no sum of magnitudes is above 2^24. With bits there is one for 2^17 inputs, the most that an
-        op has.
-    """
-    magnitude = np.abs(weight)
-    digits = []
-    for width in range(7, 0, -1):
-        digits = [np.sign(weight) * (magnitude >> shift & 2**width - 1) for shift in range(0, 7, width)]
-        if max(np.abs(digit).sum((1, 2, 3), dtype=np.int64).max() for digit in digits) * INT8 <= MAX_FAN_IN:
-            return 2**width, digits
-    raise AssertionError("more inputs than a Plan allows")
-
-
-def window(kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int]) -> dict[str, Any]:
-    """Attributes of an operator that slides over a map."""
-    return {"kernel_shape": list(kernel), "strides": list(stride), "pads": [*padding, *padding]}
-
-
-def convolution(
-    kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], groups: int = 1
-) -> dict[str, Any]:
-    """Attributes of a convolution; those that have a default too, since some readers ask for them."""
-    return {**window(kernel, stride, padding), "dilations": [1, 1], "group": groups}
-
-
-_ACCUMULATE: dict[type[Op], Callable[[Any, Any, Shape], str]] = {
-    Normalize: Lowering._normalize,
-    Elementwise: Lowering._elementwise,
-    Multiply: Lowering._multiply,
-    Cube: Lowering._cube,
-    Concat: Lowering._concat,
-    Flatten: Lowering._flatten,
-    Conv: Lowering._conv,
-    Int8Conv: Lowering._int8_conv,
-    BinaryConv: Lowering._binary_conv,
-    MaxPool: Lowering._max_pool,
-    AvgPool: Lowering._avg_pool,
-    Threshold: Lowering._threshold,
-}

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.export.graph import Dims, Graph, save
-from evenbit.export.lowering import Lowering, convolution
+from evenbit.export.graph import Dims, Graph, convolution, save
+from evenbit.export.lowering import Lowering
 from evenbit.ops import BinaryConv, Bits, Int8Conv, Op, Shape
 from evenbit.plan import Plan
 

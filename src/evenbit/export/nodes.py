@@ -1,0 +1,158 @@
+"""What each op is in ONNX, without its Tail: a function of the op's name, from op to the name of its map in the graph.
+
+Each gets the lowering that holds the graph, the op and the shape of its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from onnx import TensorProto
+
+from evenbit.bits import unpack_bits
+from evenbit.export.digits import exact_digits
+from evenbit.export.graph import convolution, window
+from evenbit.ops import (
+    AvgPool,
+    BinaryConv,
+    Concat,
+    Conv,
+    Cube,
+    Elementwise,
+    Flatten,
+    Int8Conv,
+    MaxPool,
+    Multiply,
+    Normalize,
+    Shape,
+    Threshold,
+)
+
+if TYPE_CHECKING:
+    from evenbit.export.lowering import Lowering
+
+BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
+LEAST = 2.0**-149  # the least float32 above 0
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def normalize(to: Lowering, op: Normalize, _: Shape) -> str:
+    """The images as they are."""
+    return to.values[op.input]
+
+
+def elementwise(to: Lowering, op: Elementwise, _: Shape) -> str:
+    """The input as it is."""
+    return to.values[op.input]
+
+
+def multiply(to: Lowering, op: Multiply, shape: Shape) -> str:
+    """`Mul`."""
+    return to.step(op, to.dims(shape))("Mul", to.values[op.input], to.values[op.factor])
+
+
+def cube(to: Lowering, op: Cube, shape: Shape) -> str:
+    """`(u u) u` with `u` the affine map."""
+    step = to.step(op, to.dims(shape))
+    u = step("Add", step("Mul", to.values[op.input], to.vector(op.scale)), to.vector(op.offset))
+    # (|u| u) |u| is (u u) u to the bit. qonnx's clean-up renames one input alone of a node that has a tensor twice.
+    size = step("Abs", u)
+    return step("Mul", step("Mul", size, u), size)
+
+
+def concat(to: Lowering, op: Concat, shape: Shape) -> str:
+    """`Concat` along the channels."""
+    names = [to.values[name] for name in (op.input, *op.others)]
+    return to.step(op, to.dims(shape))("Concat", *names, axis=1)
+
+
+def flatten(to: Lowering, op: Flatten, shape: Shape) -> str:
+    """`Reshape`: in NCHW each channel lies row by row already."""
+    sizes = to.integers(0, shape.channels, 1, 1)  # 0: as many as there are
+    return to.step(op, to.dims(shape))("Reshape", to.values[op.input], sizes)
+
+
+def conv(to: Lowering, op: Conv, shape: Shape) -> str:
+    """`Conv`, which pads with zeros too."""
+    weight = to.plan.tensors[op.weight].transpose(0, 3, 1, 2)
+    stored = to.graph.constant(op.weight, weight)
+    fields = convolution(weight.shape[2:], op.stride, op.padding, op.groups)
+    return to.graph.node("Conv", [to.values[op.input], stored], to.dims(shape), f"{op.name}/conv", **fields)
+
+
+def binary_conv(to: Lowering, op: BinaryConv, shape: Shape) -> str:
+    """What ONNX and QONNX say in different ways: see `Lowering.binary_conv`."""
+    channels = to.shapes[op.input].channels // op.groups
+    weight = unpack_bits(to.plan.tensors[op.weight], channels).transpose(0, 3, 1, 2)
+    return to.binary_conv(op, weight, to.dims(shape))
+
+
+def int8_conv(to: Lowering, op: Int8Conv, shape: Shape) -> str:
+    """A convolution of rounded numbers for each digit of the weights."""
+    source, dims = to.dims(to.shapes[op.input]), to.dims(shape)
+    multiplied = to.step(op, source)("Mul", to.values[op.input], to.scalar(op.multiplier))
+    rounded = to.int8(op, multiplied, source)
+    base, digits = exact_digits(to.plan.tensors[op.weight].transpose(0, 3, 1, 2))
+    fields = convolution(digits[0].shape[2:], op.stride, op.padding)
+    sums = [to.step(op, dims)("Conv", rounded, to.int8_weight(op, digit), **fields) for digit in digits]
+    return to.int8_sum(op, sums, base, dims)
+
+
+def max_pool(to: Lowering, op: MaxPool, shape: Shape) -> str:
+    """`MaxPool`, whose padding never wins."""
+    fields = window(op.kernel, op.stride, op.padding)
+    return to.graph.node("MaxPool", [to.values[op.input]], to.dims(shape), f"{op.name}/maxpool", **fields)
+
+
+def avg_pool(to: Lowering, op: AvgPool, shape: Shape) -> str:
+    """`AveragePool`."""
+    fields = window(op.kernel, op.stride, (0, 0))
+    return to.graph.node("AveragePool", [to.values[op.input]], to.dims(shape), f"{op.name}/avgpool", **fields)
+
+
+def threshold(to: Lowering, op: Threshold, shape: Shape) -> str:
+    """The zero point of the instance, as the Plan solves it.
+
+    `nextafter(t, inf)` is the largest of `t / u`, `t u` and `t + m`, with u the number below 1 and m the one above
+    0; or the lowest number, which follows -inf. The first is right for positive t and the second for negative: what
+    they add, rounded, is the distance to the next number. The third is right at 0 and near it, where numbers lie m
+    apart. None is ever too large.
+    """
+    dims, e = to.dims(shape), to.values[op.input]
+    scale, offset = to.plan.tensors[op.scale], to.plan.tensors[op.offset]
+    flip = unpack_bits(to.plan.tensors[op.flip], shape.channels)
+
+    step = to.step(op, dims)
+    zero = scale == 0
+    divisor = to.vector(op.scale, np.where(zero, np.float32(1), scale), "divisor")
+    t = step("Div", step("Sub", to.vector(op.offset, -offset, "negative"), e), divisor)
+    if zero.any():
+        negative = step("Less", step("Add", to.vector(op.offset), e), to.scalar(0), kind=TensorProto.BOOL)
+        constant = step("Where", negative, to.scalar(np.inf), to.scalar(-np.inf))
+        t = step("Where", to.vector(op.scale, zero, "zero"), constant, t)
+    if flip.any():
+        below, lowest = to.scalar(BELOW_ONE), to.scalar(LOWEST)
+        t_up = step("Max", step("Div", t, below), step("Mul", t, below), step("Add", t, to.scalar(LEAST)), lowest)
+        t = step("Where", to.vector(op.flip, flip, "flip"), t_up, t)
+    return t
+
+
+NODES: dict[str, Callable[[Any, Any, Shape], str]] = {
+    function.__name__: function
+    for function in (
+        normalize,
+        elementwise,
+        multiply,
+        cube,
+        concat,
+        flatten,
+        conv,
+        int8_conv,
+        binary_conv,
+        max_pool,
+        avg_pool,
+        threshold,
+    )
+}
