@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 FORKS = multiprocessing.get_context("forkserver")
-PRELOADED = ["evenbit.cli", "evenbit.train.sweep", "evenbit.deploy", "evenbit.runtime.engine", "evenbit.data.folder"]
+PRELOADED = ["evenbit.cli", "evenbit.sweep", "evenbit.deploy", "evenbit.runtime.engine", "evenbit.data.folder"]
 # What torch imports later.
 PRELOADED += ["torch._dynamo", "torch.export._trace", "torch.testing", "sympy.assumptions", "networkx"]
 FORKS.set_forkserver_preload(PRELOADED)

@@ -1,4 +1,4 @@
-// Python binding of the engine, and nothing else. evenbit/_core.pyi is its description in Python.
+// Python binding of the engine, and nothing else. evenbit/runtime/_core.pyi is its description in Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>

@@ -27,7 +27,7 @@ def main() -> None:
     print(f"{first.name} reads bits: {words.dtype} {words.shape}, the first word {int(words[0, 0, 0, 0]):016x}")
     for row in values[plan.output].reshape(len(images), -1):
         print(f"class {plan.classes[row.argmax()]}, logits {np.round(row, 3)}")
-    print("loaded:", [name for name in ("torch", "evenbit._core") if name in sys.modules] or "numpy alone")
+    print("loaded:", [name for name in ("torch", "evenbit.runtime._core") if name in sys.modules] or "numpy alone")
 
 
 if __name__ == "__main__":

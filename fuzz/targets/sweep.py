@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evenbit.train.sweep import load_sweep
+from evenbit.sweep import load_sweep
 from targets import scratch
 
 

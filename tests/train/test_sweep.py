@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from evenbit import sweep as module
 from evenbit.cli import main
 from evenbit.errors import CheckpointError, RecipeError
-from evenbit.train import sweep as module
-from evenbit.train.sweep import compared_with_twins, load_sweep, run_sweep, table
+from evenbit.sweep import compared_with_twins, load_sweep, run_sweep, table
 
 QUIET = Console(quiet=True)
 

@@ -119,7 +119,7 @@ def sweep(
         results: A file to keep the rows in, as JSON.
         as_json: Print the rows as JSON instead of the table.
     """
-    from evenbit.train.sweep import finished_rows, load_sweep, run_sweep, table
+    from evenbit.sweep import finished_rows, load_sweep, run_sweep, table
 
     if results is not None:
         check_target(results)

@@ -18,7 +18,7 @@ from evenbit.errors import CheckpointError, RecipeError
 from evenbit.evaluation import batch_for
 from evenbit.models import create_model
 from evenbit.nn import freeze_excitation, resolve_method
-from evenbit.nn.trace import image_size
+from evenbit.nn.conversion.trace import image_size
 from evenbit.plan import Plan
 from evenbit.progress import Report
 

@@ -14,7 +14,8 @@ import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.bits import pack_bits
 from evenbit.deploy.lowering import Lowering, chw
 from evenbit.errors import CaptureError
-from evenbit.nn.trace import BATCH, argument, pair, where
+from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.nn.ops import pair
 from evenbit.ops import AvgPool, BinaryConv, Concat, Conv, MaxPool, Multiply, Tail
 
 aten = torch.ops.aten

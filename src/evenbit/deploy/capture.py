@@ -1,9 +1,9 @@
 """Capture: a torch module in eval mode becomes a Plan of unfused ops.
 
-`evenbit.nn.trace` gives a graph of ATen ops in which binary layers are single nodes. Nodes that do not depend on the
-images, such as the binarization of weights, are evaluated on the spot; each of the others is turned into Plan ops by
-the function that `evenbit.deploy.aten` has for it. An op without one is an error that names it and the module it
-comes from.
+`evenbit.nn.conversion.trace` gives a graph of ATen ops in which binary layers are single nodes. Nodes that do not
+depend on the images, such as the binarization of weights, are evaluated on the spot; each of the others is turned into
+Plan ops by the function that `evenbit.deploy.aten` has for it. An op without one is an error that names it and the
+module it comes from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from evenbit.deploy.aten import LOWERINGS, VIEWS, hint
 from evenbit.deploy.lowering import Lowering, chw
 from evenbit.errors import CaptureError
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
-from evenbit.nn.trace import module_path, trace, where
+from evenbit.nn.conversion.trace import module_path, trace, where
 from evenbit.plan import Plan
 
 

@@ -10,7 +10,7 @@ from torch.fx import Node
 
 from evenbit.deploy.builder import Builder
 from evenbit.errors import CaptureError
-from evenbit.nn.trace import BATCH, argument, where
+from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.ops import Flatten, Tail
 
 aten = torch.ops.aten

@@ -3,8 +3,8 @@
 from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.block import BinaryLayer, PlainConv, PlainLinear, ResidualConv
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear, keep_latent_weights_within_reach, latent_weights
-from evenbit.nn.conversion import Conversion, Conversions
-from evenbit.nn.convert import Binarized, binarize
+from evenbit.nn.conversion.convert import Binarized, binarize
+from evenbit.nn.conversion.record import Conversion, Conversions
 from evenbit.nn.distribution import DistributionAdjustment
 from evenbit.nn.excitation import GroupExcitation, excitations, freeze_excitation
 from evenbit.nn.method import METHODS, Method, resolve_method

@@ -17,8 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn import fused
-from evenbit.nn.ops import convolve_padded
-from evenbit.nn.trace import pair
+from evenbit.nn.ops import convolve_padded, pair
 from evenbit.nn.weight import RealWeights, WeightBinarizer
 
 

@@ -7,6 +7,7 @@ Training differentiates through `evenbit.nn.sign` and ordinary convolutions, whi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -140,3 +141,9 @@ def _parts(border: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> l
         (middle, slice(width - columns[1], width)),
     )
     return [(..., row, column) for row, column in slices]
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Vertical and horizontal of a setting that may be one number for both."""
+    items = [value] if isinstance(value, int) else list(value)
+    return (items[0], items[-1])

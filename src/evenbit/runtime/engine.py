@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evenbit import _core, plan_file
+from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
 from evenbit.plan import Plan
+from evenbit.runtime import _core
 from evenbit.runtime.reference import check_images
 
 ISA_VARIABLE = "EVENBIT_ISA"

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.fx import Graph, Node
 
-from evenbit.nn.trace import argument, module_path, trace
+from evenbit.nn.conversion.trace import argument, module_path, trace
 
 aten = torch.ops.aten
 LAYERS = {aten.conv2d.default, aten.conv2d.padding, aten.linear.default}

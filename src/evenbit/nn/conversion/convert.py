@@ -24,10 +24,11 @@ from evenbit.errors import BinarizeError
 from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.block import BinaryLayer, for_vectors, make_activation, make_binarizer
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
-from evenbit.nn.conversion import Conversion, Conversions
+from evenbit.nn.conversion.record import Conversion, Conversions
+from evenbit.nn.conversion.structure import Call, Structure
+from evenbit.nn.conversion.trace import image_size, module_path
 from evenbit.nn.method import Method, resolve_method
-from evenbit.nn.structure import Call, Structure
-from evenbit.nn.trace import image_size, module_path
+from evenbit.nn.ops import pair
 
 FIRST, LAST, BRIDGES = KINDS = "first", "last", "bridges"
 
@@ -187,9 +188,9 @@ class _Conversion:
             layer = BinaryConv2d(
                 module.in_channels,
                 module.out_channels,
-                _pair(module.kernel_size),
+                pair(module.kernel_size),
                 make_binarizer(method),
-                stride=_pair(module.stride),
+                stride=pair(module.stride),
                 padding=_padding(module),
                 centred=method.two_values,
             )
@@ -242,7 +243,7 @@ def _reason_of_conv(module: nn.Conv2d) -> str:
     """Why a convolution cannot be binary; empty if it can."""
     if module.groups > 1:
         return "is depthwise" if module.groups == module.in_channels else f"has {module.groups} groups"
-    if _pair(module.dilation) != (1, 1):
+    if pair(module.dilation) != (1, 1):
         return "is dilated"
     if module.padding_mode != "zeros":
         return f"has the padding mode '{module.padding_mode}'"
@@ -251,15 +252,11 @@ def _reason_of_conv(module: nn.Conv2d) -> str:
     return ""
 
 
-def _pair(value: tuple[int, ...]) -> tuple[int, int]:
-    return value[0], value[1]
-
-
 def _padding(module: nn.Conv2d) -> tuple[int, int]:
     if isinstance(module.padding, str):
         same = module.padding == "same"
         return (module.kernel_size[0] // 2, module.kernel_size[1] // 2) if same else (0, 0)
-    return _pair(module.padding)
+    return pair(module.padding)
 
 
 def _fitted(method: Method, calls: list[Call], never_negative: bool) -> Method:

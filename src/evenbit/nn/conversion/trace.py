@@ -124,9 +124,3 @@ def where(node: Node) -> str:
 def argument(node: Node, index: int, default: Any = None) -> Any:
     """Positional argument, or what torch takes when it is not given."""
     return node.args[index] if len(node.args) > index else default
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """Vertical and horizontal of a setting that may be one number for both."""
-    items = [value] if isinstance(value, int) else list(value)
-    return (items[0], items[-1])
