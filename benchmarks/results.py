@@ -37,10 +37,10 @@ from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
 from evenbit.runtime.engine import Engine
+from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, table
 from evenbit.train import load_run, read_checkpoint, torch_predict
 from evenbit.train.metrics import METRICS, read_metrics
 from evenbit.train.recipe import make_recipe
-from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, table
 from plots import plot_peers, plot_shares
 
 # Model, float layers, instruction set, batch, threads.

@@ -69,8 +69,14 @@ def test_links_to_files_of_the_repository_lead_to_their_pages(site: Path) -> Non
         for link in _Addresses(page).linked
         if ":" not in link and (path := page.parent / link.partition("#")[0]).is_file()
     }
-    assert {"source/CONTRIBUTING.md.html", "source/src/evenbit/plan.py.html", "source/csrc/evb/index.html"} <= linked
-    assert "class Plan" in re.sub("<[^>]*>", "", (site / "source/src/evenbit/plan.py.html").read_text("utf-8"))
+    assert {
+        "source/CONTRIBUTING.md.html",
+        "source/src/evenbit/ops/max_pool.py.html",
+        "source/csrc/evb/index.html",
+    } <= linked
+    assert "class MaxPool" in re.sub(
+        "<[^>]*>", "", (site / "source/src/evenbit/ops/max_pool.py.html").read_text("utf-8")
+    )
 
 
 def test_code_blocks_are_blocks_without_their_marks(site: Path) -> None:

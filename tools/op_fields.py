@@ -12,7 +12,7 @@ import dataclasses
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evenbit.ops import OPS, Activation, Bits, Op, Tail
 
@@ -32,8 +32,7 @@ TYPES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One field: its name, its type in C++ and, if it may be left out of a file, its default there."""
 
     name: str

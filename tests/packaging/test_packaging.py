@@ -23,9 +23,12 @@ pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 # What needs the extra `train`, by its path; everything else has to be there without any.
-NEED_TRAIN = ("evenbit.nn", "evenbit.models", "evenbit.train", "evenbit.deploy", "evenbit.demo", "evenbit.data.augment")
-NEED_TRAIN += ("evenbit.report",)
-NEED_EXPORT = ("evenbit.export.onnx", "evenbit.export.qonnx", "evenbit.export.graph", "evenbit.export.lowering")
+NEED_TRAIN = (
+    *("evenbit.nn", "evenbit.models", "evenbit.train", "evenbit.deploy", "evenbit.sweep", "evenbit.demo"),
+    *("evenbit.data.augment", "evenbit.report"),
+)
+
+NEED_EXPORT = tuple(f"evenbit.export.{name}" for name in ("onnx", "qonnx", "graph", "lowering", "nodes"))
 
 
 def must_run(*command: str | Path, environment: dict[str, str] | None = None) -> str:
