@@ -239,7 +239,7 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "nowhere: no such folder" in fails("pack", work / "run", "-o", tmp_path / "nowhere" / "y.evb")
     assert "give either" in fails("pack", "-o", tmp_path / "y.evb")
     assert "No such file" in fails("info", tmp_path / "gone.evb")
-    assert "damaged" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
+    assert "is truncated" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
     assert "photo.png cannot be read as an image" in fails("predict", work / "net.evb", tmp_path / "photo.png")
     assert "name at least one image" in fails("predict", work / "net.evb")
     assert "unknown peer 'tflite'; known are onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")

@@ -73,24 +73,21 @@ bool quantize_pixels(const Normalize& op, int64_t y, int x) {
   return finite;
 }
 
-// A row of pixels; returns whether all are finite.
-bool normalize_row(const Normalize& op, int64_t y) {
-  bool finite = true;
-  if (writes_integers_only(op.tail)) {
-    for (int x = 0; x < op.width; x += kBlock) finite &= quantize_pixels(op, y, x);
-    return finite;
-  }
-  for (int block = 0; block < op.blocks; ++block) {
-    int x = 0;
-    for (; x + kConvPixels <= op.width; x += kConvPixels) finite &= normalize_tile<kConvPixels>(op, y, x, block);
-    for (; x < op.width; ++x) finite &= normalize_tile<1>(op, y, x, block);
-  }
-  return finite;
-}
-
 void normalize(const Normalize& op, Range tasks) {
   bool finite = true;
-  for (int64_t y = tasks.begin; y < tasks.end; ++y) finite &= normalize_row(op, y);
+  if (writes_integers_only(op.tail)) {
+    for (int64_t y = tasks.begin; y < tasks.end; ++y) {
+      for (int x = 0; x < op.width; x += kBlock) finite &= quantize_pixels(op, y, x);
+    }
+  } else {
+    for (int64_t y = tasks.begin; y < tasks.end; ++y) {
+      for (int block = 0; block < op.blocks; ++block) {
+        int x = 0;
+        for (; x + kConvPixels <= op.width; x += kConvPixels) finite &= normalize_tile<kConvPixels>(op, y, x, block);
+        for (; x < op.width; ++x) finite &= normalize_tile<1>(op, y, x, block);
+      }
+    }
+  }
   if (!finite) __atomic_store_n(op.finite, false, __ATOMIC_RELAXED);  // several threads may tell it
 }
 
