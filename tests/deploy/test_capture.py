@@ -196,6 +196,8 @@ def test_classes_are_numbers_or_as_many_as_logits() -> None:
     assert pack(network(mean).eval(), images, classes=["a", "b", "c", "d"]).classes == ("a", "b", "c", "d")
     with pytest.raises(CaptureError, match="should give one logit for each of 2 classes, but gives 4"):
         pack(network(mean).eval(), images, classes=["a", "b"])
+    with pytest.raises(CaptureError, match="one logit for each of 4 classes, but gives 4x8x6"):
+        pack(nn.Conv2d(3, 4, 1).eval(), images, classes=["a", "b", "c", "d"])
 
 
 def test_training_mode_is_refused() -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evenbit.errors import RecipeError
 from evenbit.models import model_names
 from evenbit.nn.method import Method, resolve_method
+from evenbit.printable import is_text
 from evenbit.train.toml import parse_toml
 
 
@@ -124,6 +125,9 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     Raises:
         RecipeError: If a key or value is not valid.
     """
+    for key, value in values.items():
+        if isinstance(value, str) and not is_text(value):
+            raise RecipeError(f"{origin}: key '{key}': {value} is not UTF-8")
     try:
         recipe = Recipe.model_validate(dict(values), strict=True)
     except ValidationError as error:
