@@ -16,7 +16,7 @@ from evenbit.runtime.engine import Engine, isas
 
 
 def packed(module: nn.Module, *, channels: int = 3, classes: int = 4) -> Plan:
-    return pack(module.eval(), torch.zeros(1, channels, 8, 6), classes="abcdefgh"[:classes])
+    return pack(module.eval(), torch.zeros(1, channels, 8, 6), classes=list("abcdefgh"[:classes]))
 
 
 class Branches(nn.Module):

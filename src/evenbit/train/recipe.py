@@ -125,13 +125,13 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     Raises:
         RecipeError: If a key or value is not valid.
     """
-    for key, value in values.items():
-        if isinstance(value, str) and not is_text(value):
-            raise RecipeError(f"{origin}: key '{key}': {value} is not UTF-8")
     try:
         recipe = Recipe.model_validate(dict(values), strict=True)
     except ValidationError as error:
         raise RecipeError(f"{origin}: {_explain(error)}") from None
+    for key, value in recipe:
+        if isinstance(value, str) and not is_text(value):
+            raise RecipeError(f"{origin}: key '{key}': {value} is not UTF-8")
     try:
         recipe.resolved_method()
     except RecipeError as error:
