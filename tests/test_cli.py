@@ -149,6 +149,14 @@ def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
     assert "of limit" in run("bench", work / "net.evb", "--per-layer").stdout
 
 
+def test_bench_per_layer_takes_grouped_convolutions(tmp_path: Path) -> None:
+    answer("pack", "--untrained", "mobilenet", "-o", tmp_path / "net.evb")
+    layers = answer("bench", tmp_path / "net.evb", "--per-layer")["layers"]
+    binary = [layer for layer in layers if layer["op"] == "binary_conv"]
+    assert {"sums_us" in layer for layer in binary} == {True, False}
+    assert all(layer["share"] > 0 for layer in binary)
+
+
 def test_pack_in_8_bits_says_what_it_costs(work: Path) -> None:
     floats = answer("pack", "run", "-o", "again.evb", cwd=work)
     packed = answer("pack", "run", "-o", "int8.evb", "--float-layers", "int8", cwd=work)

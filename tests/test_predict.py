@@ -126,3 +126,10 @@ def test_json_and_csv_hold_the_same(network: Path, tmp_path: Path, capsys: pytes
 def test_without_a_network_the_one_that_comes_along_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(photo(tmp_path / "x.png", "blue")), "--top", "1"]) == 0
     assert "by the network that comes with evenbit" in capsys.readouterr().out
+
+
+def test_a_run_is_no_packed_network(network: Path, tmp_path: Path) -> None:
+    (tmp_path / "my run").mkdir()
+    (tmp_path / "my run" / "checkpoint.safetensors").touch()
+    with pytest.raises(InputError, match=r"is a run.*pack it: evenbit pack '.*my run' -o model.evb"):
+        predict_images(None, [tmp_path / "my run", photo(tmp_path / "x.png", "red")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from evenbit.printable import printable
+
 
 class EvenbitError(Exception):
     """Base of every error that names something wrong with the user's input, file or setting.
@@ -12,7 +14,7 @@ class EvenbitError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
+        super().__init__(printable(message))
 
 
 class PlanError(EvenbitError):

@@ -17,6 +17,7 @@ from evenbit.errors import InputError
 SUFFIXES = (
     ".jpg",
     ".jpeg",
+    ".jfif",
     ".png",
     ".bmp",
     ".gif",

@@ -32,6 +32,7 @@ from evenbit.errors import PlanError
 from evenbit.files import write_atomically
 from evenbit.ops import OPS, Array, Bits, Op, Tail
 from evenbit.plan import Plan
+from evenbit.printable import is_text
 
 KEY = "evenbit"
 VERSION = 1
@@ -42,9 +43,8 @@ def save(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Writes a Plan, after checking it; the file appears whole or not at all.
 
     Raises:
-        PlanError: If the Plan is not valid or holds a tensor that is neither float32, uint64 nor int8.
+        PlanError: If the Plan is not valid; see `to_bytes`.
     """
-    plan.shapes()
     write_atomically(Path(path), to_bytes(plan))
 
 
@@ -76,7 +76,12 @@ def read(path: str | os.PathLike[str]) -> bytes:
 
 
 def to_bytes(plan: Plan) -> bytes:
-    """The file that holds `plan`."""
+    """The file that holds `plan`.
+
+    Raises:
+        PlanError: If it could not be read again: the Plan is not valid, or holds a tensor that is neither float32,
+            uint64 nor int8, or something else than text for a name.
+    """
     tensors = {name: np.ascontiguousarray(array) for name, array in plan.tensors.items()}
     for name, array in tensors.items():
         if array.dtype not in DTYPES:
@@ -88,6 +93,11 @@ def to_bytes(plan: Plan) -> bytes:
         "output": plan.output,
         "info": dict(plan.info),
     }
+    try:
+        text = _canonical(head)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"holds what a file cannot ({error})") from None
+    _plan_from_json(json.loads(text), tensors).shapes()
     content = {"version": VERSION, "sha256": _digest(head, tensors), "plan": head}
     return safetensors.numpy.save(tensors, {KEY: _canonical(content)})
 
@@ -202,6 +212,6 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
     elif typing.get_origin(hint) is typing.Literal:
         if value in options:
             return value
-    elif type(value) is (options[0] if options else hint):
+    elif type(value) is (options[0] if options else hint) and (not isinstance(value, str) or is_text(value)):
         return value
     raise PlanError(f"has a wrong value for '{key}'")

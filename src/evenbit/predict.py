@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
 
 BATCH = 64
+CHECKPOINT = "checkpoint.safetensors"  # in the folder of a run
 
 
 def predict_images(
@@ -45,6 +47,10 @@ def predict_images(
     """
     if top < 1:
         raise InputError(f"the number of classes to name should be at least 1, but is {top}")
+    for path in paths:
+        if (path / CHECKPOINT).is_file():
+            command = shlex.join(["evenbit", "pack", str(path), "-o", "model.evb"])
+            raise InputError(f"{path} is a run, and a packed network names photos; pack it: {command}")
     photos = [photo for path in paths for photo in _photos(path)]
     if not photos:
         raise InputError("name at least one image")

@@ -27,6 +27,7 @@ from rich.console import Console
 
 from evenbit import plan_file
 from evenbit.errors import CaptureError, CheckpointError, RecipeError, TrainingError
+from evenbit.printable import printable
 from evenbit.progress import Report, part
 from evenbit.train.checkpoint import FILE, read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
@@ -136,7 +137,7 @@ def run_sweep(
         before += recipe.epochs
         if _is_finished(folder, recipe):  # by another process, meanwhile
             continue
-        console.print(f"{label}, seed {recipe.seed}: {folder}", markup=False)
+        console.print(printable(f"{label}, seed {recipe.seed}: {folder}"), markup=False)
         resume = (folder / FILE).exists()
         try:
             train(recipe, folder, data_root=data_root, resume=resume, console=console, progress=share)
@@ -267,7 +268,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in sorted(rows, key=lambda row: row["accuracy_mean"]):
         spread = f"{row['accuracy_spread']:.2f}" if len(row["seeds"]) > 1 else ""
         size = "" if row["packed_bytes"] is None else f"{row['packed_bytes']:,}"
-        cells = [row["label"], ", ".join(map(str, row["seeds"])), f"{row['accuracy_mean']:.2f}", spread]
+        cells = [printable(row["label"]), ", ".join(map(str, row["seeds"])), f"{row['accuracy_mean']:.2f}", spread]
         cells += [_number(row[key], 2) for key in ("accuracy_frozen", "gap_points")]
         cells += [_number(row[key], 3) for key in ("balance", "entropy", "window")]
         cells += [_number(row["seconds_per_epoch"], 0), size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from evenbit.plan import Plan
+from evenbit.printable import printable
 from evenbit.summary import Row
 
 
 def print_error(message: str) -> None:
     """One line on standard error."""
-    print(f"evenbit: {message}", file=sys.stderr)
+    print(printable(f"evenbit: {message}"), file=sys.stderr)
 
 
 def print_json(value: object) -> None:
@@ -90,6 +92,8 @@ def show_predictions(found: Sequence[Mapping[str, Any]], *, as_csv: bool, as_jso
     if as_csv:
         import csv
 
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is not UTF-8 is written as it is
+            sys.stdout.reconfigure(errors="surrogateescape")
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(("image", "rank", "class", "probability"))
         writer.writerows((image, rank, guess["class"], guess["probability"]) for image, rank, guess in guesses)
@@ -146,8 +150,9 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
         speed = f"{layer['gmacs']:.0f}" if "gmacs" in layer else ""
         parts = []
         if "share" in layer:
-            shares = [f"{100 * layer[key]:.0f} %" for key in ("share", "sums_share")]
-            parts = [shares[0], f"{layer['sums_us']:.2f}", shares[1], f"{layer['tail_us']:.2f}"]
+            parts = [f"{100 * layer['share']:.0f} %"]
+        if "sums_us" in layer:
+            parts += [f"{layer['sums_us']:.2f}", f"{100 * layer['sums_share']:.0f} %", f"{layer['tail_us']:.2f}"]
         table.add_row(layer["op"], layer["output"], f"{layer['us']:.2f}", speed, *parts)
     Console().print(table)
     total = sum(layer["us"] for layer in result["layers"])
@@ -191,7 +196,7 @@ def show_demo(result: Mapping[str, Any], *, as_json: bool) -> None:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def _short(number: int) -> str:
@@ -203,4 +208,4 @@ def _short(number: int) -> str:
 
 
 def _described(info: Mapping[str, str]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in info.items()) or "origin unknown"
+    return printable(", ".join(f"{key} {value}" for key, value in info.items())) or "origin unknown"

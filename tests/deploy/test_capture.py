@@ -16,7 +16,7 @@ from evenbit.runtime.engine import Engine, isas
 
 
 def packed(module: nn.Module, *, channels: int = 3, classes: int = 4) -> Plan:
-    return pack(module.eval(), torch.zeros(1, channels, 8, 6), classes="abcdefgh"[:classes])
+    return pack(module.eval(), torch.zeros(1, channels, 8, 6), classes=list("abcdefgh"[:classes]))
 
 
 class Branches(nn.Module):
@@ -196,6 +196,8 @@ def test_classes_are_numbers_or_as_many_as_logits() -> None:
     assert pack(network(mean).eval(), images, classes=["a", "b", "c", "d"]).classes == ("a", "b", "c", "d")
     with pytest.raises(CaptureError, match="should give one logit for each of 2 classes, but gives 4"):
         pack(network(mean).eval(), images, classes=["a", "b"])
+    with pytest.raises(CaptureError, match="one logit for each of 4 classes, but gives 4x8x6"):
+        pack(nn.Conv2d(3, 4, 1).eval(), images, classes=["a", "b", "c", "d"])
 
 
 def test_training_mode_is_refused() -> None:

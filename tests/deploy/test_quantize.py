@@ -8,7 +8,7 @@ import pytest
 from evenbit import plan_file
 from evenbit.deploy import pack_untrained, quantize_float_layers
 from evenbit.errors import InputError
-from evenbit.ops import Conv, Int8Conv
+from evenbit.ops import Conv, Int8Conv, Normalize, Tail
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
@@ -77,3 +77,18 @@ def test_exact_on_every_instruction_set_and_in_a_file(quantized: Plan) -> None:
 def test_images_must_fit(plan: Plan) -> None:
     with pytest.raises(InputError, match="should have the shape"):
         quantize_float_layers(plan, IMAGES[:, :, 1:])
+
+
+@pytest.mark.parametrize("largest", [0.0, 1e-37, 1e-45])
+def test_a_map_too_small_for_a_multiplier_becomes_zeros(largest: float) -> None:
+    scale, ones = np.full(3, largest, np.float32), np.ones((2, 1, 1, 3), np.float32)
+    ops = (Normalize("in", "images", "x", Tail(scale="s")), Conv("head", "x", "y", weight="w"))
+    floats = Plan(3, 1, 1, ("a", "b"), ops, "y", {"s": scale, "w": ones})
+    images = np.ones((1, 3, 1, 1), np.float32)
+    quantized = quantize_float_layers(floats, images)
+    assert Engine(quantized)(images).tolist() == [[0.0, 0.0]]
+
+
+def test_calibrating_takes_images(plan: Plan) -> None:
+    with pytest.raises(InputError, match="calibrated on images, but there are none"):
+        quantize_float_layers(plan, IMAGES[:0])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.nn.utils.prune
 from torch import Tensor, nn
 
 import evenbit
@@ -295,3 +296,12 @@ def test_control_flow_on_the_images_is_named() -> None:
 
     with pytest.raises(CaptureError, match=r"module 'parts\.1': .* depends on the values of the images"):
         binarize(Net(nn.Conv2d(8, 8, 1), Gate()), IMAGES)
+
+
+def test_a_pruned_weight_is_named() -> None:
+    layer = nn.Conv2d(8, 8, 3, padding=1)
+    torch.nn.utils.prune.l1_unstructured(layer, "weight", 0.5)
+    with pytest.raises(BinarizeError, match=r"module 'parts.0': its weight is worked out from others, by pruning"):
+        binarize(Net(layer), IMAGES)
+    torch.nn.utils.prune.remove(layer, "weight")
+    assert binarize(Net(layer), IMAGES).table

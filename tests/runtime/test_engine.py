@@ -84,6 +84,19 @@ def test_images_that_do_not_fit_are_named(images: np.ndarray, message: str) -> N
         reference.run(PLAN, images)
 
 
+def test_a_list_is_named() -> None:
+    with pytest.raises(InputError, match="should be an array of float32 or uint8, but are of type list"):
+        Engine(PLAN)([[0.0]])  # type: ignore[arg-type]
+
+
+def test_floats_up_to_255_are_told_once() -> None:
+    engine = Engine(PLAN)
+    with pytest.warns(UserWarning, match="hold floats up to 255; 1 stands for white"):
+        engine(np.full((1, 3, 9, 7), 255, np.float32))
+    engine(np.full((1, 3, 9, 7), 255, np.float32))  # a second warning would be an error
+    Engine(PLAN)(np.full((1, 3, 9, 7), 1.5, np.float32))
+
+
 @pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_one_bad_pixel_is_found_where_images_become_integers(bad: float, isa: str) -> None:

@@ -21,8 +21,9 @@ def profile_layers(engine: Engine) -> dict[str, Any]:
     Returns:
         `info` of the network; `isa`; `limit_gmacs`: the limit of a binary convolution, its inner step on registers
         alone, in 1e9 1-bit multiply-adds a second. `layers`: for each op `op`, `name`, `output` (shape), `us`
-        (microseconds, its Tail included) and, for convolutions, `macs` and `gmacs`; for binary ones also `sums_us` and
-        `tail_us` (the time without the Tail and of the Tail alone), and `share` and `sums_share` of the limit.
+        (microseconds, its Tail included) and, for convolutions, `macs` and `gmacs`; for binary ones also `share` of
+        the limit; for those without groups also `sums_us` and `tail_us` (the time without the Tail and of the Tail
+        alone) and `sums_share`.
     """
     plan = engine.plan
     image = np.random.default_rng(0).random((1, plan.channels, plan.height, plan.width), dtype=np.float32)
@@ -37,7 +38,9 @@ def profile_layers(engine: Engine) -> dict[str, Any]:
             layer["macs"] = row.binary_macs + row.float_macs
             layer["gmacs"] = (row.binary_macs + row.float_macs) / time.seconds / 1e9
         if row.binary_macs:
-            layer |= {"sums_us": 1e6 * time.sums, "tail_us": 1e6 * time.tail, "share": layer["gmacs"] / limit}
+            layer["share"] = layer["gmacs"] / limit
+        if time.sums:
+            layer |= {"sums_us": 1e6 * time.sums, "tail_us": 1e6 * time.tail}
             layer["sums_share"] = row.binary_macs / time.sums / 1e9 / limit
         layers.append(layer)
     return {"info": dict(plan.info), "isa": engine.isa, "limit_gmacs": limit, "layers": layers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +11,13 @@ from rich.console import Console
 
 from evenbit import terminal
 from evenbit.cli.app import MEASURE, Json, Out, app
+from evenbit.printable import printable
 from evenbit.progress import bar
 
 if TYPE_CHECKING:
     from evenbit.evaluation import Predict
+
+MOST_NAMED = 5  # of the classes that differ
 
 
 @app.command(name="eval", group=MEASURE, sort_key=0)
@@ -47,8 +51,10 @@ def evaluate(
     if source is None:
         raise DataError(f"{path} does not say what it was trained on; name a data set with --data")
     dataset = load_dataset(source, root=data_root, size=shape[1])
-    if dataset.shape != shape or dataset.classes != classes:
-        raise DataError(f"{path} takes images {shape} of {len(classes)} classes; {dataset.name} does not fit it")
+    if dataset.shape != shape:
+        raise DataError(f"{path} takes images of the shape {shape}, but those of {dataset.name} have {dataset.shape}")
+    if dataset.classes != classes:
+        raise DataError(f"{path} knows other classes than {dataset.name} has: {_differing(classes, dataset.classes)}")
     with bar("evaluating") as progress:
         result = measure(predict, dataset.test, progress=progress)
     row = {"path": str(path), "data": dataset.name, "images": len(dataset.test)}
@@ -127,8 +133,18 @@ def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 10
     from evenbit.report import make_report
 
     console = Console(stderr=True)
-    make_report(runs, out, data_root=data_root, images=images, tell=lambda line: console.print(line, markup=False))
+    make_report(
+        runs, out, data_root=data_root, images=images, tell=lambda line: console.print(printable(line), markup=False)
+    )
     print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
+
+
+def _differing(known: Sequence[str], there: Sequence[str]) -> str:
+    """The first classes that only one side has; if all are the same, their order."""
+    ours = [name for name in known if name not in there][:MOST_NAMED]
+    theirs = [name for name in there if name not in known][:MOST_NAMED]
+    parts = [f"it knows {', '.join(ours)}"] * bool(ours) + [f"the data have {', '.join(theirs)}"] * bool(theirs)
+    return ", ".join(parts) or "they are in another order"
 
 
 def _open_classifier(

@@ -14,6 +14,7 @@ from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
 from evenbit.errors import TrainingError
 from evenbit.files import check_target, write_atomically
+from evenbit.printable import printable
 from evenbit.progress import bar
 
 
@@ -75,7 +76,9 @@ def train(
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     if chosen:
-        console.print(f"chosen by the images: {as_flags(chosen)}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            printable(f"chosen by the images: {as_flags(chosen)}"), markup=False, highlight=False, soft_wrap=True
+        )
     try:
         with bar("training", console) as progress:
             result = run_training(
@@ -83,8 +86,7 @@ def train(
             )
     except KeyboardInterrupt:
         if (folder / FILE).exists():
-            again = ["evenbit", "train", "--resume", "--out", str(folder), *root]
-            terminal.print_error(f"stopped; go on with: {shlex.join(again)}")
+            terminal.print_error(f"stopped; go on with: {_command('train', '--resume', '--out', folder, *root)}")
         raise
     if not PartialState().is_main_process:  # of several processes, one tells
         return
@@ -93,8 +95,8 @@ def train(
     else:
         console.print(
             f"{'validation' if settings.validation else 'test'} accuracy {result.accuracy:.2f} %; "
-            f"pack it with: evenbit pack {folder} -o model.evb\n"
-            f"see it with: {shlex.join(['evenbit', 'report', str(folder), '-o', 'report.html', *root])}",
+            f"pack it with: {_command('pack', folder, '-o', 'model.evb')}\n"
+            f"see it with: {_command('report', folder, '-o', 'report.html', *root)}",
             markup=False,
         )
 
@@ -167,3 +169,8 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     terminal.show_demo(result, as_json=as_json)
     if not as_json:
         print(f"what binarization does to it, on one page: {out / REPORT}")
+
+
+def _command(*words: str | Path) -> str:
+    """A command for people to copy."""
+    return printable(shlex.join(["evenbit", *map(str, words)]))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.data.image_files import ImageFiles
+from evenbit.errors import DataError
 
 Images = npt.NDArray[np.uint8]
 ImageSource = Images | ImageFiles
@@ -68,8 +69,15 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
 
     Args:
         dataset: A data set.
-        share: Part of each class of the training images to hold out, rounded, at least one image.
+        share: Part of each class of the training images to hold out, rounded; at least one image, and one stays.
+
+    Raises:
+        DataError: If a class has a single training image.
     """
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
+    if 1 in counts:
+        name = dataset.classes[int(np.argmax(counts == 1))]
+        raise DataError(f"{dataset.name}: class '{name}' has 1 training image; to hold some out it needs at least 2")
     rest, held = stratified_split(dataset.train.labels, share)
     return Dataset(dataset.name, dataset.classes, dataset.train.subset(rest), dataset.train.subset(held))
 
@@ -114,7 +122,7 @@ def stratified_split(labels: Labels, share: float) -> tuple[npt.NDArray[np.int64
 
     Args:
         labels: `[N]`.
-        share: Part of each class that goes into the second part, rounded, at least one image.
+        share: Part of each class that goes into the second part, rounded; at least one image, but not all of several.
 
     Returns:
         Sorted indices of the first and of the second part; the same for the same labels, always.
@@ -123,6 +131,7 @@ def stratified_split(labels: Labels, share: float) -> tuple[npt.NDArray[np.int64
     second = []
     for label in np.unique(labels):
         members = order[labels[order] == label]
-        second.append(members[: max(1, round(share * len(members)))])
+        count = min(max(1, round(share * len(members))), max(1, len(members) - 1))
+        second.append(members[:count])
     chosen = np.sort(np.concatenate(second))
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen

@@ -1,7 +1,8 @@
 """A folder of images, one subfolder a class.
 
 photos/cat/1.jpg  photos/dog/2.png ...                      about a fifth of each class is for testing
-photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       as it is laid out; `val` may stand for `test`
+photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       as it is laid out; the folders may be named as
+                                                            `TRAIN_FOLDERS` and `TEST_FOLDERS` are
 
 Where the folder is not laid out in two parts, the SHA-256 digest of an image's file says which part it is in: with the
 digest as a fraction in [0, 1), it is for testing below `TEST_SHARE`. So an image stays where it is as others come and
@@ -22,7 +23,10 @@ from evenbit.data.dataset import Dataset, Split, mixed
 from evenbit.data.image_files import ImageFiles, read_if_it_fits
 from evenbit.errors import DataError
 from evenbit.images import SUFFIXES
+from evenbit.printable import is_text
 
+TRAIN_FOLDERS = ("train", "training")
+TEST_FOLDERS = ("test", "val", "valid", "validation")
 TEST_SHARE = 0.2
 LEAST_IMAGES = 2  # of a class, so that both parts of the split have one
 
@@ -76,15 +80,18 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
         DataError: If there are fewer than two classes, a class has too few images, or the parts differ in their
             classes.
     """
-    for test in ("test", "val"):
-        if (folder / "train").is_dir() and (folder / test).is_dir():
-            classes = _classes(folder / "train")
-            if _classes(folder / test) != classes:
-                raise DataError(f"{folder}: the classes in {test}/ differ from those in train/")
-            train_part, test_part = (
-                joined([_files(folder / part / name, 1) for name in classes]) for part in ("train", test)
-            )
-            return classes, train_part, test_part
+    laid_out = [[name for name in names if (folder / name).is_dir()] for names in (TRAIN_FOLDERS, TEST_FOLDERS)]
+    if all(laid_out):
+        train, test = (names[0] for names in laid_out)
+        classes = _classes(folder / train)
+        if _classes(folder / test) != classes:
+            raise DataError(f"{folder}: the classes in {test}/ differ from those in {train}/")
+        both = (joined([_files(folder / part / name, 1) for name in classes]) for part in (train, test))
+        return classes, next(both), next(both)
+    for name in laid_out[0]:
+        if any(item.is_dir() for item in (folder / name).iterdir()):
+            others = ", ".join(f"{other}/" for other in TEST_FOLDERS)
+            raise DataError(f"{folder} holds {name}/ with folders in it, but none of {others} beside it to test on")
     classes = _classes(folder)
     sides = [_divided(_files(folder / name, LEAST_IMAGES)) for name in classes]
     return classes, joined([train for train, _ in sides]), joined([test for _, test in sides])
@@ -94,6 +101,9 @@ def _classes(folder: Path) -> tuple[str, ...]:
     names = tuple(sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")))
     if len(names) < 2:
         raise DataError(f"{folder} should hold one subfolder for each of at least two classes, but holds {len(names)}")
+    for name in names:
+        if not is_text(name):
+            raise DataError(f"the name of the class folder {folder / name} is not UTF-8; rename it")
     return names
 
 

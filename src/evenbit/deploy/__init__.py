@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,12 +15,13 @@ from evenbit.data.dataset import Split
 from evenbit.deploy.capture import capture
 from evenbit.deploy.passes import PASSES
 from evenbit.deploy.quantize import quantize_float_layers
-from evenbit.errors import CheckpointError, RecipeError
+from evenbit.errors import CaptureError, CheckpointError, RecipeError
 from evenbit.evaluation import batch_for
 from evenbit.models import create_model
 from evenbit.nn import freeze_excitation, resolve_method
 from evenbit.nn.conversion.trace import image_size
 from evenbit.plan import Plan
+from evenbit.printable import is_text
 from evenbit.progress import Report
 
 if TYPE_CHECKING:
@@ -48,14 +50,25 @@ def pack(
         The Plan, checked.
 
     Raises:
-        CaptureError: If the network holds something that cannot be deployed; names the module.
+        CaptureError: If the network holds something that cannot be deployed, which names the module, or a class or a
+            fact is neither text, a number nor a path.
     """
-    names = None if classes is None else tuple(classes)
-    plan = capture(module, *image_size(example), names, info or {})
+    if isinstance(classes, str):
+        raise CaptureError(f"classes should be a list of names, but is the text '{classes}'")
+    names = None if classes is None else tuple(_text("a class", name) for name in classes)
+    facts = {_text("a key of info", key): _text(f"info '{key}'", value) for key, value in (info or {}).items()}
+    plan = capture(module, *image_size(example), names, facts)
     for simplify in PASSES:
         plan = simplify(plan)
         plan.shapes()
     return plan
+
+
+def _text(what: str, value: object) -> str:
+    """A name or fact as text."""
+    if isinstance(value, str | int | float | np.integer | np.floating | os.PathLike) and is_text(str(value)):
+        return str(value)
+    raise CaptureError(f"{what} should be text, but is {value!r}")
 
 
 def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None, progress: Report | None = None) -> Plan:

@@ -53,7 +53,8 @@ def capture(
     if classes is None:
         classes = tuple(map(str, range(count)))
     if lowering.maps[output] != (len(classes), 1, 1):
-        raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {count}")
+        found = "x".join(map(str, lowering.maps[output])) if lowering.maps[output][1:] != (1, 1) else str(count)
+        raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {found}")
     return lowering.builder.plan(channels, height, width, classes, output, info)
 
 

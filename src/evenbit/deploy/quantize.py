@@ -20,11 +20,13 @@ import numpy.typing as npt
 
 from evenbit.deploy.passes import number_names, remove_dead, share_tensors
 from evenbit.deploy.rewrite import Rewriter
+from evenbit.errors import InputError
 from evenbit.ops import MAX_INT8_FAN_IN, Conv, Elementwise, Int8Conv, MaxPool, Tail, replace_tail
 from evenbit.plan import Plan
 from evenbit.progress import Report
 
 LEVELS = 127
+MOST = float(np.finfo(np.float32).max)
 
 
 def quantize_float_layers(plan: Plan, images: npt.NDArray[Any], progress: Report | None = None) -> Plan:
@@ -39,13 +41,16 @@ def quantize_float_layers(plan: Plan, images: npt.NDArray[Any], progress: Report
         The Plan; its other ops are the same.
 
     Raises:
-        InputError: If the images do not fit the network.
+        InputError: If there are no images, or they do not fit the network.
     """
+    if len(images) == 0:
+        raise InputError("8-bit layers are calibrated on images, but there are none")
     rewriter = Rewriter(plan)
     convs = [op for op in plan.ops if isinstance(op, Conv) and _is_worth_it(plan, op)]
     for done, op in enumerate(convs, 1):
         largest = _largest(plan, op.input, images)
-        multiplier = float(np.float32(LEVELS / largest)) if largest > 0 else 1.0
+        # A map of zeros, or of numbers so small that their multiplier is no float32, becomes zeros.
+        multiplier = float(np.float32(LEVELS / largest)) if largest > LEVELS / MOST else 1.0
         rewriter.replace(op, _quantized(rewriter, op, multiplier))
         if progress is not None:
             progress(done, len(convs))

@@ -19,6 +19,7 @@ from evenbit.errors import CaptureError, CheckpointError, RecipeError
 from evenbit.evaluation import Evaluation, collect_logits, score
 from evenbit.plan import Plan
 from evenbit.predict import softmax
+from evenbit.printable import printable
 from evenbit.report.layers import BinaryLayer, observe_layers
 from evenbit.summary import Row, summarize, total
 from evenbit.train import Run, load_run, torch_predict
@@ -158,7 +159,7 @@ def _labels(folders: Sequence[Path]) -> list[str]:
     depth = 1
     while len({path[-depth:] for path in paths}) < len(paths):
         depth += 1
-    return ["/".join(path[-depth:]) for path in paths]
+    return [printable("/".join(path[-depth:])) for path in paths]
 
 
 def _check_same_task(first: Path, one: Run, second: Path, other: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -45,11 +46,11 @@ def curves(comparison: Comparison, quantity: str) -> Figure | None:
         epochs = [line["epoch"] for line in run.metrics]
         values = [line[f"{part}_{quantity}"] for line in run.metrics]
         colour, marker = _colour(comparison.runs.index(run)), "o" if len(epochs) == 1 else None
-        axes.plot(epochs, values, color=colour, linestyle=DASHES[index % len(DASHES)], label=run.label, marker=marker)
+        axes.plot(epochs, values, color=colour, linestyle=DASHES[index % len(DASHES)], label=str(index), marker=marker)
         axes.plot(epochs, [line[f"train_{quantity}"] for line in run.metrics], color=colour, linewidth=0.6, alpha=0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch (pass over the training images)", title=f"{quantity}{unit}")
-    axes.legend()
+    _legend(axes, [run.label for run in runs])
     last = ", ".join(f"{run.label} {run.metrics[-1][f'{part}_{quantity}']:.3g}{unit[4:]}" for run in runs)
     return Figure(
         embed(figure, f"Curves of the {quantity} by epoch. At the end, on the {part} images: {last}.", quantity),
@@ -64,17 +65,17 @@ def entropies(comparison: Comparison, binary: Sequence[Measured]) -> Figure:
     figure = new_figure(2.5)
     axes = figure.add_subplot()
     axes.grid()
-    for run in binary:
+    for index, run in enumerate(binary):
         colour = _colour(comparison.runs.index(run))
         places = range(1, len(run.layers) + 1)
         layers = run.layers.values()
-        axes.plot(places, [x.after.probe.entropy for x in layers], color=colour, marker="o", ms=3, label=run.label)
+        axes.plot(places, [x.after.probe.entropy for x in layers], color=colour, marker="o", ms=3, label=str(index))
         if any(layer.adjusted for layer in layers):
             before = [layer.before.probe.entropy for layer in layers]
             axes.plot(places, before, color=colour, marker="o", ms=2, linewidth=0.7, linestyle="--", alpha=0.8)
     axes.set(xlabel="binary layer, from the image to the answer", title="entropy in bits", ylim=(0, 1.05))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower left")
+    _legend(axes, [run.label for run in binary], loc="lower left")
     means = ", ".join(
         f"{run.label} {np.mean([layer.after.probe.entropy for layer in run.layers.values()]):.2f}" for run in binary
     )
@@ -206,6 +207,12 @@ def bits_and_floats(comparison: Comparison) -> Figure | None:
         embed(figure, f"Bars. {'; '.join(texts)}.", "parts"),
         "Left: bytes of weights and other constants. Right: multiply-adds for one image.",
     )
+
+
+def _legend(axes: Axes, labels: Sequence[str], **options: Any) -> None:
+    """A legend with these labels; matplotlib itself would leave out those that begin with an underscore."""
+    for text, label in zip(axes.legend(**options).get_texts(), labels, strict=True):
+        text.set_text(label)
 
 
 def _colour(index: int) -> str:

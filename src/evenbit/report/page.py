@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from evenbit.files import check_target, write_atomically
+from evenbit.printable import printable
 from evenbit.report import figures, samples, words
 from evenbit.report.collect import LAYER_BATCH, Comparison, Packed, collect
 from evenbit.report.svg import settings
@@ -53,6 +54,7 @@ def make_report(
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     page = environment.get_template("report.html.j2").render(context, timings=timings, origin=Origin.here())
     write_atomically(out, page.encode())
@@ -61,7 +63,7 @@ def make_report(
 def _context(comparison: Comparison) -> dict[str, Any]:
     """What the templates read, figures drawn."""
     runs, binary = comparison.runs, words.binary_runs(comparison)
-    classes = runs[0].run.task.classes
+    classes = [printable(name) for name in runs[0].run.task.classes]
     names = list(dict.fromkeys(name for run in binary for name in run.layers))
     watched = binary[-1] if binary else runs[-1]
     first, mistakes = samples.choose(comparison, classes, watched)

@@ -26,6 +26,7 @@ VARIABLES |= {colour: f"--run{index + 1}" for index, colour in enumerate(RUNS)}
 WIDTH = 3.75  # inches; shown at 350 pixels, the texts have the size of small print
 SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names of classes and runs may hold dollar signs
     "svg.hashsalt": "evenbit",
     "font.size": 8,
     "axes.facecolor": "none",

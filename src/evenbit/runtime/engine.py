@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from evenbit.runtime.reference import check_images
 
 ISA_VARIABLE = "EVENBIT_ISA"
 MAX_THREADS = 256
+MOST_EXPECTED = 2.0  # in float images, where 1 stands for white
 
 
 def isas() -> tuple[str, ...]:
@@ -70,6 +72,7 @@ class Engine:
 
     def _start(self, file: bytes, threads: int | None, isa: str | None, tile: str | None = None) -> None:
         self._file = file
+        self._looked = False  # whether the first floats have been looked at
         self.isa = choose_isa(isa)
         self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
@@ -96,6 +99,10 @@ class Engine:
             raise PlanError(f"{path}: {error}") from None
         return engine
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the file's bytes and its settings, so that it can go into another process; loaded there anew."""
+        return _loaded, (self._file, self.threads, self.isa)
+
     @functools.cached_property
     def plan(self) -> Plan:
         """The network as a Plan."""
@@ -119,6 +126,9 @@ class Engine:
             InputError: If the images do not fit the network or hold a value that is not finite.
         """
         check_images(self._core.images, images)
+        if not self._looked and images.dtype == np.float32 and len(images):
+            self._looked = True
+            _warn_of_levels(float(images.max()))
         logits = np.empty((len(images), self._core.classes), np.float32)
         if len(images) and not self._core.run(np.ascontiguousarray(images), logits):
             raise InputError("images hold a value that is not finite (NaN or infinity)")
@@ -140,6 +150,19 @@ class Engine:
     def measure_binary_limit(self) -> float:
         """1-bit multiply-adds a second on one thread if a binary convolution were its inner step alone."""
         return self._core.measure_binary_limit()
+
+
+def _warn_of_levels(largest: float) -> None:
+    """Floats up to 255 are nearly always a mistake; whoever wants them is told once an engine."""
+    if largest > MOST_EXPECTED:
+        text = f"images hold floats up to {largest:g}; 1 stands for white, and 255 does in images of uint8"
+        warnings.warn(text, stacklevel=3)
+
+
+def _loaded(file: bytes, threads: int, isa: str) -> Engine:
+    engine = Engine.__new__(Engine)
+    engine._start(file, threads, isa if isa in isas() else None)
+    return engine
 
 
 def choose_isa(isa: str | None) -> str:

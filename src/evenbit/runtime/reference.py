@@ -51,6 +51,8 @@ def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, Array]:
 
 def check_images(size: Sequence[int], images: npt.NDArray[Any]) -> None:
     """Raises InputError unless `images` is a finite float32 or uint8 batch of that size: channels, height, width."""
+    if not isinstance(images, np.ndarray):
+        raise InputError(f"images should be an array of float32 or uint8, but are of type {type(images).__name__}")
     if images.dtype not in (np.float32, np.uint8):
         raise InputError(f"images should be float32 or uint8, but are {images.dtype}")
     if images.ndim != 4 or images.shape[1:] != tuple(size):

@@ -90,16 +90,16 @@ class Checkpoint:
         recipe: How the network is trained.
         task: What it classifies.
         epoch: Epochs done.
-        tensors: All tensors by name.
         origin: What the run was made with; None if it was not recorded.
+        tensors: All tensors by name.
     """
 
     path: Path
     recipe: Recipe
     task: Task
     epoch: int
-    tensors: Mapping[str, Tensor]
     origin: Origin | None
+    tensors: Mapping[str, Tensor]
 
     def build_model(self) -> nn.Module:
         """The network with its state.
@@ -237,7 +237,11 @@ def write_checkpoint(
     *,
     origin: Origin | None = None,
 ) -> None:
-    """Writes the checkpoint after `epoch` epochs; the one before stays until the new one is whole."""
+    """Writes the checkpoint after `epoch` epochs; the one before stays until the new one is whole.
+
+    Raises:
+        CheckpointError: If it could not be read again; nothing is written then.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         tensors |= {f"optimizer.{name}.{key}": tensor for key, tensor in optimizer.state[parameter].items()}
@@ -252,6 +256,7 @@ def write_checkpoint(
     }
     if origin is not None:
         metadata["origin"] = json.dumps(dataclasses.asdict(origin))
+    _parse(metadata, folder / FILE)
     metadata["sha256"] = _digest(metadata, tensors)
     write_atomically(folder / FILE, safetensors.torch.save(tensors, metadata))
 
@@ -279,6 +284,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged or no checkpoint ({error})") from None
     if metadata.pop("sha256", "") != _digest(metadata, tensors):
         raise CheckpointError(f"{path} is damaged (its digest does not match its contents)")
+    return Checkpoint(path, *_parse(metadata, path), tensors=tensors)
+
+
+def _parse(metadata: Mapping[str, str], path: Path) -> tuple[Recipe, Task, int, Origin | None]:
+    """What the metadata of a checkpoint say, which it is written with and read by."""
     try:
         recipe = _recipe_from_json(metadata, str(path))
         task = _task_from_json(metadata["task"])
@@ -290,7 +300,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is malformed ({type(error).__name__})") from None
     if not 0 <= epoch <= recipe.epochs:
         raise CheckpointError(f"{path} says that {epoch} of {recipe.epochs} epochs are done")
-    return Checkpoint(path, recipe, task, epoch, tensors, origin)
+    return recipe, task, epoch, origin
 
 
 def _recipe_from_json(metadata: Mapping[str, str], origin: str) -> Recipe:

@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 from evenbit.data import READERS, hold_out, load_dataset
 from evenbit.data.augment import Augmentation, Share
 from evenbit.data.balance import describe_classes
-from evenbit.errors import CheckpointError, RecipeError, TrainingError
+from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
 from evenbit.files import append_line, is_part, write_atomically
 from evenbit.nn import (
@@ -38,6 +38,7 @@ from evenbit.nn import (
 from evenbit.nn._training import keep_freed_memory
 from evenbit.nn.excitation import FREEZING_IMAGES
 from evenbit.nn.synchronized import synchronize
+from evenbit.printable import is_text, printable
 from evenbit.progress import Report
 from evenbit.train import lock
 from evenbit.train.checkpoint import (
@@ -64,6 +65,7 @@ PROBE_IMAGES = 1000  # of the measured images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
 # others 1e-5 and more. With a smaller ε, Adam would scale the former up to whole steps in random directions.
 ADAM_EPSILON = 1e-6
+LEAST_BATCH = 2  # images, since a batch normalization has no statistics of one
 FINITE_CHECK_STEPS = 20  # how often the loss is read, which waits for the device
 
 
@@ -107,6 +109,8 @@ def train(
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
+    if not is_text(str(out)):
+        raise CheckpointError(f"the name of the folder {out} is not UTF-8; choose another with --out")
     if out.exists() and not out.is_dir():
         raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
     if recipe.data not in READERS and Path(recipe.data).resolve() in (out.resolve(), *out.resolve().parents):
@@ -145,6 +149,10 @@ class _Training:
         self.task = Task.of(dataset)
         if checkpoint and checkpoint.task != self.task:
             raise CheckpointError(f"{out} was trained on other data than {recipe.data} is now")
+        if len(dataset.train) < LEAST_BATCH:
+            raise DataError(
+                f"{recipe.data} has {len(dataset.train)} image to train on; it takes at least {LEAST_BATCH}"
+            )
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
@@ -190,11 +198,10 @@ class _Training:
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         if self.recipe.data not in READERS:
-            text = f"{self.recipe.data}: {describe_classes(self.dataset)}"
+            text = printable(f"{self.recipe.data}: {describe_classes(self.dataset)}")
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = self._epoch(epoch)
-            self.console.print(_line(metrics, self.recipe.epochs), highlight=False)
             if main and writer is not None:
                 # The line first: a line without its checkpoint is dropped on resuming, a missing one would be lost.
                 append_line(out / METRICS, json.dumps(metrics))
@@ -203,6 +210,7 @@ class _Training:
                     if isinstance(value, float):
                         writer.add_scalar(key, value, epoch + 1)
                 writer.flush()
+            self.console.print(_line(metrics, self.recipe.epochs), highlight=False)
             self.accelerator.wait_for_everyone()
         if writer is not None:
             writer.close()

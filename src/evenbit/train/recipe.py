@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evenbit.errors import RecipeError
 from evenbit.models import model_names
 from evenbit.nn.method import Method, resolve_method
+from evenbit.printable import is_text
 from evenbit.train.toml import parse_toml
 
 
@@ -128,6 +129,9 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         recipe = Recipe.model_validate(dict(values), strict=True)
     except ValidationError as error:
         raise RecipeError(f"{origin}: {_explain(error)}") from None
+    for key, value in recipe:
+        if isinstance(value, str) and not is_text(value):
+            raise RecipeError(f"{origin}: key '{key}': {value} is not UTF-8")
     try:
         recipe.resolved_method()
     except RecipeError as error:

@@ -26,7 +26,7 @@ def parse_toml(data: bytes, origin: str) -> dict[str, Any]:
         RecipeError: If it is not valid TOML in UTF-8, is nested too deeply or holds an integer of more than 64 bits.
     """
     try:
-        values = tomllib.loads(data.decode())
+        values = tomllib.loads(data.decode("utf-8-sig"))  # some editors put a mark at the beginning
         _check_integers(values)
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are two of its kind
         raise RecipeError(f"{origin} is not valid TOML: {error}") from None

@@ -72,6 +72,12 @@ def binarize(
         raise BinarizeError(f"method '{chosen.name}' is not a binary one")
     if isinstance(keep, str):
         raise BinarizeError(f"keep should be a sequence of names, but is the string '{keep}'")
+    for path, part in module.named_modules():
+        if any(isinstance(value, Tensor) and not value.is_leaf for value in vars(part).values()):
+            raise BinarizeError(
+                f"module '{path}': its weight is worked out from others, by pruning or an old weight_norm; make it "
+                "plain with prune.remove or remove_weight_norm"
+            )
     network = copy.deepcopy(module)
     modes = {path: part.training for path, part in network.named_modules()}
     structure = Structure(network.eval(), *image_size(example))
