@@ -20,6 +20,15 @@ struct Elementwise {
 #ifdef EVENBIT_BODIES
 namespace {
 
+inline BlockOf cube(const BlockOf& x, const BlockOf& scale, const BlockOf& offset) {
+  BlockOf cubed;
+  EVENBIT_EACH(n) {
+    const F u = add(mul(x.v[n], scale.v[n]), offset.v[n]);
+    cubed.v[n] = mul(mul(u, u), u);
+  }
+  return cubed;
+}
+
 template <int kPixels>
 void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
   BlockOf tile[kPixels];
@@ -32,53 +41,102 @@ void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
     }
   }
   if (op.cube_scale) {
-    const BlockOf scale = load_block(op.cube_scale + block * kBlock),
-                  offset = load_block(op.cube_offset + block * kBlock);
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      EVENBIT_EACH(n) {
-        const F u = add(mul(tile[p].v[n], scale.v[n]), offset.v[n]);
-        tile[p].v[n] = mul(mul(u, u), u);
-      }
-    }
+    const BlockOf scale = load_block(op.cube_scale + block * kBlock);
+    const BlockOf offset = load_block(op.cube_offset + block * kBlock);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) tile[p] = cube(tile[p], scale, offset);
   }
   finish<kPixels>(op.tail, tile, y, x, block);
 }
 
-bool writes_bits_only(const Elementwise& op) {
-  const Tail& tail = op.tail;
-  return tail.bits.base && !op.factor.base && !op.cube_scale && !tail.scale && !tail.bias && !tail.residual.base &&
-         !has_activation(tail) && !tail.shift && !tail.out.base && !tail.quantized.base && !tail.row_sums;
+// Whether a Tail makes nothing of its accumulator but bits and the sums of rows.
+bool leaves_map_alone(const Tail& tail) {
+  return !tail.scale && !tail.bias && !tail.residual.base && !has_activation(tail) && !tail.shift && !tail.out.base &&
+         !tail.quantized.base;
 }
 
-// A row of nothing but bits, a word at a time.
+bool writes_bits_only(const Elementwise& op) {
+  return op.tail.bits.base && !op.tail.row_sums && leaves_map_alone(op.tail) && !op.factor.base && !op.cube_scale;
+}
+
+bool writes_sums_only(const Elementwise& op) {
+  return op.tail.row_sums && !op.tail.bits.base && leaves_map_alone(op.tail) && !op.factor.base;
+}
+
+// One word, or half a word, of each pixel of a row of nothing but bits. It holds kBlocks blocks.
+template <typename Word, int kBlocks>
+void threshold_word(const Elementwise& op, int64_t y, int block) {
+  constexpr int kCount = kBlocks * kVectors;
+  F threshold[kCount];
+  EVENBIT_UNROLL for (int n = 0; n < kCount; ++n) threshold[n] = load(op.tail.threshold + block * kBlock + n * kLanes);
+  Word flip = 0, valid = 0;
+  std::memcpy(&flip, op.tail.flip + block, kBlocks * sizeof(uint16_t));
+  std::memcpy(&valid, op.tail.valid + block, kBlocks * sizeof(uint16_t));
+  const float* in = op.in.at(y, 0) + block * kBlock;
+  uint16_t* out = op.tail.bits.at(y, 0) + block;
+  for (int x = 0; x < op.width; ++x, in += op.in.pixel, out += op.tail.bits.pixel) {
+    Word bits = 0;
+    EVENBIT_UNROLL for (int n = 0; n < kCount; ++n) {
+      bits |= Word{ge_mask(load(in + n * kLanes), threshold[n])} << (n * kLanes);
+    }
+    bits = (bits ^ flip) & valid;
+    std::memcpy(out, &bits, sizeof bits);
+  }
+}
+
+// A row of nothing but bits, a word at a time; where a pixel ends in half a word, that.
 void threshold_row(const Elementwise& op, int64_t y) {
   constexpr int kPerWord = kWordBits / kBlock;
-  const int whole = op.blocks / kPerWord * kPerWord;
-  for (int x = 0; x < op.width; ++x) {
-    const float* const in = op.in.at(y, x);
-    uint16_t* const out = op.tail.bits.at(y, x);
-    for (int block = 0; block < whole; block += kPerWord) {
-      uint64_t bits = 0, flip, valid;
-      std::memcpy(&flip, op.tail.flip + block, sizeof flip);
-      std::memcpy(&valid, op.tail.valid + block, sizeof valid);
-      EVENBIT_UNROLL for (int c = 0; c < kWordBits; c += kLanes) {
-        const F threshold = load(op.tail.threshold + block * kBlock + c);
-        bits |= uint64_t{ge_mask(load(in + block * kBlock + c), threshold)} << c;
-      }
-      bits = (bits ^ flip) & valid;
-      std::memcpy(out + block, &bits, sizeof bits);
+  for (int block = 0; block < op.blocks; block += kPerWord) {
+    const int blocks = op.blocks - block;
+    if (op.tail.units - block < kPerWord) {
+      blocks == 1 ? threshold_word<uint32_t, 1>(op, y, block) : threshold_word<uint32_t, 2>(op, y, block);
+    } else if (blocks == 1) {
+      threshold_word<uint64_t, 1>(op, y, block);
+    } else if (blocks == 2) {
+      threshold_word<uint64_t, 2>(op, y, block);
+    } else if (blocks == 3) {
+      threshold_word<uint64_t, 3>(op, y, block);
+    } else {
+      threshold_word<uint64_t, kPerWord>(op, y, block);
     }
-    for (int block = whole; block < op.blocks; ++block) elementwise_tile<1>(op, y, x, block);
+  }
+}
+
+// Sums of kRows rows side by side, so that an addition need not wait for the one before.
+template <int kRows>
+void sum_rows(const Elementwise& op, int64_t y) {
+  for (int block = 0; block < op.blocks; ++block) {
+    const int64_t c = int64_t{block} * kBlock;
+    const BlockOf scale = op.cube_scale ? load_block(op.cube_scale + c) : zero_block();
+    const BlockOf offset = op.cube_scale ? load_block(op.cube_offset + c) : zero_block();
+    BlockOf sums[kRows];
+    EVENBIT_UNROLL for (int row = 0; row < kRows; ++row) sums[row] = zero_block();
+    const float* in = op.in.at(y, 0) + c;
+    for (int x = 0; x < op.width; ++x, in += op.in.pixel) {
+      EVENBIT_UNROLL for (int row = 0; row < kRows; ++row) {
+        BlockOf v = load_block(in + row * op.in.row);
+        if (op.cube_scale) v = cube(v, scale, offset);
+        EVENBIT_EACH(n) sums[row].v[n] = add(sums[row].v[n], v.v[n]);
+      }
+    }
+    float* const to = op.tail.row_sums + y * op.tail.row_sums_stride + c;
+    EVENBIT_UNROLL for (int row = 0; row < kRows; ++row) store_block(to + row * op.tail.row_sums_stride, sums[row]);
   }
 }
 
 void elementwise(const Elementwise& op, Range tasks) {
-  const bool bits_only = writes_bits_only(op);
+  if (writes_bits_only(op)) {
+    for (int64_t y = tasks.begin; y < tasks.end; ++y) threshold_row(op, y);
+    return;
+  }
+  if (writes_sums_only(op)) {
+    constexpr int kRows = kVectors <= 4 ? 4 : 1;
+    int64_t y = tasks.begin;
+    for (; y + kRows <= tasks.end; y += kRows) sum_rows<kRows>(op, y);
+    for (; y < tasks.end; ++y) sum_rows<1>(op, y);
+    return;
+  }
   for (int64_t y = tasks.begin; y < tasks.end; ++y) {
-    if (bits_only) {
-      threshold_row(op, y);
-      continue;
-    }
     int x = 0;
     for (; x + kConvPixels <= op.width; x += kConvPixels) {
       for (int block = 0; block < op.blocks; ++block) elementwise_tile<kConvPixels>(op, y, x, block);

@@ -1,5 +1,6 @@
 // Binding a program to memory: its nodes with their addresses, and what follows when a value is written.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "program/program.h"
@@ -96,6 +97,24 @@ void regroup_pixel(const uint64_t* words, uint32_t* units, int groups, int per_g
   }
 }
 
+// For each byte, its bits as units.
+std::array<std::array<uint32_t, 8>, 256> make_spread() {
+  std::array<std::array<uint32_t, 8>, 256> table;
+  for (uint32_t byte = 0; byte < table.size(); ++byte) {
+    for (uint32_t bit = 0; bit < 8; ++bit) table[byte][bit] = byte >> bit & 1;
+  }
+  return table;
+}
+
+// The same where each channel is a group of its own, for all pixels: a unit is one bit, and eight come from a table.
+void spread_bits(const uint8_t* bytes, uint32_t* units, int64_t pixels, int64_t pixel_bytes, int64_t stride) {
+  static const auto kSpread = make_spread();
+  for (int64_t pixel = 0; pixel < pixels; ++pixel, bytes += pixel_bytes) {
+    for (int64_t i = 0; i < stride / 8; ++i, units += 8)
+      std::memcpy(units, kSpread[bytes[i]].data(), sizeof kSpread[0]);
+  }
+}
+
 // Bits, border included, in the form of a twin; see Form.
 Step convert_bits(const Kernels& kernels, const Memory& memory, int id, int twin_id) {
   const Value &v = memory.value(id), &twin = memory.value(twin_id);
@@ -107,6 +126,11 @@ Step convert_bits(const Kernels& kernels, const Memory& memory, int id, int twin
   }
   const int words = v.words(), groups = twin.groups, per_group = v.channels / twin.groups;
   const auto stride = static_cast<int64_t>(twin.group_stride()), pixels = bytes / static_cast<int64_t>(v.pixel_bytes());
+  if (per_group == 1) {
+    return {[=, pixel = static_cast<int64_t>(v.pixel_bytes())](Range) {
+      spread_bits(from, reinterpret_cast<uint32_t*>(to), pixels, pixel, stride);
+    }};
+  }
   const auto units = static_cast<int64_t>(twin.group_units()) * stride;
   return {[=](Range) {
     const auto* const bits = reinterpret_cast<const uint64_t*>(from);
