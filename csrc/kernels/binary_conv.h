@@ -16,7 +16,8 @@ struct BinaryConv {
   int64_t in_pixel;    // bytes from a pixel to the next
   const void* weight;  // [outputs / lanes][kh * run][lanes], see BinaryKernel
   int kh;
-  int run;  // steps of a kernel row
+  int run;    // whole steps of a kernel row
+  bool half;  // whether half a step follows them: 16 bits
   int stride_y;
   int stride_x;
   int height;  // of the output

@@ -9,6 +9,8 @@ namespace evenbit {
 namespace {
 
 struct Differences {
+  static constexpr bool kHalves = true;
+  static int64_t steps(const BinaryConv& op) { return op.run + (op.half ? 1 : 0); }
   static U start(const BinaryConv&, int) { return zero_counts(); }
   static U add(U sum, U a, U w) { return add_popcount_xor(sum, a, w); }
   static F finish(const BinaryConv& op, U sum) { return dot_from_count(op.fan_in, sum); }

@@ -62,44 +62,37 @@ bool writes_sums_only(const Elementwise& op) {
   return op.tail.row_sums && !op.tail.bits.base && leaves_map_alone(op.tail) && !op.factor.base;
 }
 
-// One word, or half a word, of each pixel of a row of nothing but bits. It holds kBlocks blocks.
-template <typename Word, int kBlocks>
-void threshold_word(const Elementwise& op, int64_t y, int block) {
+// The bits of kBlocks blocks, at most a word, of each pixel of a row of nothing but bits.
+template <int kBlocks>
+void threshold_blocks(const Elementwise& op, int64_t y, int block) {
   constexpr int kCount = kBlocks * kVectors;
+  constexpr size_t kBytes = kBlocks * sizeof(uint16_t);
   F threshold[kCount];
   EVENBIT_UNROLL for (int n = 0; n < kCount; ++n) threshold[n] = load(op.tail.threshold + block * kBlock + n * kLanes);
-  Word flip = 0, valid = 0;
-  std::memcpy(&flip, op.tail.flip + block, kBlocks * sizeof(uint16_t));
-  std::memcpy(&valid, op.tail.valid + block, kBlocks * sizeof(uint16_t));
+  uint64_t flip = 0, valid = 0;
+  std::memcpy(&flip, op.tail.flip + block, kBytes);
+  std::memcpy(&valid, op.tail.valid + block, kBytes);
   const float* in = op.in.at(y, 0) + block * kBlock;
   uint16_t* out = op.tail.bits.at(y, 0) + block;
   for (int x = 0; x < op.width; ++x, in += op.in.pixel, out += op.tail.bits.pixel) {
-    Word bits = 0;
+    uint64_t bits = 0;
     EVENBIT_UNROLL for (int n = 0; n < kCount; ++n) {
-      bits |= Word{ge_mask(load(in + n * kLanes), threshold[n])} << (n * kLanes);
+      bits |= uint64_t{ge_mask(load(in + n * kLanes), threshold[n])} << (n * kLanes);
     }
     bits = (bits ^ flip) & valid;
-    std::memcpy(out, &bits, sizeof bits);
+    std::memcpy(out, &bits, kBytes);
   }
 }
 
-// A row of nothing but bits, a word at a time; where a pixel ends in half a word, that.
+// A row of nothing but bits.
 void threshold_row(const Elementwise& op, int64_t y) {
   constexpr int kPerWord = kWordBits / kBlock;
-  for (int block = 0; block < op.blocks; block += kPerWord) {
-    const int blocks = op.blocks - block;
-    if (op.tail.units - block < kPerWord) {
-      blocks == 1 ? threshold_word<uint32_t, 1>(op, y, block) : threshold_word<uint32_t, 2>(op, y, block);
-    } else if (blocks == 1) {
-      threshold_word<uint64_t, 1>(op, y, block);
-    } else if (blocks == 2) {
-      threshold_word<uint64_t, 2>(op, y, block);
-    } else if (blocks == 3) {
-      threshold_word<uint64_t, 3>(op, y, block);
-    } else {
-      threshold_word<uint64_t, kPerWord>(op, y, block);
-    }
-  }
+  int block = 0;
+  for (; block + kPerWord <= op.blocks; block += kPerWord) threshold_blocks<kPerWord>(op, y, block);
+  const int rest = op.blocks - block;
+  if (rest == 1) threshold_blocks<1>(op, y, block);
+  if (rest == 2) threshold_blocks<2>(op, y, block);
+  if (rest == 3) threshold_blocks<3>(op, y, block);
 }
 
 // Sums of kRows rows side by side, so that an addition need not wait for the one before.

@@ -33,6 +33,8 @@ struct Int8Conv {
 namespace {
 
 struct Int8Product {
+  static constexpr bool kHalves = false;
+  static int64_t steps(const Int8Conv& op) { return op.run; }
   static U start(const Int8Conv& op, int channel) { return load_units(op.start + channel); }
   static U add(U sum, U a, U w) { return add_dot(sum, a, w); }
   static F finish(const Int8Conv&, U sum) { return to_floats(sum); }

@@ -26,8 +26,6 @@ struct Tail {
   float* row_sums = nullptr;  // [height][channels]: for each row, the sum of its pixels from left to right
   int64_t row_sums_stride = 0;
   BitView bits;
-  int blocks = 0;  // of the bit map
-  int units = 0;   // that a pixel has room for: whole words
   const float* threshold = nullptr;
   const uint16_t* flip = nullptr;   // bits to invert, one unit a block
   const uint16_t* valid = nullptr;  // bits of real channels, one unit a block
@@ -162,13 +160,11 @@ EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y
   if (tail.bits.base) {
     const BlockOf threshold = load_block(tail.threshold + c);
     const uint32_t flip = tail.flip[block], valid = tail.valid[block];
-    const int rest = block + 1 == tail.blocks ? tail.units : block + 1;  // end of the units that follow, of no channel
     uint16_t* at = tail.bits.at(y, x) + block;
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.bits.pixel) {
       uint32_t bits = 0;
       EVENBIT_EACH(n) bits |= ge_mask(tile[p].v[n], threshold.v[n]) << (n * kLanes);
       *at = static_cast<uint16_t>((bits ^ flip) & valid);
-      for (int unit = 1; unit < rest - block; ++unit) at[unit] = 0;
     }
   }
 }

@@ -2,7 +2,8 @@
 //
 // A step loads the units of all outputs in the tile once (one output a lane), broadcasts each pixel's unit, and adds
 // the products lane by lane. The weights of a group of blocks stay in the first-level cache while the map passes by. A
-// Product says what a unit is: start(op, channel), add(sum, a, w) and finish(op, sum), the accumulator as floats.
+// Product says what a unit is: start(op, channel), add(sum, a, w) and finish(op, sum), the accumulator as floats; and
+// whether a kernel row may end in half a unit (kHalves), and how many steps(op) it takes with that.
 #pragma once
 
 #include <cstring>
@@ -14,11 +15,30 @@
 namespace evenbit {
 namespace {
 
-inline uint32_t unit_at(const uint8_t* p) {
+template <typename Unit>
+uint32_t unit_at(const uint8_t* p) {
   static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "units are made up of bytes, the lowest first");
-  uint32_t unit;
+  Unit unit;
   std::memcpy(&unit, p, sizeof unit);
   return unit;
+}
+
+// One step: the unit of each pixel, `step` bytes apart, with those of the weights. A unit may be half empty.
+template <class Product, typename Unit, int kP, int kB>
+EVENBIT_INLINE void add_step(U (&sums)[kB][kP][kVectors], const uint8_t* at, int64_t step, const uint32_t* weight) {
+  U w[kB][kVectors];
+  EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+    EVENBIT_EACH(n) {
+      w[b][n] = load_units(weight + b * kBlock + n * kLanes);
+      opaque(w[b][n]);  // else it would be loaded again for each pixel
+    }
+  }
+  EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+    const U a = broadcast_unit(unit_at<Unit>(at + p * step));
+    EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
+      EVENBIT_EACH(n) sums[b][p][n] = Product::add(sums[b][p][n], a, w[b][n]);
+    }
+  }
 }
 
 template <class Product, int kTilePixels, int kTileBlocks>
@@ -39,24 +59,19 @@ struct UnitTile {
     }
     const uint8_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
     const int64_t step = int64_t{op.stride_x} * op.in_pixel;
-    const int64_t group_stride = int64_t{op.kh} * op.run * kLanesTogether;
+    const int64_t group_stride = int64_t{op.kh} * Product::steps(op) * kLanesTogether;
     const uint32_t* weight =
         static_cast<const uint32_t*>(op.weight) + block / kBlocks * group_stride + block % kBlocks * kBlock;
     prefetch<kP, kB>(op.tail, y, x, block);
     for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
-      for (int j = 0; j < op.run; ++j, weight += kLanesTogether) {
-        U w[kB][kVectors];
-        EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
-          EVENBIT_EACH(n) {
-            w[b][n] = load_units(weight + b * kBlock + n * kLanes);
-            opaque(w[b][n]);  // else it would be loaded again for each pixel
-          }
-        }
-        EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
-          const U a = broadcast_unit(unit_at(in + p * step + j * int64_t{sizeof(uint32_t)}));
-          EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
-            EVENBIT_EACH(n) sums[b][p][n] = Product::add(sums[b][p][n], a, w[b][n]);
-          }
+      const uint8_t* at = in;
+      for (int j = 0; j < op.run; ++j, at += sizeof(uint32_t), weight += kLanesTogether) {
+        add_step<Product, uint32_t>(sums, at, step, weight);
+      }
+      if constexpr (Product::kHalves) {
+        if (op.half) {
+          add_step<Product, uint16_t>(sums, at, step, weight);
+          weight += kLanesTogether;
         }
       }
     }

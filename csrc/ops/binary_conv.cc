@@ -23,20 +23,33 @@ Aligned<uint8_t> lay_out_groups(const std::vector<uint64_t>& weight, size_t outp
   return result;
 }
 
+// Weights [outputs][taps][words of 64 bits] with whole blocks of 16 in the place of words, as bits lie in memory.
+std::vector<uint8_t> in_blocks(const Tensor& weight, size_t blocks) {
+  const size_t words = static_cast<size_t>(weight.shape[3]), taps = weight.bytes / sizeof(uint64_t) / words;
+  const size_t bytes = blocks * sizeof(uint16_t);
+  std::vector<uint8_t> result(taps * bytes);
+  for (size_t tap = 0; tap < taps; ++tap) {
+    std::memcpy(result.data() + tap * bytes, weight.data + tap * words * sizeof(uint64_t), bytes);
+  }
+  return result;
+}
+
 // A convolution whose outputs read all channels.
 void add_dense(Builder& builder, int bits, const std::string& weight, const IntWindow& window) {
   const Kernels& kernels = builder.kernels();
   const Shape shape = builder.result();
   const int in = kernels.expand_bits ? builder.twin(bits, Form::kExpanded, 1) : bits;
   builder.pad(in, window);
-  const int blocks = (shape.channels + kBlock - 1) / kBlock, words = builder.info(bits).words();
+  const int blocks = (shape.channels + kBlock - 1) / kBlock;
   const BinaryKernel* const kernel =
       builder.forced_tile() ? builder.forced_tile() : choose_binary(kernels, blocks, shape.width);
-  const size_t row_words = static_cast<size_t>(window.kernel_y) * window.kernel_x * words;
+  const size_t row_bytes = window.kernel_x * builder.info(bits).pixel_bytes();
+  const std::vector<uint8_t> rows = in_blocks(builder.tensor(weight), static_cast<size_t>(builder.info(bits).blocks()));
   const uint8_t* const weights =
-      builder.keep(lay_out(builder.copied<uint64_t>(weight).data(), static_cast<size_t>(shape.channels), row_words,
-                           static_cast<size_t>(kernels.step_bits), static_cast<size_t>(kernel->lanes)));
-  const int steps = window.kernel_x * words * (kWordBits / kernels.step_bits);
+      builder.keep(lay_out(rows.data(), static_cast<size_t>(shape.channels), static_cast<size_t>(window.kernel_y),
+                           row_bytes, static_cast<size_t>(kernels.step_bits), static_cast<size_t>(kernel->lanes)));
+  const int steps = static_cast<int>(row_bytes * 8 / kernels.step_bits);
+  const bool half = row_bytes * 8 % kernels.step_bits != 0;
   const auto fan_in = static_cast<float>(int64_t{window.kernel_y} * window.kernel_x * builder.info(bits).channels);
   const int64_t tasks = int64_t{(blocks + kernel->blocks - 1) / kernel->blocks} * shape.height;
   const auto bind = [=, run = kernel->run](const Memory& memory, const evenbit::Tail& tail) -> Step {
@@ -47,6 +60,7 @@ void add_dense(Builder& builder, int bits, const std::string& weight, const IntW
                                    weights,
                                    window.kernel_y,
                                    steps,
+                                   half,
                                    window.stride_y,
                                    window.stride_x,
                                    shape.height,

@@ -27,8 +27,6 @@ Tail bind_tail(const Memory& memory, const Node& node) {
     tail.bits = {reinterpret_cast<uint16_t*>(memory.window(node.bits, 0, 0)),
                  static_cast<int64_t>(v.row_bytes() / sizeof(uint16_t)),
                  static_cast<int64_t>(v.pixel_bytes() / sizeof(uint16_t))};
-    tail.blocks = v.blocks();
-    tail.units = v.words() * (kWordBits / kBlock);
     if (node.threshold != kNone) tail.threshold = memory.floats(node.threshold).base;
   }
   return tail;
@@ -78,21 +76,14 @@ Step fill_border(const Kernels& kernels, const Memory& memory, int id, const Tai
 }
 
 // The units of one pixel: each group's channels in units of their own, those of all groups side by side.
-void regroup_pixel(const uint64_t* words, uint32_t* units, int groups, int per_group, int64_t stride) {
+void regroup_pixel(const uint8_t* bits, uint32_t* units, int groups, int per_group, int64_t stride) {
   for (int first = 0; first < per_group; first += 32, units += stride) {
-    const int size = std::min(32, per_group - first);
-    const uint64_t mask = (uint64_t{1} << size) - 1;
+    const uint64_t mask = (uint64_t{1} << std::min(32, per_group - first)) - 1;
     for (int group = 0; group < groups; ++group) {
-      const int bit = group * per_group + first, shift = bit % kWordBits;
-      uint64_t unit;
-      std::memcpy(&unit, words + bit / kWordBits, sizeof unit);
-      unit >>= shift;
-      if (shift + size > kWordBits) {
-        uint64_t next;
-        std::memcpy(&next, words + bit / kWordBits + 1, sizeof next);
-        unit |= next << (kWordBits - shift);
-      }
-      units[group] = static_cast<uint32_t>(unit & mask);
+      const int bit = group * per_group + first;
+      uint64_t from;
+      std::memcpy(&from, bits + bit / 8, sizeof from);
+      units[group] = static_cast<uint32_t>(from >> bit % 8 & mask);
     }
   }
 }
@@ -120,23 +111,18 @@ Step convert_bits(const Kernels& kernels, const Memory& memory, int id, int twin
   const Value &v = memory.value(id), &twin = memory.value(twin_id);
   const uint8_t* const from = memory.start(id);
   uint8_t* const to = memory.start(twin_id);
-  const auto bytes = static_cast<int64_t>(v.bytes());
+  const auto pixels = static_cast<int64_t>(v.pixels()), pixel = static_cast<int64_t>(v.pixel_bytes());
   if (twin.form == Form::kExpanded) {
-    return {[=, expand = kernels.expand_bits](Range) { expand(from, to, bytes); }};
+    return {[=, expand = kernels.expand_bits](Range) { expand(from, to, pixels * pixel); }};
   }
-  const int words = v.words(), groups = twin.groups, per_group = v.channels / twin.groups;
-  const auto stride = static_cast<int64_t>(twin.group_stride()), pixels = bytes / static_cast<int64_t>(v.pixel_bytes());
-  if (per_group == 1) {
-    return {[=, pixel = static_cast<int64_t>(v.pixel_bytes())](Range) {
-      spread_bits(from, reinterpret_cast<uint32_t*>(to), pixels, pixel, stride);
-    }};
-  }
+  auto* const grouped = reinterpret_cast<uint32_t*>(to);
+  const int groups = twin.groups, per_group = v.channels / twin.groups;
+  const auto stride = static_cast<int64_t>(twin.group_stride());
+  if (per_group == 1) return {[=](Range) { spread_bits(from, grouped, pixels, pixel, stride); }};
   const auto units = static_cast<int64_t>(twin.group_units()) * stride;
   return {[=](Range) {
-    const auto* const bits = reinterpret_cast<const uint64_t*>(from);
-    auto* const grouped = reinterpret_cast<uint32_t*>(to);
-    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-      regroup_pixel(bits + pixel * words, grouped + pixel * units, groups, per_group, stride);
+    for (int64_t i = 0; i < pixels; ++i) {
+      regroup_pixel(from + i * pixel, grouped + i * units, groups, per_group, stride);
     }
   }};
 }

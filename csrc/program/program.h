@@ -19,7 +19,7 @@ constexpr int kNone = -1;  // no value
 // How a value lies in memory.
 enum class Form {
   kFloats,     // padded to whole blocks
-  kBits,       // padded to whole words
+  kBits,       // padded to whole blocks
   kExpanded,   // bits as a binary convolution reads them, two bytes for eight
   kGrouped,    // bits as a binary convolution with groups reads them
   kQuantized,  // 8-bit integers as an int8 convolution reads them, one or two bytes a channel
@@ -43,18 +43,16 @@ struct Value {
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
   size_t group_units() const { return (channels / groups + 31) / 32; }
   size_t group_stride() const { return round_up(groups, kBlock); }
-  int words() const { return (channels + kWordBits - 1) / kWordBits; }
   size_t pixel_bytes() const {
     if (form == Form::kFloats) return static_cast<size_t>(blocks()) * kBlock * sizeof(float);
     if (form == Form::kGrouped) return group_units() * group_stride() * sizeof(uint32_t);
     if (form == Form::kQuantized) return static_cast<size_t>(channels) * channel_bytes;
-    return static_cast<size_t>(words()) * sizeof(uint64_t) * (form == Form::kExpanded ? 2 : 1);
+    return static_cast<size_t>(blocks()) * sizeof(uint16_t) * (form == Form::kExpanded ? 2 : 1);
   }
   size_t row_bytes() const { return static_cast<size_t>(width + 2 * border_x) * pixel_bytes(); }
-  // The last unit of a quantized map may reach past its end.
-  size_t bytes() const {
-    return (height + 2 * border_y) * row_bytes() + (form == Form::kQuantized ? sizeof(uint32_t) : 0);
-  }
+  size_t pixels() const { return static_cast<size_t>(height + 2 * border_y) * (width + 2 * border_x); }
+  // Who reads bits or integers in units may reach past the end of the last one.
+  size_t bytes() const { return pixels() * pixel_bytes() + (form == Form::kFloats ? 0 : sizeof(uint64_t)); }
   size_t origin() const { return offset + border_y * row_bytes() + border_x * pixel_bytes(); }  // of pixel (0, 0)
 };
 

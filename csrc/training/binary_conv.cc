@@ -12,7 +12,6 @@ namespace evenbit::training {
 namespace {
 
 constexpr int kUnitBits = 32;
-constexpr int kUnitBlocks = kUnitBits / kBlock;
 
 const Kernels& best_kernels() {
   static const Kernels* const best = [] {
@@ -73,8 +72,6 @@ class Bits {
     uint8_t* const first = bits_.data() + s.pad_y * plan_.row + s.pad_x * plan_.pixel;
     op.tail.bits = {reinterpret_cast<uint16_t*>(first), plan_.row / int64_t{sizeof(uint16_t)},
                     plan_.pixel / int64_t{sizeof(uint16_t)}};
-    op.tail.blocks = plan_.in_blocks;
-    op.tail.units = plan_.units * kUnitBlocks;
     op.tail.threshold = threshold_.data();
     op.tail.flip = flip_.data();
     op.tail.valid = valid_.data();
@@ -96,11 +93,12 @@ class Bits {
 
 void binary_conv(Pool& pool, const BinaryConvSize& s, const float* x, const float* w, const float* scale, float* y) {
   const Plan plan{s};
-  const int taps = s.kernel_y * s.kernel_x, units = taps * plan.units;
+  const int taps = s.kernel_y * s.kernel_x;
   const std::vector<uint32_t> bits =
       pack(w, static_cast<size_t>(s.outputs * taps), static_cast<size_t>(s.channels), static_cast<size_t>(plan.units));
   const Aligned<uint8_t> weight =
-      lay_out(bits.data(), static_cast<size_t>(s.outputs), static_cast<size_t>(units),
+      lay_out(reinterpret_cast<const uint8_t*>(bits.data()), static_cast<size_t>(s.outputs),
+              static_cast<size_t>(s.kernel_y), static_cast<size_t>(s.kernel_x) * plan.units * sizeof(uint32_t),
               static_cast<size_t>(plan.kernels.step_bits), static_cast<size_t>(plan.kernel.lanes));
   const int groups = (plan.out_blocks + plan.kernel.blocks - 1) / plan.kernel.blocks;
   std::atomic<int> next{0};
