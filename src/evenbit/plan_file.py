@@ -86,20 +86,29 @@ def to_bytes(plan: Plan) -> bytes:
     for name, array in tensors.items():
         if array.dtype not in DTYPES:
             raise PlanError(f"tensor '{name}' is {array.dtype}; a file holds float32, uint64 and int8")
-    head = {
+    head = _head(plan)
+    try:
+        text = _canonical(head)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"holds what a file cannot ({error})") from None
+    _plan_from_json(json.loads(text), tensors).shapes()
+    return _file(head, tensors)
+
+
+def _head(plan: Plan) -> dict[str, Any]:
+    """All of a Plan but its tensors."""
+    return {
         "input": [plan.channels, plan.height, plan.width],
         "classes": list(plan.classes),
         "ops": [_op_to_json(op) for op in plan.ops],
         "output": plan.output,
         "info": dict(plan.info),
     }
-    try:
-        text = _canonical(head)
-    except (TypeError, ValueError) as error:
-        raise PlanError(f"holds what a file cannot ({error})") from None
-    _plan_from_json(json.loads(text), tensors).shapes()
+
+
+def _file(head: object, tensors: Mapping[str, Array]) -> bytes:
     content = {"version": VERSION, "sha256": _digest(head, tensors), "plan": head}
-    return safetensors.numpy.save(tensors, {KEY: _canonical(content)})
+    return safetensors.numpy.save(dict(tensors), {KEY: _canonical(content)})
 
 
 def from_bytes(data: bytes) -> Plan:

@@ -108,7 +108,7 @@ def test_refusals_say_why(library: ctypes.CDLL) -> None:
     op = dataclasses.replace(PLAN.ops[-1], name="two\nlines", input="nowhere")
     bad = dataclasses.replace(PLAN, ops=(*PLAN.ops[:-1], op))
     expected = "op 'two?lines' (conv): reads 'nowhere', which no earlier op writes"
-    assert refusal(library, plan_file.to_bytes(bad)) == expected
+    assert refusal(library, plan_file._file(plan_file._head(bad), bad.tensors)) == expected
 
 
 def test_a_file_needs_no_alignment(library: ctypes.CDLL) -> None:
