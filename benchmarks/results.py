@@ -48,6 +48,9 @@ BENCHES = [("resnet18", "int8", isa, 1, 1) for isa in ("avx512", "avx512bw", "av
 BENCHES += [("resnet18", "float32", "avx512", 1, 1), ("resnet18", "int8", "avx512", 1, 2)]
 BENCHES += [("resnet18", "int8", "avx512", batch, threads) for batch in (8, 32) for threads in (1, 2)]
 BENCHES += [("resnet18_imagenet", layers, "avx512", 1, 1) for layers in ("int8", "float32")]
+SMALL = ("resnet8", "resnet20", "resnet20_wide", "vgg_slim", "mobilenet")
+BENCHES += [(model, "int8", isa, 1, 1) for model in SMALL for isa in ("avx512", "avx512bw", "avx2")]
+BENCHES += [("resnet20", "int8", "avx512", 8, 1), ("resnet20", "int8", "avx512", 8, 2)]
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "results"
@@ -167,7 +170,7 @@ def bench() -> None:
             name = f"{path.stem}-{isa}"
             row = json.loads(_output(evenbit, "bench", str(path), "--against", ",".join(names), *options, "--json"))
             _keep(f"bench-{name}-b{batch}-t{threads}", {**row, "file": path.name})
-            if (batch, threads, float_layers) == (1, 1, "int8"):
+            if (batch, threads, float_layers) == (1, 1, "int8") and model not in SMALL:
                 row = json.loads(_output(evenbit, "bench", str(path), "--per-layer", "--isa", isa, "--json"))
                 _keep(f"layers-{name}", row)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,7 +147,12 @@ def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
     for layer in convs:
         assert layer["share"] == pytest.approx(layer["gmacs"] / result["limit_gmacs"])
         assert 0 < layer["share"] < 1.2
-    assert "of limit" in run("bench", work / "net.evb", "--per-layer").stdout
+    kinds = result["kinds"]
+    assert sum(kinds.values()) == pytest.approx(sum(layer["us"] for layer in result["layers"]))
+    assert kinds["binary_conv"] == pytest.approx(sum(layer["us"] for layer in convs))
+    shown = run("bench", work / "net.evb", "--per-layer").stdout
+    assert "of limit" in shown
+    assert re.search(r"binary_conv \d+ %.*\n\d+ us in all, \d+ % of it binary sums; ", shown)
 
 
 def test_bench_per_layer_takes_grouped_convolutions(tmp_path: Path) -> None:

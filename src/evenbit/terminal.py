@@ -155,8 +155,14 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
             parts += [f"{layer['sums_us']:.2f}", f"{100 * layer['sums_share']:.0f} %", f"{layer['tail_us']:.2f}"]
         table.add_row(layer["op"], layer["output"], f"{layer['us']:.2f}", speed, *parts)
     Console().print(table)
-    total = sum(layer["us"] for layer in result["layers"])
-    print(f"{total:.0f} us in all, {result['isa']}, 1 thread; limit {result['limit_gmacs']:.0f} GMAC/s (1-bit)")
+    total = sum(result["kinds"].values())
+    by_time = sorted(result["kinds"].items(), key=lambda item: -item[1])
+    print(", ".join(f"{kind} {100 * us / total:.0f} %" for kind, us in by_time))
+    sums = sum(layer.get("sums_us", 0.0) for layer in result["layers"])
+    print(
+        f"{total:.0f} us in all, {100 * sums / total:.0f} % of it binary sums; {result['isa']}, 1 thread; "
+        f"limit {result['limit_gmacs']:.0f} GMAC/s (1-bit)"
+    )
 
 
 def show_diagnosis(found: Mapping[str, Any], *, as_json: bool) -> None:

@@ -23,7 +23,7 @@ def profile_layers(engine: Engine) -> dict[str, Any]:
         alone, in 1e9 1-bit multiply-adds a second. `layers`: for each op `op`, `name`, `output` (shape), `us`
         (microseconds, its Tail included) and, for convolutions, `macs` and `gmacs`; for binary ones also `share` of
         the limit; for those without groups also `sums_us` and `tail_us` (the time without the Tail and of the Tail
-        alone) and `sums_share`.
+        alone) and `sums_share`. `kinds`: the microseconds of all ops of a kind.
     """
     plan = engine.plan
     image = np.random.default_rng(0).random((1, plan.channels, plan.height, plan.width), dtype=np.float32)
@@ -43,4 +43,7 @@ def profile_layers(engine: Engine) -> dict[str, Any]:
             layer |= {"sums_us": 1e6 * time.sums, "tail_us": 1e6 * time.tail}
             layer["sums_share"] = row.binary_macs / time.sums / 1e9 / limit
         layers.append(layer)
-    return {"info": dict(plan.info), "isa": engine.isa, "limit_gmacs": limit, "layers": layers}
+    kinds: dict[str, float] = {}
+    for layer in layers:
+        kinds[layer["op"]] = kinds.get(layer["op"], 0.0) + layer["us"]
+    return {"info": dict(plan.info), "isa": engine.isa, "limit_gmacs": limit, "layers": layers, "kinds": kinds}
