@@ -210,7 +210,7 @@ def render() -> None:
     for path, text in pages().items():
         (ROOT / path).write_text(text, encoding="utf-8")
     rows = _rows()
-    one = [row for row in rows if "ours" in row and (row["batch"], row["threads"]) == (1, 1)]
+    one = [row for row in rows if "ours" in row and (row["batch"], row["threads"], row["isa"]) == (1, 1, "avx512")]
     plot_peers([(f"{_network(row)}, {row['isa']}", row) for row in one], ROOT / "docs/performance-peers.svg")
     plot_shares([row for row in rows if "layers" in row], ROOT / "docs/performance-shares.svg")
 
