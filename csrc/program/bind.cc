@@ -101,8 +101,9 @@ std::array<std::array<uint32_t, 8>, 256> make_spread() {
 void spread_bits(const uint8_t* bytes, uint32_t* units, int64_t pixels, int64_t pixel_bytes, int64_t stride) {
   static const auto kSpread = make_spread();
   for (int64_t pixel = 0; pixel < pixels; ++pixel, bytes += pixel_bytes) {
-    for (int64_t i = 0; i < stride / 8; ++i, units += 8)
+    for (int64_t i = 0; i < stride / 8; ++i, units += 8) {
       std::memcpy(units, kSpread[bytes[i]].data(), sizeof kSpread[0]);
+    }
   }
 }
 
