@@ -200,6 +200,7 @@ def pages() -> dict[str, str]:
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
     lines = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
+    lines += [line for row in rows if "web" in row for line in _web_section(row)]
     lines += [line for row in rows if "newcomer" in row for line in _newcomer_section(row)]
     performance = _performance_page(benches, layers, scaling) + "\n".join([*lines, ""])
     return {"docs/results.md": page, "docs/performance.md": performance}
@@ -521,6 +522,32 @@ def _performance_page(
             lines.append(f"| {' | '.join(map(str, cells))} |")
     lines += ["", "To repeat the rows for one image and one thread:", "", "```sh no-run", "make bench", "```"]
     return "\n".join(lines) + "\n"
+
+
+def _web_section(kept: dict[str, Any]) -> list[str]:
+    """What benchmarks/web.py kept."""
+    lines = [
+        "",
+        "## In a browser",
+        "",
+        "One image, one thread, evenbit's WebAssembly module and ONNX Runtime Web (WebAssembly SIMD) in turns;",
+        "milliseconds and ratios as above. The peers run the float twin and the twin in 8 bits.",
+        "",
+        "| network | in | evenbit ms | least | KB | peer | peer ms | least | KB | ratio | of least |",
+        "|---|---|--:|--:|--:|---|--:|--:|--:|--:|--:|",
+    ]
+    for network in kept["web"]:
+        kilobytes = {name: f"{size / 1000:.0f}" for name, size in network["bytes"].items()}
+        for place in ("chromium", "node"):
+            ours, *peers = sorted(network[place], key=lambda row: row["name"] != "evenbit")
+            for peer in peers:
+                cells = [network["model"], place, f"{ours['median_ms']:.3g}", f"{ours['least_ms']:.3g}"]
+                cells += [kilobytes["model.evb"], peer["name"], f"{peer['median_ms']:.3g}", f"{peer['least_ms']:.3g}"]
+                cells += [kilobytes[f"{peer['name'].split()[-1]}.onnx"]]
+                cells += [f"{peer[key] / ours[key]:.1f}" for key in ("median_ms", "least_ms")]
+                lines.append(f"| {' | '.join(cells)} |")
+    versions = f"Chromium {kept['chromium']}, Node.js {kept['node']}, onnxruntime-web {kept['onnxruntime_web']}"
+    return [*lines, "", f"`{kept['command']}`, commit {kept['commit']}, {kept['machine']}; {versions}."]
 
 
 def _newcomer_section(kept: dict[str, Any]) -> list[str]:

@@ -7,6 +7,18 @@
 
 namespace evenbit {
 
+namespace {
+
+std::vector<const Node*> nodes_with_bits(const Program& program) {
+  std::vector<const Node*> nodes;
+  for (const Node& node : program.nodes) {
+    if (node.bits != kNone) nodes.push_back(&node);
+  }
+  return nodes;
+}
+
+}  // namespace
+
 // What one image needs while it is computed.
 struct Engine::Context {
   explicit Context(const Program& program) : arena(program.arena_bytes), memory(program, arena.data(), input) {}
@@ -97,6 +109,35 @@ bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float
   }
   for (auto& context : contexts) give_back(std::move(context));
   return finite.load();
+}
+
+std::vector<Shape> Engine::bit_maps() const {
+  std::vector<Shape> shapes;
+  for (const Node* node : nodes_with_bits(program_)) {
+    const Value& v = program_.values[node->bits];
+    shapes.push_back({true, v.height, v.width, v.channels});
+  }
+  return shapes;
+}
+
+void Engine::read_bits(const float* floats, const uint8_t* bytes, size_t map, uint8_t* bits) {
+  const Node& node = *nodes_with_bits(program_).at(map);
+  const Value& v = program_.values[node.bits];
+  auto context = take_context();
+  context->input = {floats, bytes};
+  // Later ops may write over the bits.
+  for (const Step& step : context->steps) {
+    if (step.op <= node.op) step.run({0, step.tasks});
+  }
+  const uint8_t* const first = context->memory.window(node.bits, 0, 0);
+  for (int c = 0; c < v.channels; ++c) {
+    for (int y = 0; y < v.height; ++y) {
+      for (int x = 0; x < v.width; ++x) {
+        *bits++ = first[y * v.row_bytes() + x * v.pixel_bytes() + c / 8] >> c % 8 & 1;
+      }
+    }
+  }
+  give_back(std::move(context));
 }
 
 std::vector<Engine::OpTime> Engine::profile(const float* image, int rounds) {

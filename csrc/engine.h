@@ -23,12 +23,19 @@ class Engine {
   const Shape& images() const { return program_.images; }
   int classes() const { return program_.values[program_.output].channels; }
   int threads() const { return pool_.threads(); }
-  size_t arena_bytes() const { return program_.arena_bytes; }
+  size_t arena_bytes() const { return static_cast<size_t>(program_.arena_bytes); }
 
   // Logits of `count` images, exactly one of `floats` and `bytes` not null, both [count][channels][height][width].
   // Returns whether all pixels are finite; if not, the logits mean nothing. May be called by several threads at once:
   // one of them gets the engine's pool, the others run alone.
   bool run(const float* floats, const uint8_t* bytes, int64_t count, float* logits);
+
+  // The maps of bits that the network computes, in order.
+  std::vector<Shape> bit_maps() const;
+
+  // One of them for an image, exactly one of `floats` and `bytes` not null: 1 for +1 and 0 for -1,
+  // [channels][height][width].
+  void read_bits(const float* floats, const uint8_t* bytes, size_t map, uint8_t* bits);
 
   // Seconds that an op takes on one thread. A binary convolution is also run without its Tail, which leaves the sums,
   // and without its sums, which leaves the Tail; for other ops these two are 0.

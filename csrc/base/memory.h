@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
 
@@ -11,16 +12,19 @@ namespace evenbit {
 
 constexpr size_t kAlignment = 64;
 
-constexpr size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+// Sizes of what is to be allocated are computed in 64 bits, so that they do not overflow where size_t has 32.
+constexpr uint64_t round_up(uint64_t value, uint64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // A fixed number of zeroed elements, aligned, movable and never resized.
 template <typename T>
 class Aligned {
  public:
   Aligned() = default;
-  explicit Aligned(size_t size) : size_(size) {
+  // Throws std::bad_alloc if there is not so much memory.
+  explicit Aligned(uint64_t size) : size_(static_cast<size_t>(size)) {
     if (size == 0) return;
-    const size_t bytes = round_up(size * sizeof(T), kAlignment);
+    if (size > std::numeric_limits<size_t>::max() / 2 / sizeof(T)) throw std::bad_alloc();
+    const auto bytes = static_cast<size_t>(round_up(size * sizeof(T), kAlignment));
     data_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t(kAlignment))));
     std::memset(static_cast<void*>(data_.get()), 0, bytes);
   }

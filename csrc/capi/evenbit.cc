@@ -99,6 +99,28 @@ evenbit_status evenbit_run_float(evenbit_network* network, const float* images, 
   return run(network, images, nullptr, count, logits);
 }
 
+int evenbit_bit_maps(const evenbit_network* network) {
+  return static_cast<int>(network->loaded.engine->bit_maps().size());
+}
+
+void evenbit_bit_map_size(const evenbit_network* network, int index, int* channels, int* height, int* width) {
+  const bool known = index >= 0 && index < evenbit_bit_maps(network);
+  const evenbit::Shape shape = known ? network->loaded.engine->bit_maps()[index] : evenbit::Shape{true, 0, 0, 0};
+  *channels = shape.channels;
+  *height = shape.height;
+  *width = shape.width;
+}
+
+evenbit_status evenbit_read_bits(evenbit_network* network, const uint8_t* image, int index, uint8_t* bits) {
+  if (!network || !image || !bits || index < 0 || index >= evenbit_bit_maps(network)) return EVENBIT_BAD_ARGUMENT;
+  try {
+    network->loaded.engine->read_bits(nullptr, image, static_cast<size_t>(index), bits);
+    return EVENBIT_OK;
+  } catch (const std::bad_alloc&) {
+    return EVENBIT_OUT_OF_MEMORY;
+  }
+}
+
 const char* evenbit_isa(int index) {
   for (const evenbit::Kernels* const* k = evenbit::all_kernels(); *k; ++k) {
     if ((*k)->supported() && index-- == 0) return (*k)->name;

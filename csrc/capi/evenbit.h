@@ -34,7 +34,7 @@ typedef enum evenbit_status {
   EVENBIT_OK = 0,
   EVENBIT_NOT_FINITE = 1,    /* an image holds NaN or an infinity; the logits mean nothing */
   EVENBIT_OUT_OF_MEMORY = 2, /* the logits mean nothing; the network can be used on */
-  EVENBIT_BAD_ARGUMENT = 3   /* a pointer is NULL */
+  EVENBIT_BAD_ARGUMENT = 3   /* a pointer is NULL, or there is no such map of bits */
 } evenbit_status;
 
 /* Loads the .evb file whose bytes are data[0 .. size - 1]; they need no alignment and are not needed afterwards.
@@ -74,6 +74,20 @@ EVENBIT_API evenbit_status evenbit_run_uint8(evenbit_network* network, const uin
                                              float* logits);
 EVENBIT_API evenbit_status evenbit_run_float(evenbit_network* network, const float* images, size_t count,
                                              float* logits);
+
+/* Maps of bits that the network computes on the way to its logits: what its binary layers see of an image. */
+EVENBIT_API int evenbit_bit_maps(const evenbit_network* network);
+
+/* Size of the map of that index, from 0 on; all 0 if there is no such map. */
+EVENBIT_API void evenbit_bit_map_size(const evenbit_network* network, int index, int* channels, int* height,
+                                      int* width);
+
+/* That map for one image: 1 for +1 and 0 for -1.
+ *
+ *   image       [channels][height][width], from 0 to 255.
+ *   bits        [channels][height][width] of the map, written.
+ */
+EVENBIT_API evenbit_status evenbit_read_bits(evenbit_network* network, const uint8_t* image, int index, uint8_t* bits);
 
 /* Names of the instruction sets that this machine can run, best first; NULL from the index on where they end. */
 EVENBIT_API const char* evenbit_isa(int index);

@@ -1,7 +1,9 @@
 // Reading an .evb file: safetensors, with the Plan as JSON in its metadata. See docs/file-format.md.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -50,22 +52,42 @@ const Any& member(const Any& object, const char* key, const std::string& message
   return *found;
 }
 
-// The same text as Python's repr(value): the fewest digits that read back as this number, of those the closest to it.
-// (Those of nlohmann::json are at times more than the fewest.)
+struct Decimal {
+  std::string digits;  // d.ddd times
+  int exponent;        // 10 to that power
+};
+
+// The fewest digits that read back as this number >= 0, of those the closest to it. One number of so many digits is the
+// closest; but below a power of two numbers lie twice as dense as above, and where the closest, from below, reads back
+// as another number, the next one may not. (std::to_chars does the same, but not every C++ library has it.)
+Decimal shortest(double value) {
+  for (int count = 1;; ++count) {
+    char text[40];
+    std::snprintf(text, sizeof text, "%.*e", count - 1, value);  // d.ddde+dd, with the point of the locale
+    char* const e = std::strchr(text, 'e');
+    const int exponent = std::atoi(e + 1);
+    const std::string digits(text, std::remove_if(text, e, [](char c) { return c < '0' || c > '9'; }));
+    const std::string next = std::to_string(std::stoull(digits) + 1);
+    for (const std::string& candidate : {digits, next}) {
+      const std::string whole = candidate + "e" + std::to_string(exponent - (count - 1));
+      if (std::strtod(whole.c_str(), nullptr) == value) return {candidate, exponent};
+    }
+  }
+}
+
+// The same text as Python's repr(value). (Those of nlohmann::json have at times more than the fewest digits.)
 std::string python_repr(double value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, std::abs(value), std::chars_format::scientific).ptr;
-  const std::string scientific(text, end);  // d.ddde+dd
-  const size_t e = scientific.find('e');
-  const int exponent = std::stoi(scientific.substr(e + 1));
-  std::string result = std::signbit(value) ? "-" : "";
-  if (exponent < -4 || exponent >= 16) return result + scientific;
-  std::string digits = scientific.substr(0, e);
-  digits.erase(std::remove(digits.begin(), digits.end(), '.'), digits.end());
-  if (exponent < 0) return result + "0." + std::string(-exponent - 1, '0') + digits;
+  const std::string sign = std::signbit(value) ? "-" : "";
+  auto [digits, exponent] = shortest(std::abs(value));
+  if (exponent < -4 || exponent >= 16) {
+    const std::string power = std::to_string(std::abs(exponent));
+    return sign + digits.substr(0, 1) + (digits.size() > 1 ? "." : "") + digits.substr(1) +
+           (exponent < 0 ? "e-" : "e+") + (power.size() < 2 ? "0" : "") + power;
+  }
+  if (exponent < 0) return sign + "0." + std::string(-exponent - 1, '0') + digits;
   const auto whole = static_cast<size_t>(exponent) + 1;  // digits before the point
   if (digits.size() <= whole) digits.append(whole + 1 - digits.size(), '0');
-  return result + digits.insert(whole, ".");
+  return sign + digits.insert(whole, ".");
 }
 
 // The same text that Python's json.dumps(value, separators=(",", ":")) gives.

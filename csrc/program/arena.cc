@@ -6,7 +6,7 @@
 namespace evenbit {
 namespace {
 
-constexpr size_t kMaxArenaBytes = size_t{1} << 31;
+constexpr uint64_t kMaxArenaBytes = uint64_t{1} << 31;
 
 // Whether the node may write its map over `source`: read by it pixel by pixel, by no later node, and laid out alike.
 bool may_overwrite(const Program& program, const Node& node, int index, int source) {

@@ -35,25 +35,25 @@ struct Value {
   int border_x = 0;
   int first = kNone;       // node that writes it
   int last = kNone;        // node that reads it last
-  size_t offset = 0;       // in the arena
+  uint64_t offset = 0;     // in the arena
   std::vector<int> twins;  // of bits: values that hold them as convolutions read them, where that differs
   int groups = 1;          // of such a twin
   int channel_bytes = 0;   // of kQuantized
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
-  size_t group_units() const { return (channels / groups + 31) / 32; }
-  size_t group_stride() const { return round_up(groups, kBlock); }
-  size_t pixel_bytes() const {
-    if (form == Form::kFloats) return static_cast<size_t>(blocks()) * kBlock * sizeof(float);
+  uint64_t group_units() const { return (channels / groups + 31) / 32; }
+  uint64_t group_stride() const { return round_up(groups, kBlock); }
+  uint64_t pixel_bytes() const {
+    if (form == Form::kFloats) return static_cast<uint64_t>(blocks()) * kBlock * sizeof(float);
     if (form == Form::kGrouped) return group_units() * group_stride() * sizeof(uint32_t);
-    if (form == Form::kQuantized) return static_cast<size_t>(channels) * channel_bytes;
-    return static_cast<size_t>(blocks()) * sizeof(uint16_t) * (form == Form::kExpanded ? 2 : 1);
+    if (form == Form::kQuantized) return static_cast<uint64_t>(channels) * channel_bytes;
+    return static_cast<uint64_t>(blocks()) * sizeof(uint16_t) * (form == Form::kExpanded ? 2 : 1);
   }
-  size_t row_bytes() const { return static_cast<size_t>(width + 2 * border_x) * pixel_bytes(); }
-  size_t pixels() const { return static_cast<size_t>(height + 2 * border_y) * (width + 2 * border_x); }
+  uint64_t row_bytes() const { return static_cast<uint64_t>(width + 2 * border_x) * pixel_bytes(); }
+  uint64_t pixels() const { return static_cast<uint64_t>(height + 2 * border_y) * (width + 2 * border_x); }
   // Who reads bits or integers in units may reach past the end of the last one.
-  size_t bytes() const { return pixels() * pixel_bytes() + (form == Form::kFloats ? 0 : sizeof(uint64_t)); }
-  size_t origin() const { return offset + border_y * row_bytes() + border_x * pixel_bytes(); }  // of pixel (0, 0)
+  uint64_t bytes() const { return pixels() * pixel_bytes() + (form == Form::kFloats ? 0 : sizeof(uint64_t)); }
+  uint64_t origin() const { return offset + border_y * row_bytes() + border_x * pixel_bytes(); }  // of pixel (0, 0)
 };
 
 // One step of a run: the function that does some of its tasks.
@@ -120,7 +120,7 @@ struct Program {
   std::vector<std::shared_ptr<const void>> constants;  // as the kernels read them
   int ops = 0;                                         // of the Plan
   int output = kNone;                                  // value that holds the logits
-  size_t arena_bytes = 0;
+  uint64_t arena_bytes = 0;
 };
 
 // Values that the node writes, those for its own use included.

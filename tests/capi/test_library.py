@@ -15,6 +15,7 @@ from plans import everything
 from toolchain import C_FLAGS, NATIVE, ROOT, must_run
 
 from evenbit import plan_file
+from evenbit.bits import unpack_bits
 from evenbit.runtime import reference
 from evenbit.runtime.engine import isas
 
@@ -34,6 +35,9 @@ FUNCTIONS = {
     "class_name": (ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_int]),
     "run_uint8": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]),
     "run_float": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]),
+    "bit_maps": (ctypes.c_int, [ctypes.c_void_p]),
+    "bit_map_size": (None, [ctypes.c_void_p, ctypes.c_int, *[ctypes.POINTER(ctypes.c_int)] * 3]),
+    "read_bits": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]),
     "isa": (ctypes.c_char_p, [ctypes.c_int]),
 }
 
@@ -133,6 +137,38 @@ def test_running_says_what_is_wrong(library: ctypes.CDLL, network: int) -> None:
     assert run(network, images.ctypes.data, 1, None) == BAD_ARGUMENT
     assert run(None, images.ctypes.data, 1, logits.ctypes.data) == BAD_ARGUMENT
     library.evenbit_free(None)
+
+
+def test_bits_are_those_of_the_reference(library: ctypes.CDLL) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 3, 9, 7), dtype=np.uint8)
+    values, shapes = reference.values(PLAN, image), PLAN.shapes()
+    names = [op.tail.bits.out for op in PLAN.ops if op.tail.bits is not None]
+    assert len(names) > 2
+    for isa in isas():
+        network = library.evenbit_load(FILE, len(FILE), 1, isa.encode(), None, 0)
+        assert library.evenbit_bit_maps(network) == len(names)
+        for index, name in enumerate(names):
+            size = [ctypes.c_int() for _ in range(3)]
+            library.evenbit_bit_map_size(network, index, *map(ctypes.byref, size))
+            shape = shapes[name]
+            assert [each.value for each in size] == [shape.channels, shape.height, shape.width]
+            bits = np.full((shape.channels, shape.height, shape.width), 9, np.uint8)
+            assert library.evenbit_read_bits(network, image.ctypes.data, index, bits.ctypes.data) == OK
+            expected = unpack_bits(values[name], shape.channels)[0].transpose(2, 0, 1)
+            assert (bits == expected).all(), (isa, name)
+        library.evenbit_free(network)
+
+
+def test_there_are_no_other_maps_of_bits(library: ctypes.CDLL, network: int) -> None:
+    bits = np.zeros(10_000, np.uint8)
+    image = np.zeros((3, 9, 7), np.uint8)
+    for index in (-1, library.evenbit_bit_maps(network)):
+        size = [ctypes.c_int(5) for _ in range(3)]
+        library.evenbit_bit_map_size(network, index, *map(ctypes.byref, size))
+        assert [each.value for each in size] == [0, 0, 0]
+        assert library.evenbit_read_bits(network, image.ctypes.data, index, bits.ctypes.data) == BAD_ARGUMENT
+    assert library.evenbit_read_bits(network, None, 0, bits.ctypes.data) == BAD_ARGUMENT
+    assert library.evenbit_read_bits(network, image.ctypes.data, 0, None) == BAD_ARGUMENT
 
 
 def test_several_threads_share_a_network(library: ctypes.CDLL, network: int) -> None:

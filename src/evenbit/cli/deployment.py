@@ -129,11 +129,11 @@ def info(path: Path, *, as_json: Json = False) -> None:
 
 @app.command(group=DEPLOY, sort_key=3)
 def export(path: Path, *, to: str, out: Out, name: str | None = None, as_json: Json = False) -> None:
-    """Write a packed file as C source, ONNX or QONNX.
+    """Write a packed file as C source, ONNX, QONNX or a web page.
 
     Args:
         path: An .evb file.
-        to: The form; c for a folder of C99 source, onnx or qonnx for a file.
+        to: The form; c for a folder of C99 source, web for one with a page, onnx or qonnx for a file.
         out: The file or folder to write.
         name: What names in C begin with, evenbit if not given; one for each network of a program.
         as_json: Print JSON.

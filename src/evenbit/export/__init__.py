@@ -22,5 +22,5 @@ def _module(name: str) -> Exporter:
     return export
 
 
-EXPORTERS: dict[str, Exporter] = {name: _module(name) for name in ("c", "onnx", "qonnx")}
+EXPORTERS: dict[str, Exporter] = {name: _module(name) for name in ("c", "onnx", "qonnx", "web")}
 """What `evenbit export --to` offers. Each writes the Plan to the path and returns what the command prints."""

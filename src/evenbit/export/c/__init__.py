@@ -13,7 +13,7 @@ from evenbit.errors import ExportError
 from evenbit.export.c.arena import plan_arena
 from evenbit.export.c.kernels import kernels_header
 from evenbit.export.c.source import MARK, header, network, self_test
-from evenbit.files import write_together
+from evenbit.export.folder import write_folder
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 
@@ -59,23 +59,6 @@ def export(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, obje
         "evenbit_kernels.h": f"/* {MARK} */\n{kernels_header()}",
         "Makefile": f"# {MARK}\nNAME := {name}\n{makefile}",
     }
-    for file in files:
-        _refuse_foreign(folder / file)
-    made = not folder.is_dir()
-    if made:
-        folder.mkdir()
-    try:
-        write_together({folder / file: text.encode() for file, text in files.items()})
-    except BaseException:
-        if made:
-            folder.rmdir()
-        raise
+    contents = {file: text.encode() for file, text in files.items()}
+    write_folder(folder, contents, MARK, {file: file for file in files})
     return {"folder": str(folder), "constant_bytes": code.constant_bytes, "arena_bytes": narrow.bytes}
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Raises ExportError if the file exists and its first line does not say that it comes from here."""
-    if path.exists():
-        with path.open("rb") as file:
-            if MARK.encode() not in file.readline(200):
-                raise ExportError(f"{path} exists and was not made by this command; export to another folder")

@@ -1,0 +1,161 @@
+// Runs .evb files, the 1-bit networks of `evenbit pack`, in a browser, a Web Worker or Node.js.
+//
+//     import { Evenbit } from "evenbit";
+//     const network = await Evenbit.load("model.evb");
+//     const { logits, classes } = network.run(context.getImageData(0, 0, canvas.width, canvas.height));
+//     console.log(classes[0].name, classes[0].probability);
+import { prepare } from "./image.js";
+import { fetchBytes, Module } from "./module.js";
+export { prepare } from "./image.js";
+const OUT_OF_MEMORY = 2;
+const instances = new Map();
+/** A network that is ready to run. */
+export class Evenbit {
+    module;
+    network;
+    /** Size of the images. */
+    size;
+    /** Names of the classes, in the order of the logits. */
+    classNames;
+    /** Sizes of the maps of bits that the network computes, in order; see `bits`. */
+    bitMaps;
+    constructor(module, network) {
+        this.module = module;
+        this.network = network;
+        const { calls } = module;
+        this.size = {
+            channels: calls.evenbit_channels(network),
+            height: calls.evenbit_height(network),
+            width: calls.evenbit_width(network),
+        };
+        const classes = calls.evenbit_classes(network);
+        this.classNames = Array.from({ length: classes }, (_, i) => module.text(calls.evenbit_class_name(network, i)));
+        this.bitMaps = Array.from({ length: calls.evenbit_bit_maps(network) }, (_, i) => this.bitMapSize(i));
+    }
+    /**
+     * Loads a network.
+     *
+     * @param source Address of an .evb file, or its bytes.
+     * @param options See `LoadOptions`.
+     * @throws Error The reason, in one line, if the file cannot be fetched or is no .evb file that can be run. Files are
+     *   checked whole before they are used, so that strangers' files can be loaded.
+     */
+    static async load(source, options = {}) {
+        const [module, file] = await Promise.all([instance(options.module ?? besideThis()), toBytes(source)]);
+        const { calls } = module;
+        const reason = module.allocate(256);
+        try {
+            const network = module.with(file, (data) => calls.evenbit_load(data, file.length, 1, 0, reason, 256));
+            if (!network)
+                throw new Error(`the network cannot be loaded: ${module.text(reason)}`);
+            return new Evenbit(module, network);
+        }
+        finally {
+            calls.free(reason);
+        }
+    }
+    /**
+     * Runs the network on one image.
+     *
+     * @param image Pixels of a canvas, of any size, which `prepare` brings to the network's; or `[channels][height][width]`
+     *   from 0 to 255 in the network's size.
+     * @throws RangeError If the image does not have the size that it should have.
+     */
+    run(image) {
+        const { calls } = this.module;
+        const classes = this.classNames.length;
+        const logits = this.onImage(image, (pixels) => {
+            const address = this.module.allocate(4 * classes);
+            try {
+                this.check(calls.evenbit_run_uint8(this.network, pixels, 1, address));
+                return new Float32Array(this.module.bytes(address, 4 * classes).slice().buffer);
+            }
+            finally {
+                calls.free(address);
+            }
+        });
+        return { logits, classes: this.score(logits) };
+    }
+    /**
+     * What a binary layer sees of an image: a map of +1 and -1.
+     *
+     * @param image As for `run`.
+     * @param index Which of `bitMaps`.
+     * @returns `[channels][height][width]`: 1 for +1, 0 for -1.
+     */
+    bits(image, index) {
+        const map = this.bitMaps[index];
+        if (!map)
+            throw new RangeError(`there is no map of bits ${index}; there are ${this.bitMaps.length}`);
+        const bytes = map.channels * map.height * map.width;
+        return this.onImage(image, (pixels) => {
+            const address = this.module.allocate(bytes);
+            try {
+                this.check(this.module.calls.evenbit_read_bits(this.network, pixels, index, address));
+                return this.module.bytes(address, bytes).slice();
+            }
+            finally {
+                this.module.calls.free(address);
+            }
+        });
+    }
+    /** Gives the network's memory back. It cannot be used afterwards. */
+    free() {
+        this.module.calls.evenbit_free(this.network);
+        this.network = 0;
+    }
+    /** Calls `use` with the address of the image's pixels in the network's size. */
+    onImage(image, use) {
+        if (!this.network)
+            throw new Error("the network has been freed");
+        const { channels, height, width } = this.size;
+        const pixels = ArrayBuffer.isView(image) ? image : prepare(image, channels, height, width);
+        if (pixels.length !== channels * height * width) {
+            throw new RangeError(`an image should have ${channels}x${height}x${width} bytes, which are ${channels * height * width}, ` +
+                `but has ${pixels.length}`);
+        }
+        return this.module.with(pixels, use);
+    }
+    check(status) {
+        if (status === OUT_OF_MEMORY)
+            throw new RangeError("there is not enough memory for the network's maps");
+        if (status !== 0)
+            throw new Error(`the network cannot be run: status ${status}`);
+    }
+    bitMapSize(index) {
+        const { module } = this;
+        return module.with(new Uint8Array(12), (address) => {
+            module.calls.evenbit_bit_map_size(this.network, index, address, address + 4, address + 8);
+            const [channels, height, width] = new Int32Array(module.bytes(address, 12).slice().buffer);
+            return { channels, height, width };
+        });
+    }
+    score(logits) {
+        const largest = Math.max(...logits);
+        const powers = Array.from(logits, (logit) => Math.exp(logit - largest));
+        const total = powers.reduce((sum, power) => sum + power, 0);
+        const classes = powers.map((power, index) => ({ name: this.classNames[index], index, probability: power / total }));
+        return classes.sort((a, b) => b.probability - a.probability || a.index - b.index);
+    }
+}
+/** Networks of one page share an instance of the module, which is compiled once. */
+function instance(source) {
+    const key = source instanceof URL ? source.href : source;
+    let module = instances.get(key);
+    if (!module) {
+        module = Module.instantiate(source);
+        instances.set(key, module);
+        module.catch(() => instances.delete(key)); // so that it can be tried again
+    }
+    return module;
+}
+function besideThis() {
+    return new URL("evenbit.wasm", import.meta.url);
+}
+async function toBytes(source) {
+    if (typeof source === "string" || source instanceof URL)
+        return fetchBytes(source);
+    return ArrayBuffer.isView(source)
+        ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
+        : new Uint8Array(source);
+}

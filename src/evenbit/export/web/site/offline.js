@@ -1,0 +1,29 @@
+"use strict";
+// The page's service worker: keeps its files, so that the page works without a network once it has been loaded.
+const KEPT = "evenbit";
+const FILES = ["./", "page.css", "page.js", "evenbit.js", "image.js", "module.js", "evenbit.wasm", "model.evb"];
+self.addEventListener("install", (event) => {
+    event.waitUntil(caches.open(KEPT).then((cache) => cache.addAll(FILES)));
+});
+// What the host has now comes first, so that a new network is seen at once.
+self.addEventListener("fetch", (event) => {
+    const { request } = event;
+    if (request.method !== "GET" || new URL(request.url).origin !== self.location.origin)
+        return;
+    event.respondWith(fetchOrKept(request));
+});
+async function fetchOrKept(request) {
+    const cache = await caches.open(KEPT);
+    try {
+        const response = await fetch(request);
+        if (response.ok)
+            await cache.put(request, response.clone());
+        return response;
+    }
+    catch (error) {
+        const kept = await cache.match(request);
+        if (!kept)
+            throw error;
+        return kept;
+    }
+}
