@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON_FILES := src tests benchmarks examples fuzz tools
 CXX_FILES := find csrc src/evenbit/export examples fuzz tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
 .PHONY: help install demo test test-sanitize test-arm test-browser test-gpu test-packaging fuzz device-tools device-packages \
-  test-devices wasm test-web web-packages check format docs bench results reliability coverage
+  test-devices wasm test-web check format docs bench results reliability coverage
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -49,7 +49,6 @@ test-gpu: .venv/installed ## train on a GPU and compare with the CPU
 test-browser: .venv/installed ## look at a report in headless Chromium; needs chromium and chromium-driver
 	$(BIN)/pytest -m browser tests/report
 
-WEB_PACKAGES := emscripten chromium chromium-driver
 WEB_SITE := src/evenbit/export/web/site
 
 wasm: .venv/installed ## build the WebAssembly module and the page in src/evenbit/export/web/site; needs emscripten and npm
@@ -65,9 +64,6 @@ wasm: .venv/installed ## build the WebAssembly module and the page in src/evenbi
 
 test-web: .venv/installed ## run networks in Node.js and in headless Chromium; needs node, chromium and chromium-driver
 	$(BIN)/pytest -m web tests/web
-
-web-packages:
-	@echo $(WEB_PACKAGES)
 
 FUZZ_SECONDS ?= 60
 FUZZ_OPTIONS ?=
@@ -102,7 +98,6 @@ format: .venv/installed ## bring the sources into form
 
 docs: .venv/installed ## build the docs as a site in site/
 	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mkdocs build --strict
-	$(BIN)/evenbit export "$$($(BIN)/python -c 'from evenbit import pretrained; print(pretrained.NETWORK)')" --to web -o site/demo
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs

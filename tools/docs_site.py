@@ -2,7 +2,7 @@
 
 The pages in docs/ are read in the repository as well, where they link to its files. The site has a page for each file
 and folder that is linked to, so that these links work there too. Code blocks are marked for the tests, as in
-`sh no-run`; the marks are taken off.
+`sh no-run`; the marks are taken off. The page that classifies photos lies in demo/.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from evenbit import plan_file, pretrained
+from evenbit.export import EXPORTERS
 
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"\]\(([^()\s#]+)((?:#[^()\s]*)?)\)")
@@ -56,6 +59,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return match[0] if path is None else f"]({_relative(_uri(path), page.file.src_uri)})"
 
     return MARK.sub(r"\1", LINK.sub(repoint, markdown))
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Adds the web page of the network that comes with evenbit."""
+    EXPORTERS["web"](plan_file.load(pretrained.NETWORK), Path(config.site_dir) / "demo")
 
 
 def _outside(link: str, page: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shutil
@@ -25,6 +26,7 @@ from evenbit.images import load_image
 from evenbit.runtime import reference
 
 pytestmark = pytest.mark.web
+WEB = Path(__file__).parents[2] / "web"
 WINDOWS = [(390, 844), (1280, 900)]
 SCHEMES = ["light", "dark"]
 
@@ -41,13 +43,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[ThreadingHTTPServer]:
+    running = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    try:
+        yield running
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
 @pytest.fixture(scope="module")
 def server(site: Path) -> Iterator[ThreadingHTTPServer]:
-    running = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield running
-    running.shutdown()
-    running.server_close()
+    with serving(site) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +230,23 @@ def test_it_works_without_a_connection_once_loaded(show: Callable[..., Any], pho
         online = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         browser.execute_cdp_cmd("Network.emulateNetworkConditions", online)
     assert classes(browser)
+
+
+def test_the_example_runs_in_a_worker(browser: Any, site: Path, tmp_path: Path) -> None:
+    shutil.copytree(site, tmp_path / "dist")
+    shutil.copytree(WEB / "examples", tmp_path / "examples")
+    shutil.copy(pretrained.NETWORK, tmp_path / "examples" / "model.evb")
+    (tmp_path / "index.html").write_text("<title>empty</title>")
+    script = """
+    const [network, done] = arguments;
+    const worker = new Worker("examples/worker.js", { type: "module" });
+    worker.onmessage = ({ data }) => done(data.error ?? data.classes.length);
+    worker.postMessage({ network, image: new ImageData(40, 30) });
+    """
+    with serving(tmp_path) as running:
+        browser.get(f"http://127.0.0.1:{running.server_port}/index.html")
+        assert browser.execute_async_script(script, "model.evb") == 10
+        assert browser.execute_async_script(script, "gone.evb").endswith("cannot be fetched: 404 File not found")
 
 
 def test_what_can_be_operated_has_a_name(show: Callable[..., Any], photo: Path) -> None:
