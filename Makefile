@@ -51,14 +51,14 @@ test-browser: .venv/installed ## look at a report in headless Chromium; needs ch
 
 WEB_SITE := src/evenbit/export/web/site
 
-wasm: .venv/installed ## build the WebAssembly module and the page in src/evenbit/export/web/site; needs emscripten and npm
+wasm: .venv/installed ## build the WebAssembly module and the scripts in src/evenbit/export/web/site; needs emscripten and npm
 	emcmake cmake -S . -B build/wasm -DCMAKE_BUILD_TYPE=Release -DNLOHMANN_JSON_INCLUDE_DIR="$$($(BIN)/python \
 	  -c 'import nlohmann_json, pathlib; print(pathlib.Path(nlohmann_json.__file__).parent / "include")')"
 	cmake --build build/wasm --parallel 2
 	cd web && npm ci --no-audit --no-fund && npm run build
 	mkdir -p $(WEB_SITE)
 	cp build/wasm/csrc/wasm/evenbit.wasm web/dist/
-	cp web/page/* web/dist/*.js web/dist/evenbit.wasm $(WEB_SITE)/
+	cp web/dist/*.js web/dist/evenbit.wasm $(WEB_SITE)/
 	chmod 644 $(WEB_SITE)/*
 	$(BIN)/python tools/web_sources.py > src/evenbit/export/web/sources.sha256
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -25,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from evenbit import plan_file
-from evenbit.bench.peers import _float_twin, _int8_twin
+from evenbit.bench.peers import float_twin, int8_twin
+from evenbit.export.web import SITE
+from origin import origin
 
 HERE = Path(__file__).parent / "web"
-SITE = Path(__file__).parents[1] / "src" / "evenbit" / "export" / "web" / "site"
 
 
 class Isolated(SimpleHTTPRequestHandler):
@@ -52,8 +52,8 @@ def prepare(model: str, folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1, plan.channels, plan.height, plan.width), dtype=np.uint8)
     images = pixels.astype(np.float32) / 255
     (folder / "pixels").write_bytes(pixels.tobytes())
-    (folder / "float32.onnx").write_bytes(_float_twin(plan, images))
-    (folder / "int8.onnx").write_bytes(_int8_twin(plan, images))
+    (folder / "float32.onnx").write_bytes(float_twin(plan, images))
+    (folder / "int8.onnx").write_bytes(int8_twin(plan, images))
     shutil.copytree(SITE, folder / "site")
     (folder / "ort").symlink_to((HERE / "node_modules" / "onnxruntime-web" / "dist").resolve())
     for name in ("index.html", "measure.js"):
@@ -106,23 +106,17 @@ def main() -> None:
             places = {"node": in_node(folder, arguments.rounds), "chromium": in_chromium(folder, arguments.rounds)}
             sizes = {kind: (folder / kind).stat().st_size for kind in ("model.evb", "float32.onnx", "int8.onnx")}
             networks.append({"model": model, "bytes": sizes, **places})
-    print(json.dumps({**origin(arguments), "web": networks}, indent=1))
+    print(json.dumps({**origin(), **versions(), "web": networks}, indent=1))
 
 
-def origin(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Where the figures come from."""
+def versions() -> dict[str, str]:
+    """Of what runs the networks."""
 
     def said(*command: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    cpu = next(
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().split("\n") if "model name" in line
-    )
     runtime = json.loads((HERE / "node_modules" / "onnxruntime-web" / "package.json").read_text())
     return {
-        "command": f"python benchmarks/web.py {' '.join(arguments.models)} --rounds {arguments.rounds}",
-        "commit": said("git", "rev-parse", "--short", "HEAD"),
-        "machine": f"{cpu}, {os.cpu_count()} CPUs",
         "node": said("node", "--version"),
         "chromium": said("chromium", "--version").split(" built")[0].removeprefix("Chromium "),
         "onnxruntime_web": runtime["version"],

@@ -120,11 +120,11 @@ std::vector<Shape> Engine::bit_maps() const {
   return shapes;
 }
 
-void Engine::read_bits(const float* floats, const uint8_t* bytes, size_t map, uint8_t* bits) {
+void Engine::read_bits(const uint8_t* image, size_t map, uint8_t* bits) {
   const Node& node = *nodes_with_bits(program_).at(map);
   const Value& v = program_.values[node.bits];
   auto context = take_context();
-  context->input = {floats, bytes};
+  context->input = {nullptr, image};
   // Later ops may write over the bits.
   for (const Step& step : context->steps) {
     if (step.op <= node.op) step.run({0, step.tasks});

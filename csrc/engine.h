@@ -33,9 +33,8 @@ class Engine {
   // The maps of bits that the network computes, in order.
   std::vector<Shape> bit_maps() const;
 
-  // One of them for an image, exactly one of `floats` and `bytes` not null: 1 for +1 and 0 for -1,
-  // [channels][height][width].
-  void read_bits(const float* floats, const uint8_t* bytes, size_t map, uint8_t* bits);
+  // One of them for an image of bytes: 1 for +1 and 0 for -1, [channels][height][width].
+  void read_bits(const uint8_t* image, size_t map, uint8_t* bits);
 
   // Seconds that an op takes on one thread. A binary convolution is also run without its Tail, which leaves the sums,
   // and without its sums, which leaves the Tail; for other ops these two are 0.

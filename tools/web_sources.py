@@ -1,4 +1,4 @@
-"""Prints a digest of all that the WebAssembly module and its page are made of.
+"""Prints a digest of all that the WebAssembly module and its scripts are made of.
 
 `make wasm` keeps it beside what it builds, and a test compares: the module is that of the sources of today.
 """
@@ -18,7 +18,6 @@ FOLDERS = (
     "csrc/program",
     "csrc/wasm",
     "web/src",
-    "web/page",
 )
 FILES = ("csrc/engine.cc", "csrc/engine.h", "csrc/simd/wasm128.h", "web/package-lock.json", "web/tsconfig.json")
 OTHERS = ("avx", "neon")  # instruction sets whose kernels are not part of it

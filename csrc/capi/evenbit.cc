@@ -8,6 +8,7 @@
 #include <new>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "evb/load.h"
 
@@ -104,8 +105,9 @@ int evenbit_bit_maps(const evenbit_network* network) {
 }
 
 void evenbit_bit_map_size(const evenbit_network* network, int index, int* channels, int* height, int* width) {
-  const bool known = index >= 0 && index < evenbit_bit_maps(network);
-  const evenbit::Shape shape = known ? network->loaded.engine->bit_maps()[index] : evenbit::Shape{true, 0, 0, 0};
+  const std::vector<evenbit::Shape> maps = network->loaded.engine->bit_maps();
+  const bool known = index >= 0 && index < static_cast<int>(maps.size());
+  const evenbit::Shape shape = known ? maps[index] : evenbit::Shape{true, 0, 0, 0};
   *channels = shape.channels;
   *height = shape.height;
   *width = shape.width;
@@ -114,7 +116,7 @@ void evenbit_bit_map_size(const evenbit_network* network, int index, int* channe
 evenbit_status evenbit_read_bits(evenbit_network* network, const uint8_t* image, int index, uint8_t* bits) {
   if (!network || !image || !bits || index < 0 || index >= evenbit_bit_maps(network)) return EVENBIT_BAD_ARGUMENT;
   try {
-    network->loaded.engine->read_bits(nullptr, image, static_cast<size_t>(index), bits);
+    network->loaded.engine->read_bits(image, static_cast<size_t>(index), bits);
     return EVENBIT_OK;
   } catch (const std::bad_alloc&) {
     return EVENBIT_OUT_OF_MEMORY;

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
 
 pytestmark = pytest.mark.browser
 
@@ -33,31 +31,12 @@ return found;
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    program = shutil.which("chromedriver")
-    assert program, "needs Debian's packages chromium and chromium-driver"
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(program))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
-def show(browser: Any, page: Path) -> Open:
+def show(browser: Any, open_page: Open, page: Path) -> Open:
     """Opens the page in a window of some width, in some colour scheme and medium."""
 
     def opened(width: int, height: int, scheme: str, medium: str = "screen") -> Any:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
-        browser.get_log("performance")
-        browser.get_log("browser")
-        browser.get(page.as_uri())
+        open_page(page.as_uri(), width, height, scheme, medium)
         return browser
 
     return opened

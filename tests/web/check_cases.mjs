@@ -1,4 +1,4 @@
-// Runs the cases of tests/capi/cases.py through the module; prints their number, the failures and the memory that grew.
+// Runs the cases of tests/capi/cases.py through the module; prints their number and that of the failures.
 //
 //     node check_cases.mjs SITE CASES
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from evenbit.export.web import SITE
+
 HERE = Path(__file__).parent
-SITE = HERE.parents[1] / "src" / "evenbit" / "export" / "web" / "site"
 
 
 def must_run(script: str, *arguments: str) -> str:

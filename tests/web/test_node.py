@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from cases import LOADED, REFUSED, Case, case, kernel_cases, network_cases, write
-from node import SITE, must_run
+from node import must_run
 from PIL import Image
 from plans import everything
 from test_hostile import FILE, RAW, mutants, python_takes, too_large
@@ -23,10 +23,12 @@ from evenbit import plan_file, pretrained
 from evenbit.bits import unpack_bits
 from evenbit.deploy import pack
 from evenbit.deploy.quantize import quantize_float_layers
+from evenbit.export.web import SITE
 from evenbit.images import load_image
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
 from evenbit.plan import Plan
+from evenbit.predict import softmax
 from evenbit.runtime import reference
 
 pytestmark = pytest.mark.web
@@ -120,22 +122,26 @@ def test_the_package_says_what_python_says(said: tuple[Plan, npt.NDArray[np.uint
     assert result["size"] == {"channels": plan.channels, "height": plan.height, "width": plan.width}
     assert tuple(result["classNames"]) == plan.classes
     assert bytes.fromhex(result["logits"]) == logits.tobytes()
-    powers = np.exp(logits[0].astype(float) - logits[0].max())
-    order = np.argsort(-powers)
+    shares = softmax(logits)[0]
+    order = np.argsort(-shares)
     assert [score["name"] for score in result["classes"]] == [plan.classes[i] for i in order]
-    np.testing.assert_allclose([score["probability"] for score in result["classes"]], (powers / powers.sum())[order])
+    np.testing.assert_allclose([score["probability"] for score in result["classes"]], shares[order])
 
 
-def test_bits_are_those_of_the_reference(said: tuple[Plan, npt.NDArray[np.uint8], dict[str, Any]]) -> None:
-    plan, image, result = said
+def assert_bits(plan: Plan, image: npt.NDArray[np.uint8], result: dict[str, Any]) -> int:
+    """Compares all maps of bits with the reference's; returns their number."""
     values, shapes = reference.values(plan, image), plan.shapes()
     maps = [op.tail.bits.out for op in plan.ops if op.tail.bits is not None]
-    assert len(result["bits"]) == len(maps) > 10
     for name, size, bits in zip(maps, result["bitMaps"], result["bits"], strict=True):
         shape = shapes[name]
         assert size == {"channels": shape.channels, "height": shape.height, "width": shape.width}
         expected = unpack_bits(values[name], shape.channels)[0].transpose(2, 0, 1)
         assert bytes.fromhex(bits) == expected.astype(np.uint8).tobytes(), name
+    return len(maps)
+
+
+def test_bits_are_those_of_the_reference(said: tuple[Plan, npt.NDArray[np.uint8], dict[str, Any]]) -> None:
+    assert assert_bits(*said) > 10
 
 
 def test_errors_are_one_line(said: tuple[Plan, npt.NDArray[np.uint8], dict[str, Any]]) -> None:
@@ -186,11 +192,7 @@ def test_the_module_is_small() -> None:
 
 def test_networks_of_every_op_have_their_bits(tmp_path: Path) -> None:
     plan = everything(1, 20)
+    image = pixels(plan, 1)
     (tmp_path / "network.evb").write_bytes(plan_file.to_bytes(plan))
-    (tmp_path / "pixels").write_bytes(pixels(plan, 1).tobytes())
-    said = json.loads(must_run("use.mjs", str(tmp_path / "network.evb"), str(tmp_path / "pixels")))
-    values = reference.values(plan, pixels(plan, 1))
-    maps = [op.tail.bits.out for op in plan.ops if op.tail.bits is not None]
-    for name, size, bits in zip(maps, said["bitMaps"], said["bits"], strict=True):
-        expected = unpack_bits(values[name], size["channels"])[0].transpose(2, 0, 1)
-        assert bytes.fromhex(bits) == expected.astype(np.uint8).tobytes(), name
+    (tmp_path / "pixels").write_bytes(image.tobytes())
+    assert_bits(plan, image, json.loads(must_run("use.mjs", str(tmp_path / "network.evb"), str(tmp_path / "pixels"))))

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from plans import everything
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from evenbit import plan_file, pretrained
 from evenbit.cli import app
 from evenbit.images import load_image
+from evenbit.predict import softmax
 from evenbit.runtime import reference
 
 pytestmark = pytest.mark.web
@@ -60,31 +60,12 @@ def server(site: Path) -> Iterator[ThreadingHTTPServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    program = shutil.which("chromedriver")
-    assert program, "needs Debian's packages chromium and chromium-driver"
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(program))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
-def show(browser: Any, server: ThreadingHTTPServer) -> Callable[..., Any]:
+def show(browser: Any, open_page: Callable[..., None], server: ThreadingHTTPServer) -> Callable[..., Any]:
     """Opens the page in a window of some width and colour scheme, and waits for the network."""
 
     def opened(width: int = 1280, height: int = 900, scheme: str = "light") -> Any:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        browser.get_log("performance")
-        browser.get_log("browser")
-        browser.get(f"http://127.0.0.1:{server.server_port}/")
+        open_page(f"http://127.0.0.1:{server.server_port}/", width, height, scheme)
         wait(browser, lambda: "tells" in text(browser, "about"))
         return browser
 
@@ -111,8 +92,7 @@ def classes(browser: Any) -> dict[str, str]:
 
 def expected_classes(image: np.ndarray[Any, Any]) -> dict[str, str]:
     plan = plan_file.load(pretrained.NETWORK)
-    logits = reference.run(plan, image[None])[0].astype(np.float64)
-    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    shares = softmax(reference.run(plan, image[None]))[0]
     best = np.argsort(-shares)[:5]
     return {plan.classes[i]: f"{100 * shares[i]:.1f} %" for i in best}
 

@@ -97,15 +97,10 @@ export class Evenbit {
   run(image: RgbaImage | Uint8Array): Result {
     const { calls } = this.module;
     const classes = this.classNames.length;
-    const logits = this.onImage(image, (pixels) => {
-      const address = this.module.allocate(4 * classes);
-      try {
-        this.check(calls.evenbit_run_uint8(this.network, pixels, 1, address));
-        return new Float32Array(this.module.bytes(address, 4 * classes).slice().buffer);
-      } finally {
-        calls.free(address);
-      }
-    });
+    const bytes = this.onImage(image, 4 * classes, (pixels, to) =>
+      calls.evenbit_run_uint8(this.network, pixels, 1, to),
+    );
+    const logits = new Float32Array(bytes.buffer);
     return { logits, classes: this.score(logits) };
   }
 
@@ -119,16 +114,9 @@ export class Evenbit {
   bits(image: RgbaImage | Uint8Array, index: number): Uint8Array {
     const map = this.bitMaps[index];
     if (!map) throw new RangeError(`there is no map of bits ${index}; there are ${this.bitMaps.length}`);
-    const bytes = map.channels * map.height * map.width;
-    return this.onImage(image, (pixels) => {
-      const address = this.module.allocate(bytes);
-      try {
-        this.check(this.module.calls.evenbit_read_bits(this.network, pixels, index, address));
-        return this.module.bytes(address, bytes).slice();
-      } finally {
-        this.module.calls.free(address);
-      }
-    });
+    return this.onImage(image, map.channels * map.height * map.width, (pixels, to) =>
+      this.module.calls.evenbit_read_bits(this.network, pixels, index, to),
+    );
   }
 
   /** Gives the network's memory back. It cannot be used afterwards. */
@@ -137,8 +125,12 @@ export class Evenbit {
     this.network = 0;
   }
 
-  /** Calls `use` with the address of the image's pixels in the network's size. */
-  private onImage<T>(image: RgbaImage | Uint8Array, use: (pixels: number) => T): T {
+  /** So many bytes that `run` writes at `to`, of the image in the network's size, which it finds at `pixels`. */
+  private onImage(
+    image: RgbaImage | Uint8Array,
+    bytes: number,
+    run: (pixels: number, to: number) => number,
+  ): Uint8Array<ArrayBuffer> {
     if (!this.network) throw new Error("the network has been freed");
     const { channels, height, width } = this.size;
     const pixels = ArrayBuffer.isView(image) ? image : prepare(image, channels, height, width);
@@ -148,7 +140,7 @@ export class Evenbit {
           `but has ${pixels.length}`,
       );
     }
-    return this.module.with(pixels, use);
+    return this.module.with(pixels, (from) => this.module.read(bytes, (to) => this.check(run(from, to))));
   }
 
   private check(status: number): void {
@@ -157,12 +149,11 @@ export class Evenbit {
   }
 
   private bitMapSize(index: number): Size {
-    const { module } = this;
-    return module.with(new Uint8Array(12), (address) => {
-      module.calls.evenbit_bit_map_size(this.network, index, address, address + 4, address + 8);
-      const [channels, height, width] = new Int32Array(module.bytes(address, 12).slice().buffer);
-      return { channels, height, width };
-    });
+    const sizes = this.module.read(12, (to) =>
+      this.module.calls.evenbit_bit_map_size(this.network, index, to, to + 4, to + 8),
+    );
+    const [channels, height, width] = new Int32Array(sizes.buffer);
+    return { channels, height, width };
   }
 
   private score(logits: Float32Array): ClassScore[] {

@@ -64,6 +64,17 @@ export class Module {
     return new Uint8Array(this.calls.memory.buffer as ArrayBuffer, address, length);
   }
 
+  /** Calls `use` with memory for a result of so many bytes, and returns what it has written there. */
+  read(bytes: number, use: (address: number) => void): Uint8Array<ArrayBuffer> {
+    const address = this.allocate(bytes);
+    try {
+      use(address);
+      return this.bytes(address, bytes).slice();
+    } finally {
+      this.calls.free(address);
+    }
+  }
+
   /** Calls `use` with memory that holds `data`, and frees it afterwards. */
   with<T>(data: Uint8Array, use: (address: number) => T): T {
     const address = this.allocate(data.length);

@@ -52,13 +52,13 @@ RESIDUAL = {
 def onnxruntime(plan: Plan, images: Images, threads: int) -> Peer:
     """Microsoft's ONNX Runtime in float32 on the CPU, all graph optimizations on."""
     _need("onnxruntime")
-    return _onnxruntime_session(_float_twin(plan, images), images, threads)
+    return _onnxruntime_session(float_twin(plan, images), images, threads)
 
 
 def onnxruntime_int8(plan: Plan, images: Images, threads: int) -> Peer:
     """ONNX Runtime with 8-bit weights (signed, per channel) and activations (unsigned), in its QDQ form."""
     _need("onnxruntime")
-    return _onnxruntime_session(_int8_twin(plan, images), images, threads)
+    return _onnxruntime_session(int8_twin(plan, images), images, threads)
 
 
 def openvino_int8(plan: Plan, images: Images, threads: int) -> Peer:
@@ -69,7 +69,7 @@ def openvino_int8(plan: Plan, images: Images, threads: int) -> Peer:
 
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    model = _int8_twin(plan, images)
+    model = int8_twin(plan, images)
     request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
     return Peer(lambda: request.infer([images]), len(model))
 
@@ -142,13 +142,13 @@ class _Calibration:
         return next(self._batches, None)
 
 
-def _int8_twin(plan: Plan, images: Images) -> bytes:
+def int8_twin(plan: Plan, images: Images) -> bytes:
     """The float twin, quantized by ONNX Runtime."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    model = onnx.load_from_string(_float_twin(plan, images))
+    model = onnx.load_from_string(float_twin(plan, images))
     name = model.graph.input[0].name
     with tempfile.TemporaryDirectory() as folder, _quiet("root"):
         prepared, quantized = f"{folder}/float.onnx", f"{folder}/int8.onnx"
@@ -179,7 +179,7 @@ def _quiet(logger: str) -> Iterator[None]:
         log.setLevel(level)
 
 
-def _float_twin(plan: Plan, images: Images) -> bytes:
+def float_twin(plan: Plan, images: Images) -> bytes:
     """The twin as ONNX, with fresh weights: what they are does not change the time."""
     try:
         import torch

@@ -1,12 +1,11 @@
 """A Plan as a web page: a folder with the page, the engine as a WebAssembly module, and the network.
 
-What lies in `site/` is made by `make wasm` from `web/` and `csrc/`.
+The page lies in `page/`; what lies in `site/` is made by `make wasm` from `web/` and `csrc/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
 from evenbit import plan_file
@@ -15,6 +14,8 @@ from evenbit.export.folder import write_folder
 from evenbit.plan import Plan
 
 MARK = "The page of evenbit export --to web"
+HERE = Path(__file__).parent
+SITE = HERE / "site"
 PAGE = "index.html"
 NETWORK = "model.evb"
 
@@ -40,7 +41,7 @@ def export(plan: Plan, folder: Path) -> Mapping[str, object]:
     if plan.channels not in (1, 3):
         raise ExportError(f"a page shows photos, which have 1 or 3 channels, but the network takes {plan.channels}")
     network = plan_file.to_bytes(plan)
-    site = {file.name: file.read_bytes() for file in (resources.files("evenbit.export.web") / "site").iterdir()}
+    site = {file.name: file.read_bytes() for folder in (HERE / "page", SITE) for file in folder.iterdir()}
     files = {**site, NETWORK: network}
     write_folder(folder, files, MARK, dict.fromkeys(files, PAGE))
     return {

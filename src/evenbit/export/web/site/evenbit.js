@@ -64,16 +64,8 @@ export class Evenbit {
     run(image) {
         const { calls } = this.module;
         const classes = this.classNames.length;
-        const logits = this.onImage(image, (pixels) => {
-            const address = this.module.allocate(4 * classes);
-            try {
-                this.check(calls.evenbit_run_uint8(this.network, pixels, 1, address));
-                return new Float32Array(this.module.bytes(address, 4 * classes).slice().buffer);
-            }
-            finally {
-                calls.free(address);
-            }
-        });
+        const bytes = this.onImage(image, 4 * classes, (pixels, to) => calls.evenbit_run_uint8(this.network, pixels, 1, to));
+        const logits = new Float32Array(bytes.buffer);
         return { logits, classes: this.score(logits) };
     }
     /**
@@ -87,25 +79,15 @@ export class Evenbit {
         const map = this.bitMaps[index];
         if (!map)
             throw new RangeError(`there is no map of bits ${index}; there are ${this.bitMaps.length}`);
-        const bytes = map.channels * map.height * map.width;
-        return this.onImage(image, (pixels) => {
-            const address = this.module.allocate(bytes);
-            try {
-                this.check(this.module.calls.evenbit_read_bits(this.network, pixels, index, address));
-                return this.module.bytes(address, bytes).slice();
-            }
-            finally {
-                this.module.calls.free(address);
-            }
-        });
+        return this.onImage(image, map.channels * map.height * map.width, (pixels, to) => this.module.calls.evenbit_read_bits(this.network, pixels, index, to));
     }
     /** Gives the network's memory back. It cannot be used afterwards. */
     free() {
         this.module.calls.evenbit_free(this.network);
         this.network = 0;
     }
-    /** Calls `use` with the address of the image's pixels in the network's size. */
-    onImage(image, use) {
+    /** So many bytes that `run` writes at `to`, of the image in the network's size, which it finds at `pixels`. */
+    onImage(image, bytes, run) {
         if (!this.network)
             throw new Error("the network has been freed");
         const { channels, height, width } = this.size;
@@ -114,7 +96,7 @@ export class Evenbit {
             throw new RangeError(`an image should have ${channels}x${height}x${width} bytes, which are ${channels * height * width}, ` +
                 `but has ${pixels.length}`);
         }
-        return this.module.with(pixels, use);
+        return this.module.with(pixels, (from) => this.module.read(bytes, (to) => this.check(run(from, to))));
     }
     check(status) {
         if (status === OUT_OF_MEMORY)
@@ -123,12 +105,9 @@ export class Evenbit {
             throw new Error(`the network cannot be run: status ${status}`);
     }
     bitMapSize(index) {
-        const { module } = this;
-        return module.with(new Uint8Array(12), (address) => {
-            module.calls.evenbit_bit_map_size(this.network, index, address, address + 4, address + 8);
-            const [channels, height, width] = new Int32Array(module.bytes(address, 12).slice().buffer);
-            return { channels, height, width };
-        });
+        const sizes = this.module.read(12, (to) => this.module.calls.evenbit_bit_map_size(this.network, index, to, to + 4, to + 8));
+        const [channels, height, width] = new Int32Array(sizes.buffer);
+        return { channels, height, width };
     }
     score(logits) {
         const largest = Math.max(...logits);

@@ -40,6 +40,17 @@ export class Module {
     bytes(address, length) {
         return new Uint8Array(this.calls.memory.buffer, address, length);
     }
+    /** Calls `use` with memory for a result of so many bytes, and returns what it has written there. */
+    read(bytes, use) {
+        const address = this.allocate(bytes);
+        try {
+            use(address);
+            return this.bytes(address, bytes).slice();
+        }
+        finally {
+            this.calls.free(address);
+        }
+    }
     /** Calls `use` with memory that holds `data`, and frees it afterwards. */
     with(data, use) {
         const address = this.allocate(data.length);
