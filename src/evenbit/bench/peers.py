@@ -12,16 +12,19 @@ import os
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from evenbit.errors import EvenbitError
 from evenbit.plan import Plan
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Images = npt.NDArray[np.float32]
 Runner = Callable[[], object]
@@ -121,6 +124,12 @@ def _need(package: str) -> None:
 
 
 def _onnxruntime_session(model: bytes, images: Images, threads: int) -> Peer:
+    run = onnxruntime_predict(model, threads)
+    return Peer(lambda: run(images), len(model))
+
+
+def onnxruntime_predict(model: bytes, threads: int) -> Callable[[Images], Images]:
+    """From images to the logits that ONNX Runtime computes of them, all graph optimizations on."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -129,34 +138,43 @@ def _onnxruntime_session(model: bytes, images: Images, threads: int) -> Peer:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return Peer(lambda: session.run(None, {name: images}), len(model))
+    return lambda images: session.run(None, {name: images})[0]
 
 
 class _Calibration:
-    """Hands the images to the quantizer once; the ranges they give do not change the time."""
+    """Hands the batches to the quantizer, one after the other."""
 
-    def __init__(self, name: str, images: Images) -> None:
-        self._batches = iter([{name: images}])
+    def __init__(self, name: str, batches: Sequence[Images]) -> None:
+        self._batches = iter([{name: images} for images in batches])
 
     def get_next(self) -> dict[str, Images] | None:
         return next(self._batches, None)
 
 
 def int8_twin(plan: Plan, images: Images) -> bytes:
-    """The float twin, quantized by ONNX Runtime."""
+    """The float twin, quantized by ONNX Runtime; the ranges that the images give do not change the time."""
+    return quantize(float_twin(plan, images), [images])
+
+
+def quantize(model: bytes, batches: Sequence[Images]) -> bytes:
+    """An ONNX network with 8-bit weights (signed, per channel) and activations (unsigned), by ONNX Runtime.
+
+    Args:
+        model: The network in float32.
+        batches: Images of the shape that it takes, whose values give the ranges of its activations.
+    """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    model = onnx.load_from_string(float_twin(plan, images))
-    name = model.graph.input[0].name
+    network = onnx.load_from_string(model)
     with tempfile.TemporaryDirectory() as folder, _quiet("root"):
         prepared, quantized = f"{folder}/float.onnx", f"{folder}/int8.onnx"
-        quant_pre_process(model, prepared)
+        quant_pre_process(network, prepared)
         quantize_static(
             prepared,
             quantized,
-            _Calibration(name, images),
+            _Calibration(network.graph.input[0].name, batches),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -182,8 +200,6 @@ def _quiet(logger: str) -> Iterator[None]:
 def float_twin(plan: Plan, images: Images) -> bytes:
     """The twin as ONNX, with fresh weights: what they are does not change the time."""
     try:
-        import torch
-
         from evenbit.models import create_model
         from evenbit.nn import METHODS
     except ImportError:
@@ -201,8 +217,15 @@ def float_twin(plan: Plan, images: Images) -> bytes:
         mean=(0.5,) * plan.channels,
         std=(0.25,) * plan.channels,
     ).eval()
+    return to_onnx(twin, images)
+
+
+def to_onnx(network: nn.Module, images: Images) -> bytes:
+    """A torch network as ONNX, for images of that shape alone."""
+    import torch
+
     with _quiet("torch.onnx"):
-        program = torch.onnx.export(twin, (torch.from_numpy(images),), dynamo=True, verbose=False)
+        program = torch.onnx.export(network, (torch.from_numpy(images),), dynamo=True, verbose=False)
     assert program is not None
     data: bytes = program.model_proto.SerializeToString()
     return data

@@ -66,6 +66,21 @@ def make_conv(
     return nn.Sequential(BinaryActivation(inputs, method), conv)
 
 
+def make_shortcut(inputs: int, outputs: int, stride: int, even: bool) -> nn.Module:
+    """What stands beside a convolution: an average pooling where it halves, a real 1x1 convolution where it widens.
+
+    A map whose height or width is odd (not `even`) is subsampled instead of pooled.
+    """
+    pools = stride == 2 and even
+    if inputs != outputs:
+        return nn.Sequential(
+            nn.AvgPool2d(2) if pools else nn.Identity(),
+            nn.Conv2d(inputs, outputs, 1, 1 if pools else stride, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+    return nn.Identity() if stride == 1 else nn.AvgPool2d(2 if pools else 1, stride)
+
+
 def finish(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation: nn.Module) -> Tensor:
     """What follows a convolution: `activation(norm(y) + shortcut)`."""
     if norm.training and isinstance(activation, RPReLU) and fused.fits(y, *([] if shortcut is None else [shortcut])):
@@ -137,16 +152,7 @@ class ResidualConv(nn.Module):
         super().__init__()
         self.conv = make_conv(inputs, outputs, method, stride, kernel, groups)
         self.norm = nn.BatchNorm2d(outputs)
-        pools = stride == 2 and even
-        self.shortcut: nn.Module = nn.Identity()
-        if inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(2) if pools else nn.Identity(),
-                nn.Conv2d(inputs, outputs, 1, 1 if pools else stride, bias=False),
-                nn.BatchNorm2d(outputs),
-            )
-        elif stride != 1:
-            self.shortcut = nn.AvgPool2d(2 if pools else 1, stride)
+        self.shortcut = make_shortcut(inputs, outputs, stride, even)
         self.activation = make_activation(outputs, method)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:

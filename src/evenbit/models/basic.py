@@ -1,0 +1,101 @@
+"""Residual networks with a shortcut over two convolutions, the form that 8-bit engines run fastest.
+
+He et al., Deep residual learning for image recognition, CVPR 2016; the wide ones after Zagoruyko and Komodakis, Wide
+residual networks, BMVC 2016. With a shortcut for each convolution, as binary networks need it (`resnet`), an 8-bit
+engine pays twice as many additions for little accuracy, so these are the rivals that binary networks are measured by.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from evenbit.models.registry import add_head, check_size, register_model
+from evenbit.nn.block import Stem, finish, make_activation, make_conv, make_shortcut
+from evenbit.nn.method import Method
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with one shortcut: `activation(BN(conv(activation(BN(conv(x))))) + shortcut(x))`.
+
+    Args:
+        inputs: Channels C of the input.
+        outputs: Channels O of the output.
+        method: The way to binarize.
+        stride: 1 or 2.
+        even: Whether the input's height and width are even; an odd map is subsampled instead of pooled.
+
+    Shape:
+        `[N, C, H, W]` to `[N, O, ceil(H / stride), ceil(W / stride)]`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, method: Method, stride: int, even: bool) -> None:
+        super().__init__()
+        self.conv1 = make_conv(inputs, outputs, method, stride)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.activation1 = make_activation(outputs, method)
+        self.conv2 = make_conv(outputs, outputs, method)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = make_shortcut(inputs, outputs, stride, even)
+        self.activation2 = make_activation(outputs, method)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
+        """See the class."""
+        h = finish(self.conv1(x), None, self.norm1, self.activation1)
+        return finish(self.conv2(h), self.shortcut(x), self.norm2, self.activation2)
+
+
+def _basic(
+    method: Method, channels: int, classes: int, size: tuple[int, int], width: int, blocks: int
+) -> nn.Sequential:
+    """A 3x3 stem, three stages of `blocks` blocks and widths `width`, twice and four times it, global mean, head."""
+    check_size(size, 4)
+    layers = nn.Sequential()
+    layers.add_module("stem", Stem(channels, width, method))
+    inputs = width
+    for stage, outputs in enumerate((width, 2 * width, 4 * width), 1):
+        stride = 1 if stage == 1 else 2
+        stack: list[nn.Module] = []
+        for _ in range(blocks):
+            even = size[0] % 2 == 0 and size[1] % 2 == 0
+            stack.append(BasicBlock(inputs, outputs, method, stride, even))
+            size = (-(-size[0] // stride), -(-size[1] // stride))
+            inputs, stride = outputs, 1
+        layers.add_module(f"stage{stage}", nn.Sequential(*stack))
+    return add_head(layers, inputs, classes)
+
+
+@register_model
+def basic8(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Three stages of one block, widths 16, 32, 64."""
+    return _basic(method, channels, classes, size, 16, 1)
+
+
+@register_model
+def basic20_half(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Three stages of three blocks, widths 8, 16, 32."""
+    return _basic(method, channels, classes, size, 8, 3)
+
+
+@register_model
+def basic20(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """ResNet-20 of He et al.: three stages of three blocks, widths 16, 32, 64."""
+    return _basic(method, channels, classes, size, 16, 3)
+
+
+@register_model
+def basic20_wider(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """`basic20` at one and a half times its width: 24, 48, 96."""
+    return _basic(method, channels, classes, size, 24, 3)
+
+
+@register_model
+def basic20_wide(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """`basic20` at twice its width: 32, 64, 128."""
+    return _basic(method, channels, classes, size, 32, 3)
+
+
+@register_model
+def basic14_wide(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Three stages of two blocks, widths 32, 64, 128: the shape of WRN-16-2."""
+    return _basic(method, channels, classes, size, 32, 2)
