@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md."""
+"""The pictures of docs/performance.md and docs/front.md."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 mpl.rcParams["svg.hashsalt"] = "evenbit"  # the same picture gives the same bytes
 OURS, PEERS, LIGHT = "#1f6f8b", "#b0b7bd", "#9cc9d6"
@@ -50,6 +51,32 @@ def plot_shares(profiles: list[dict[str, Any]], path: Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("% of the limit")
     panels[0].legend(fontsize=7, loc="lower right")
+    _save(figure, path)
+
+
+Points = list[tuple[float, float, str]]
+Line = list[tuple[float, float]]
+
+
+def plot_front(panels: dict[str, dict[str, tuple[Points, Line]]], path: Path) -> None:
+    """Accuracy against a cost, a panel a cost: the points of each kind of network, and the line of its best."""
+    figure = Figure(figsize=(4.2 * len(panels), 4), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for panel, (cost, kinds) in zip(axes, panels.items(), strict=True):
+        for (name, (points, line)), color in zip(kinds.items(), (OURS, "#c05a2b"), strict=True):
+            panel.scatter([x for x, _, _ in points], [y for _, y, _ in points], color=color, s=18, label=name)
+            panel.step([x for x, _ in line], [y for _, y in line], where="post", color=color, linewidth=1)
+            for x, y, label in points:
+                panel.annotate(label, (x, y), (3, -9), textcoords="offset points", fontsize=6)
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_xlabel("bytes of the file" if cost == "bytes" else f"milliseconds, one thread, ours with {cost}")
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=8)
+    axes[0].set_ylabel("% of the test images")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8, frameon=False)
     _save(figure, path)
 
 

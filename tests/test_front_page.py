@@ -1,0 +1,71 @@
+"""`benchmarks/front_page.py` on made-up networks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def front_page(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    import front_page
+
+    return front_page
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Callable[..., Path]:
+    """Keeps networks, each as (kind, model, accuracy, bytes, times by runtime in milliseconds)."""
+
+    def keep(*networks: tuple[str, str, float, int, dict[str, float]]) -> Path:
+        times = {}
+        for kind, model, accuracy, size, ms in networks:
+            method = "float" if kind == "int8" else "fd"
+            recipe = {"model": model, "method": method, "data": "cifar10", "epochs": 12, "seed": 0}
+            origin = {"command": f"evenbit train {model}", "commit": "c", "machine": "m", "torch": "t"}
+            row = {"kind": kind, "recipe": recipe, "accuracy": accuracy, "float_accuracy": accuracy + 0.25, **origin}
+            (tmp_path / f"{model}.json").write_text(json.dumps({**row, "bytes": size}))
+            times |= {f"{model} {runtime}": {"ms": value} for runtime, value in ms.items()}
+        timed = {"isa": "avx512", "command": "time", "commit": "c", "machine": "m", "ms": times}
+        (tmp_path / "times-avx512.json").write_text(json.dumps(timed))
+        return tmp_path
+
+    return keep
+
+
+SLOW_RIVAL = ("int8", "basic20", 86.0, 300_000, {"onnxruntime-int8": 0.55, "openvino-int8": 0.6, "onnxruntime": 0.4})
+FAST_RIVAL = ("int8", "basic8", 80.0, 100_000, {"onnxruntime-int8": 0.25, "openvino-int8": 0.19})
+OURS = ("binary", "resnet20", 83.0, 120_000, {"fd": 0.11})
+
+
+def test_the_page_compares_what_fits(front_page: Any, kept: Callable[..., Path]) -> None:
+    text = front_page.page(kept(SLOW_RIVAL, FAST_RIVAL, OURS))
+    assert "| basic8 | int8 | 0 | 80.00 | 80.25 | 100,000 | 0.190 (openvino-int8) |" in text
+    assert "| basic20 | int8 | 0 | 86.00 | 86.25 | 300,000 | 0.550 (onnxruntime-int8) |" in text
+    assert "- under 0.100 ms (as 0.1 ms where it takes 0.55): no binary network; no int8 network\n" in text
+    assert "int8 basic8 80.00 %; +3.00 points for binary\n- under 0.800 ms" in text
+    assert "int8 basic20 86.00 %; -3.00 points for binary\n" in text
+    assert "as accurate, the fastest (basic20) takes 5.00 times its time, and the smallest (basic20) 2.50 times" in text
+
+
+def test_a_network_that_another_beats_is_not_on_the_front(front_page: Any, kept: Callable[..., Path]) -> None:
+    beaten = ("binary", "resnet8", 79.0, 130_000, {"fd": 0.2})
+    cheap = ("binary", "mlp", 40.0, 10_000, {"fd": 0.01})
+    points, _ = front_page.read(kept(OURS, beaten, cheap))
+    for cost in ("avx512", "bytes"):
+        assert [point.label for point in front_page.front(points, cost)] == ["mlp fd", "resnet20 fd"]
+
+
+def test_a_network_that_none_reaches_is_said_to_be_so(front_page: Any, kept: Callable[..., Path]) -> None:
+    text = front_page.page(kept(FAST_RIVAL, SLOW_RIVAL, ("binary", "resnet18", 92.0, 2_000_000, {"fd": 0.7})))
+    assert "- no 8-bit network here is as accurate as resnet18 fd (92.00 %)\n" in text
+
+
+def test_the_picture_has_every_network(front_page: Any, kept: Callable[..., Path], tmp_path: Path) -> None:
+    front_page.draw(kept(SLOW_RIVAL, FAST_RIVAL, OURS), tmp_path / "front.svg")
+    assert (tmp_path / "front.svg").read_text().startswith("<?xml")
