@@ -396,14 +396,15 @@ def _train_step_section(kept: dict[str, Any]) -> list[str]:
         f"{kept['model']}, batches of {kept['batch']}{precision}, {kept['threads']} thread of {kept['machine']}, torch",
         f"{kept['torch']}: {'seconds' if gpu else 'processor seconds'} of a step, steps of all rows in turns, medians;",
         f"and how much more {'GPU memory' if gpu else 'memory'} a process takes at its peak, with one network each.",
-        "Compiled is `compile = true` of a recipe, without the minutes that compiling takes.",
+        "Compiled is `compile = true` of a recipe, without the minutes that compiling takes; captured is one CUDA",
+        "graph, which `evenbit train` takes where it can.",
         "",
-        "| method | compiled | seconds | of eager float | of compiled float | memory MB |",
+        "| method | way | seconds | of eager float | of compiled float | memory MB |",
         "|---|---|--:|--:|--:|--:|",
     ]
     for row in kept["train_steps"]:
         memory = "" if row.get("memory_bytes") is None else f"{row['memory_bytes'] / 1e6:.0f}"
-        cells = [row["method"], "yes" if row["compiled"] else "", f"{row[timed]:.3f}"]
+        cells = [row["method"], ", ".join(way for way in ("compiled", "captured") if row.get(way)), f"{row[timed]:.3f}"]
         of_compiled = f"{row['of_compiled_float']:.2f}" if row["compiled"] else ""
         cells += [f"{row['of_eager_float']:.2f}", of_compiled, memory]
         lines.append(f"| {' | '.join(cells)} |")

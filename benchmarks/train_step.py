@@ -1,8 +1,9 @@
 """Times a training step of each method beside the float one, and the memory it takes.
 
     python benchmarks/train_step.py --methods float,react,fd --compiled float,fd > results/train-step.json
-    python benchmarks/train_step.py --device cuda --precision bf16 --model resnet18 --batch 256
+    python benchmarks/train_step.py --device cuda --precision bf16 --model resnet18 --batch 256 --captured float,fd
 
+A step is that of `evenbit train` without augmentation; compiled ones are captured too where `--captured` names them.
 Steps are interleaved (float, react, fd, float, ...) and the least and the median of each is kept: of the processor's
 time, which other processes on the machine hardly disturb, and of the time that passed, which alone counts on a GPU.
 Memory is the growth of the peak, of the process or on the GPU, over the first steps, each method in a process of its
@@ -19,42 +20,52 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from evenbit.bench import machine
-from evenbit.models import create_model
-from evenbit.nn import resolve_method
 from evenbit.nn._training import keep_freed_memory
-from evenbit.train.checkpoint import to_float
+from evenbit.train.checkpoint import Task, build_model
 from evenbit.train.compilation import compile_network
+from evenbit.train.objective import Objective
+from evenbit.train.recipe import Recipe
+from evenbit.train.step import CapturedStep, CudaGraph, Step
 from origin import commit
 
+TASK = Task(tuple("0123456789"), 3, 32, 32, (0.5,) * 3, (0.25,) * 3)
 
-def make_step(method: str, compiled: bool, arguments: argparse.Namespace) -> Callable[[], None]:
+
+class Case(NamedTuple):
+    """A way to do a step.
+
+    Attributes:
+        method: The way to binarize.
+        compiled: Whether the network is compiled.
+        captured: Whether the step is one CUDA graph.
+    """
+
+    method: str
+    compiled: bool
+    captured: bool
+
+
+def make_step(case: Case, arguments: argparse.Namespace) -> Callable[[], None]:
     """A function that does one step on the same random images."""
     device = arguments.device
     torch.manual_seed(0)
-    shape = {"channels": 3, "classes": 10, "height": 32, "width": 32}
-    network = create_model(
-        arguments.model, method=resolve_method(method, {}), mean=(0.5,) * 3, std=(0.25,) * 3, **shape
-    )
-    network = network.to(device, memory_format=torch.channels_last).train()
+    recipe = Recipe(model=arguments.model, method=case.method)
+    network = build_model(recipe, TASK).to(device, memory_format=torch.channels_last).train()
+    run = compile_network(network) if case.compiled else network
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-    run = compile_network(network) if compiled else network
-    images = to_float(torch.randint(0, 256, (arguments.batch, 32, 32, 3), dtype=torch.uint8).permute(0, 3, 1, 2)).to(
-        device
-    )
+    objective = Objective(recipe, TASK, network, torch.device(device))
+    update = Step(run, network, objective, optimizer, bf16=arguments.precision == "bf16")
+    images = torch.randint(0, 256, (arguments.batch, 32, 32, 3), dtype=torch.uint8).permute(0, 3, 1, 2).to(device)
     labels = torch.randint(0, 10, (arguments.batch,), device=device)
+    captured = CapturedStep(update, images, labels, CudaGraph()) if case.captured else None
 
     def step() -> None:
-        with torch.autocast(device, torch.bfloat16, enabled=arguments.precision == "bf16"):
-            logits = run(images)
-        loss = F.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        (captured or update)(images, labels, 1e-3)
         if device == "cuda":
             torch.cuda.synchronize()
 
@@ -71,7 +82,7 @@ def peak_bytes(device: str) -> int:
 
 def measure_memory(arguments: argparse.Namespace) -> int:
     """Growth of the peak over three steps."""
-    step = make_step(arguments.memory_of, False, arguments)
+    step = make_step(Case(arguments.memory_of, False, False), arguments)
     before = peak_bytes(arguments.device)
     for _ in range(3):
         step()
@@ -83,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", default="float,react,irnet,fd")
     parser.add_argument("--compiled", default="")
+    parser.add_argument("--captured", default="", help="on a GPU: these as one graph too, plain and compiled")
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=15)
@@ -95,10 +107,12 @@ def main() -> None:
     if arguments.memory_of:
         print(measure_memory(arguments))
         return
-    cases = [(method, False) for method in arguments.methods.split(",")]
-    cases += [(method, True) for method in arguments.compiled.split(",") if method]
-    steps = {case: make_step(*case, arguments) for case in cases}
-    times: dict[tuple[str, bool], list[tuple[float, float]]] = {case: [] for case in cases}
+    compiled, captured = arguments.compiled.split(","), arguments.captured.split(",")
+    cases = [Case(method, False, False) for method in arguments.methods.split(",")]
+    cases += [Case(method, True, False) for method in compiled if method]
+    cases += [case._replace(captured=True) for case in cases if case.method in captured]
+    steps = {case: make_step(case, arguments) for case in cases}
+    times: dict[Case, list[tuple[float, float]]] = {case: [] for case in cases}
     for turn in range(arguments.rounds + 3):
         for case, step in steps.items():
             start, wall = time.process_time(), time.perf_counter()
@@ -106,19 +120,19 @@ def main() -> None:
             if turn >= 3:
                 times[case].append((time.process_time() - start, time.perf_counter() - wall))
     rows = []
-    for (method, compiled), pairs in times.items():
-        row = {"method": method, "compiled": compiled}
+    for case, pairs in times.items():
+        row = case._asdict()
         for index, key in enumerate(("cpu", "wall")):
             values = [pair[index] for pair in pairs]
             row |= {f"{key}_seconds": statistics.median(values), f"least_{key}_seconds": min(values)}
-        if not compiled:
-            command = [sys.executable, *sys.argv, "--memory-of", method]
+        if not case.compiled and not case.captured:
+            command = [sys.executable, *sys.argv, "--memory-of", case.method]
             row["memory_bytes"] = int(subprocess.run(command, capture_output=True, check=True).stdout)
         rows.append(row)
     timed = "cpu_seconds" if arguments.device == "cpu" else "wall_seconds"
     for row in rows:
         for twin in rows:
-            if twin["method"] == "float":
+            if twin["method"] == "float" and not twin["captured"]:
                 key = "of_compiled_float" if twin["compiled"] else "of_eager_float"
                 row[key] = row[timed] / twin[timed]
     head = {

@@ -20,7 +20,11 @@ from evenbit.models import create_model
 from evenbit.nn import METHODS, resolve_method, set_progress
 from evenbit.runtime.engine import Engine
 from evenbit.train import read_checkpoint, torch_predict
+from evenbit.train.checkpoint import Task, build_model
+from evenbit.train.objective import Objective
 from evenbit.train.placement import place
+from evenbit.train.recipe import Recipe
+from evenbit.train.step import CapturedStep, CudaGraph, Step
 
 pytestmark = pytest.mark.gpu
 
@@ -85,7 +89,7 @@ def test_a_compiled_network_has_the_same_gradients(method: str) -> None:
 
 
 def test_a_run_is_stopped_and_resumed_and_its_file_gives_the_same_answers(tmp_path: Path) -> None:
-    """Compiled and in bfloat16, as the recipes for a GPU are."""
+    """Compiled and in bfloat16, as the recipes for a GPU are, each step as one graph."""
     run = tmp_path / "run"
     command = [sys.executable, "-m", "evenbit", "train", "digits-resnet8-fd", "--epochs", "6", "--out", str(run)]
     command += ["--set", "precision=bf16", "--set", "compile=true"]
@@ -96,7 +100,8 @@ def test_a_run_is_stopped_and_resumed_and_its_file_gives_the_same_answers(tmp_pa
                 process.kill()
     done = read_checkpoint(run).epoch
     assert 1 <= done < 6
-    subprocess.run([*command, "--resume"], check=True, capture_output=True)
+    resumed = subprocess.run([*command, "--resume"], check=True, capture_output=True, text=True)
+    assert "not run as one graph" not in resumed.stdout
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4, 5, 6]
     assert metrics[-1]["test_accuracy"] > 90
@@ -104,6 +109,28 @@ def test_a_run_is_stopped_and_resumed_and_its_file_gives_the_same_answers(tmp_pa
     dataset = load_dataset("digits").test
     packed = evaluate(Engine(pack_run(run)), dataset, batch_size=100).accuracy
     assert packed == pytest.approx(metrics[-1]["test_accuracy"], abs=0.3)
+
+
+@pytest.mark.parametrize("method", ["float", "irnet", "fd"])
+def test_a_step_is_captured_and_does_what_the_plain_one_does(method: str) -> None:
+    torch.manual_seed(0)
+    recipe, device = Recipe(model="resnet8", method=method), torch.device("cuda")
+    task = Task(tuple("0123456789"), 3, 16, 16, (0.5,) * 3, (0.25,) * 3)
+    first = build_model(recipe, task).to("cuda", memory_format=torch.channels_last).train()
+    set_progress(first, 0.5)
+    steps = []
+    for network in (first, copy.deepcopy(first)):
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, fused=True)
+        steps.append(Step(network, network, Objective(recipe, task, network, device), optimizer))
+    generator = torch.Generator("cuda").manual_seed(0)
+    shape = (4, 8, 3, 16, 16)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, device="cuda", generator=generator)
+    labels = torch.randint(10, shape[:2], device="cuda", generator=generator)
+    captured = CapturedStep(steps[1], images[0], labels[0], CudaGraph())
+    for one, of in zip(images, labels, strict=True):
+        torch.testing.assert_close(captured(one, of, 1e-3)[0], steps[0](one, of, 1e-3)[0], rtol=1e-4, atol=1e-5)
+    for (name, here), there in zip(first.named_parameters(), steps[1].network.parameters(), strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-2, atol=4e-3, msg=name)  # an update is at most the rate
 
 
 def test_evaluation_is_in_float32() -> None:

@@ -31,7 +31,6 @@ from evenbit.files import append_line, is_part, write_atomically
 from evenbit.nn import (
     excitations,
     freeze_excitation,
-    keep_latent_weights_within_reach,
     latent_weights,
     set_progress,
 )
@@ -60,6 +59,7 @@ from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
+from evenbit.train.step import CapturedStep, CudaGraph, Step
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
@@ -185,6 +185,7 @@ class _Training:
         self.steps = len(dataset.train) // self.batch
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
         self.share = Share(self.batch, slice(index * size, (index + 1) * size))
+        self.step: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] | None = None  # made of the first batch
 
     def run(self) -> Result:
         """All epochs that are left."""
@@ -232,8 +233,10 @@ class _Training:
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
         shares = [batch[self.share.part] for batch in torch.split(order, self.batch)[: self.steps]]
         for step, images in enumerate(batches(self.images, shares)):
-            images = self.augmentation(images, generator, self.share)
-            loss, hits = self._step(to_float(images), self.labels[shares[step]], epoch * self.steps + step)
+            images, labels = self.augmentation(images, generator, self.share), self.labels[shares[step]]
+            if self.step is None:
+                self.step = self._make_step(images, labels)
+            loss, hits = self.step(images, labels, self._learning_rate(epoch * self.steps + step))
             losses[step] = loss
             correct += hits
             if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
@@ -259,22 +262,18 @@ class _Training:
             **_summary(activations, self.weights.look()),
         }
 
-    def _step(self, inputs: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """One update by this process's share of a batch; returns its mean loss and number of hits."""
-        recipe, accelerator = self.recipe, self.accelerator
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(step)
-        with (
-            self.objective.watching(self.network),
-            torch.autocast(accelerator.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"),
-        ):
-            logits = self.model(inputs)
-        loss = self.objective(inputs, logits.float(), labels)
-        self.optimizer.zero_grad()
-        accelerator.backward(loss)
-        self.optimizer.step()
-        keep_latent_weights_within_reach(self.network)
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+    def _make_step(self, images: Tensor, labels: Tensor) -> Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]:
+        """One update of the network; on a single GPU as a graph, where what it does can be recorded."""
+        accelerator, bf16 = self.accelerator, self.recipe.precision == "bf16"
+        if accelerator.device.type == "cuda" and accelerator.num_processes == 1:
+            step = Step(self.model, self.network, self.objective, self.optimizer.optimizer, bf16=bf16)
+            try:
+                return CapturedStep(step, images, labels, CudaGraph())
+            except RuntimeError as error:
+                reason = printable(str(error).splitlines()[0])
+                self.console.print(f"the step is not run as one graph: {reason}", markup=False, highlight=False)
+        backward = accelerator.backward
+        return Step(self.model, self.network, self.objective, self.optimizer, backward=backward, bf16=bf16)
 
     def _learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine to 0."""

@@ -63,8 +63,9 @@ class Objective:
         recipe = self._recipe
         loss = label_loss(logits, labels, recipe.label_smoothing)
         if self._teacher is not None:
-            with torch.inference_mode(), self._recording(self._teacher, "teacher"):
-                target = self._teacher(inputs)
+            autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+            with torch.inference_mode(), autocast, self._recording(self._teacher, "teacher"):
+                target = self._teacher(inputs).float()
             distilled = distillation_loss(logits, target.clone(), recipe.temperature)
             loss = (1 - recipe.distillation) * loss + recipe.distillation * distilled
         if recipe.attention:

@@ -1,0 +1,183 @@
+"""One update of a network by a batch, and the same update as one CUDA graph.
+
+A step of a binary network is some thousand small kernels, which a host launches more slowly than a GPU runs them. A
+graph holds them all and is launched at once. For that, everything a step reads and writes has its place: images,
+labels, learning rate and results are buffers, and weights, statistics and the optimizer's state are changed in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from evenbit.nn import keep_latent_weights_within_reach
+from evenbit.train.checkpoint import to_float
+from evenbit.train.objective import Objective
+
+WARMUP_STEPS = 3  # before a capture, as torch asks for: libraries choose their algorithms and take their memory
+
+
+class Step:
+    """Forward, loss, backward, optimizer, and the clamp of latent weights.
+
+    Args:
+        model: What is called: the network, compiled or wrapped for several processes.
+        network: The network itself.
+        objective: Its loss.
+        optimizer: Of the network's parameters.
+        backward: Called with the loss.
+        bf16: Whether the network runs under autocast to bfloat16.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[Tensor], Tensor],
+        network: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        backward: Callable[[Tensor], None] = Tensor.backward,
+        bf16: bool = False,
+    ) -> None:
+        self.model, self.network, self.objective, self.optimizer = model, network, objective, optimizer
+        self._backward, self._bf16 = backward, bf16
+
+    def __call__(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """Updates the network.
+
+        Args:
+            images: `[N, C, H, W]`, uint8.
+            labels: `[N]`.
+            rate: The learning rate.
+
+        Returns:
+            The mean loss, and how many images were named right.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return self.update(images, labels)
+
+    def update(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The same at the learning rate that the optimizer has."""
+        inputs = to_float(images)
+        with (
+            self.objective.watching(self.network),
+            torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16),
+        ):
+            logits = self.model(inputs)
+        loss = self.objective(inputs, logits.float(), labels)
+        self.optimizer.zero_grad()
+        self._backward(loss)
+        self.optimizer.step()
+        keep_latent_weights_within_reach(self.network)
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+
+class Graph(Protocol):
+    """Work that is recorded once and then done again and again, on the same memory."""
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        """Does the work a few times, with all its effects."""
+
+    def capture(self, work: Callable[[], None]) -> None:
+        """Records the work, with no effect."""
+
+    def replay(self) -> None:
+        """Does the recorded work."""
+
+
+class CudaGraph:
+    """A `Graph` on a GPU (`torch.cuda.CUDAGraph`)."""
+
+    def __init__(self) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        """See `Graph`; on a stream of its own, as a capture is."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARMUP_STEPS):
+                work()
+        torch.cuda.current_stream().wait_stream(stream)
+
+    def capture(self, work: Callable[[], None]) -> None:
+        """See `Graph`."""
+        with torch.cuda.graph(self._graph):
+            work()
+
+    def replay(self) -> None:
+        """See `Graph`."""
+        self._graph.replay()
+
+
+class CapturedStep:
+    """A `Step` as a graph, for batches of one shape; the warm-up before its capture leaves no trace.
+
+    Args:
+        step: Its optimizer is set to take the learning rate from a buffer.
+        images: Any batch.
+        labels: Its labels.
+        graph: That records the step.
+
+    Raises:
+        RuntimeError: If something in the step cannot be recorded; network and optimizer are as they were then.
+    """
+
+    def __init__(self, step: Step, images: Tensor, labels: Tensor, graph: Graph) -> None:
+        self._images, self._labels, self._graph = images.clone(), labels.clone(), graph
+        device = images.device
+        self._loss, self._hits = torch.zeros((), device=device), torch.zeros((), dtype=torch.long, device=device)
+        self._rate = torch.zeros((), device=device)
+        groups = step.optimizer.param_groups
+        before = [dict(group) for group in groups]
+        for group in groups:
+            group |= {"lr": self._rate, "capturable": device.type == "cuda"}
+
+        def work() -> None:
+            loss, hits = step.update(self._images, self._labels)
+            self._loss.copy_(loss)
+            self._hits.copy_(hits)
+
+        restore = _remember(step.network, step.optimizer)
+        try:
+            graph.warm_up(work)
+            restore()
+            step.optimizer.zero_grad()  # so that the recorded backward makes gradients rather than adds to old ones
+            graph.capture(work)
+        except RuntimeError:
+            restore()
+            for group, settings in zip(groups, before, strict=True):
+                group |= {key: settings[key] for key in ("lr", "capturable")}
+            raise
+
+    def __call__(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """See `Step`; the results are overwritten by the next call."""
+        self._images.copy_(images)
+        self._labels.copy_(labels)
+        self._rate.fill_(rate)
+        self._graph.replay()
+        return self._loss, self._hits
+
+
+def _remember(network: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """A function that brings network and optimizer back to what they are now, in place.
+
+    State that the optimizer does not have yet is made by its first step, and starts from 0.
+    """
+    tensors = [*network.parameters(), *network.buffers()]
+    kept = [tensor.detach().clone() for tensor in tensors]
+    states = {p: {key: value.clone() for key, value in state.items()} for p, state in optimizer.state.items()}
+
+    @torch.no_grad()
+    def restore() -> None:
+        for tensor, value in zip(tensors, kept, strict=True):
+            tensor.copy_(value)
+        for parameter, state in optimizer.state.items():
+            for key, value in state.items():
+                value.copy_(states[parameter][key]) if parameter in states else value.zero_()
+
+    return restore
