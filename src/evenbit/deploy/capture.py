@@ -65,7 +65,7 @@ def check_weights(module: nn.Module) -> None:
             if not layer.weight.isfinite().all():
                 raise CaptureError(f"module '{path}': holds a weight that is not finite")
             if not layer.weight.any():
-                raise CaptureError(f"module '{path}': its weights are all zero, which have no signs")
+                raise CaptureError(f"module '{path}': its weights are all zero, so they have no signs")
 
 
 def _walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
@@ -128,7 +128,7 @@ def _check_in_place(node: Node) -> None:
     source: Any = node.args[0]
     shared = [user for user in source.users if user is not node and user.target in VIEWS]
     if shared or (source.target in VIEWS and len(source.all_input_nodes[0].users) > 1):
-        raise CaptureError(f"{where(node)}: {node.target} changes a tensor of which a view is used too")
+        raise CaptureError(f"{where(node)}: {node.target} changes a tensor in place while a view is used too")
 
 
 def _check_constant(node: Node) -> None:

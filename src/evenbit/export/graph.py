@@ -119,7 +119,7 @@ def save(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
         ExportError: If it is larger than an ONNX file can be.
     """
     if model.ByteSize() > MAX_BYTES:
-        raise ExportError(f"the network takes {model.ByteSize():,} bytes as ONNX, which allows {MAX_BYTES:,}")
+        raise ExportError(f"the network takes {model.ByteSize():,} bytes as ONNX, which allows at most {MAX_BYTES:,}")
     onnx.checker.check_model(model)
     data = model.SerializeToString(deterministic=True)
     write_atomically(path, data)

@@ -44,7 +44,7 @@ def export(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, obje
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > MAX_NAME:
         raise ExportError(
-            f"'{name}' cannot begin a name in C; use a letter, then letters, digits or _, {MAX_NAME} in all"
+            f"'{name}' cannot begin a name in C; use a letter, then letters, digits or _, at most {MAX_NAME} in all"
         )
     narrow, wide = plan_arena(plan, 32), plan_arena(plan, 64)
     code = network(plan, name, narrow, wide)
