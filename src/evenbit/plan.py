@@ -62,7 +62,7 @@ class Plan:
         """
         return self._checked.results
 
-    @functools.cached_property  # checking reads every weight, and most code that works on Plans needs both kinds of shapes
+    @functools.cached_property  # checking reads every weight, and most users of Plans need both kinds of shapes
     def _checked(self) -> _Checker:
         checker = _Checker(self)
         for op in self.ops:

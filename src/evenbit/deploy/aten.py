@@ -1,4 +1,4 @@
-"""How each ATen op becomes Plan ops: `LOWERINGS` is the table; a function of it handles one kind of node."""
+"""How each ATen op becomes Plan ops: `LOWERINGS` is the table; each function in it handles one kind of node."""
 
 from __future__ import annotations
 

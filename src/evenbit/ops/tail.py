@@ -19,8 +19,8 @@ from evenbit.ops.shape import Array, Shape, vector
 Activation = Literal["none", "prelu", "clamp", "sigmoid", "softsign"]
 
 # The activation "sigmoid" is a ratio of polynomials: math libraries differ in the last bits of exp, but not of sums and
-# products. Fitted to 1 / (1 + exp(-v)) by least squares, reweighted towards the largest error. Over all float32 it is at
-# most 2.1e-7 off and lies in [0, 1].
+# products. It is fitted to 1 / (1 + exp(-v)) by least squares, reweighted towards the largest error. Over all float32
+# it is at most 2.1e-7 off and lies in [0, 1].
 SIGMOID_LIMIT = 16.0
 SIGMOID_NUMERATOR = (0.25, 0.008398873, 5.5690027e-05, 8.505203e-08, 1.4708866e-11)  # of u^0, u^1, ...
 SIGMOID_DENOMINATOR = (1.0, 0.116928793, 0.0016335023, 5.311231e-06, 3.3022258e-09)

@@ -122,7 +122,7 @@ def self_test(plan: Plan, name: str, images: npt.NDArray[np.uint8], logits: npt.
 
     Args:
         plan: The network.
-        name: What the names in C begin with.
+        name: Prefix of the names in C.
         images: The images.
         logits: What the reference computes for them, `[N, classes]`.
     """
