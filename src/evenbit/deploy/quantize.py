@@ -4,7 +4,7 @@ For each of these layers, with x its input over the calibration images and w its
 
     multiplier = 127 / max |x|                      one for the map
     s[o] = max |w[o]| / 127,  q[o] = round(w[o] / s[o])       symmetric, one scale per output
-    W x  =  s[o] / multiplier * (q ⊛ round(x * multiplier))   but for rounding
+    W x  =  s[o] / multiplier * (q ⊛ round(x * multiplier))   except for rounding
 
 (Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018.) The small dense layers of group
 excitation, which read a vector inside the network, cost nothing and stay float.

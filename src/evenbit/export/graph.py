@@ -87,7 +87,7 @@ class Graph:
         Args:
             plan: The Plan whose class names and origin become metadata.
             logits: Name of the map `[N, classes, 1, 1]`.
-            domains: Operator sets used beside ONNX's own, each in version 1.
+            domains: Operator sets used besides ONNX's own, each in version 1.
         """
         self._nodes.append(helper.make_node("Flatten", [logits], ["logits"], name="logits"))
         images = (self.batch, plan.channels, plan.height, plan.width)

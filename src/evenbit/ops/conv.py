@@ -18,7 +18,7 @@ from evenbit.ops.window import Window
 
 @dataclass(frozen=True, kw_only=True)
 class Conv(Op):
-    """Float convolution, zero-padded: `v = sum over (ky, kx, i), in this order, of x * w`, from 0.
+    """Float convolution, zero-padded: `v = sum over (ky, kx, i), in this order, of x * w`, starting from 0.
 
     Attributes:
         weight: Name of a float32 tensor `[O, kh, kw, C / groups]`.

@@ -85,7 +85,7 @@ def _place_well(buffers: list[_Buffer], overlaps: Mapping[tuple[Key, Key], int],
     """Adds the best offsets found to `offsets`, and returns the size that they need.
 
     Large buffers are placed first. Then, again and again, the buffer that ends highest is moved to the front and all
-    are placed anew.
+    are placed again.
     """
     if not buffers:
         return 0

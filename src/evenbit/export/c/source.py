@@ -124,7 +124,7 @@ def self_test(plan: Plan, name: str, images: npt.NDArray[np.uint8], logits: npt.
         plan: The network.
         name: Prefix of the names in C.
         images: The images.
-        logits: What the reference computes for them, `[N, classes]`.
+        logits: The reference's logits for them, `[N, classes]`.
     """
     capital = name.upper()
     pixels = [in_lines(map(str, image.transpose(1, 2, 0).reshape(-1)), "      ") for image in images]
