@@ -157,8 +157,8 @@ def spoil_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float) -> N
     steps = iter(range(1, 1000))
     real = objective.label_loss
 
-    def spoiled(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-        loss = real(logits, labels, smoothing)
+    def spoiled(*args: Any) -> Tensor:
+        loss = real(*args)
         return loss * value if next(steps) == at_step else loss
 
     monkeypatch.setattr(objective, "label_loss", spoiled)
@@ -228,6 +228,31 @@ def test_a_teacher_changes_what_is_learned(train_tiny: TrainTiny, tmp_path: Path
     alone = train_tiny(tmp_path / "alone", epochs=1)
     assert losses[0].metrics["train_loss"] == alone.metrics["train_loss"]
     assert losses[1].metrics["train_loss"] != alone.metrics["train_loss"]
+
+
+def test_a_binary_teacher_is_refused(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "teacher", method="fd", epochs=1)
+    with pytest.raises(RecipeError, match=r"teacher .* is a binary network \(fd\).*--method float"):
+        train_tiny(tmp_path / "run", teacher=str(tmp_path / "teacher"))
+
+
+def test_a_folder_may_be_text(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    result = train(tiny_recipe(epochs=1), f"{tmp_path}/run", console=Console(quiet=True))
+    assert result.folder == tmp_path / "run"
+    assert load_run(f"{tmp_path}/run").epoch == 1
+
+
+def test_an_epoch_is_saved_before_its_line_is_printed(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    saved = []
+
+    class Watching(io.StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith("epoch "):
+                saved.append(load_run(tmp_path / "run").epoch)
+            return super().write(text)
+
+    train(tiny_recipe(epochs=2), tmp_path / "run", console=Console(file=Watching(), width=200))
+    assert saved == [1, 2]
 
 
 def test_a_teacher_of_other_images_is_refused(train_tiny: TrainTiny, tmp_path: Path) -> None:
@@ -303,3 +328,20 @@ def test_a_network_with_real_weights_is_not_packed(train_tiny: TrainTiny, tmp_pa
     run = train_tiny(tmp_path / "run", epochs=1, knobs={"binary_weights": False})
     with pytest.raises(CaptureError, match="the weights are real"):
         pack_run(run.folder)
+
+
+def test_very_unequal_classes_suggest_weights_which_change_what_is_learned(
+    tiny_recipe: Callable[..., Recipe], pictures: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "unequal"
+    shutil.copytree(pictures, folder)
+    for path in sorted((folder / "train" / "light").iterdir())[5:]:
+        path.unlink()
+    told, losses = [], []
+    for weights in (False, True):
+        text = io.StringIO()
+        recipe = tiny_recipe(data=str(folder), epochs=1, class_weights=weights)
+        losses.append(train(recipe, tmp_path / f"{weights}", console=Console(file=text, width=200)).metrics)
+        told.append("--set class_weights=true gives each the same weight" in text.getvalue())
+    assert told == [True, False]
+    assert losses[0]["train_loss"] != losses[1]["train_loss"]

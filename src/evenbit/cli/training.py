@@ -36,12 +36,14 @@ def train(
 ) -> None:
     """Train a network and leave it in a folder.
 
-    Trained on a folder of images without a recipe, what is not given is chosen by how many and how large they are.
+    Without a recipe, a named data set is trained on by the recipe that comes with evenbit for it, and for a folder of
+    images what is not given is chosen by how many and how large they are.
 
     Args:
         recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags win over it.
         out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
-        data: digits, cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet, or a folder with one subfolder a class.
+        data: digits (if nothing else is given), cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet, or a folder with
+            one subfolder a class.
         data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
         model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
             vgg_slim, vgg_dense or mlp.
@@ -59,26 +61,31 @@ def train(
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
-    from evenbit.train.defaults import as_flags, folder_settings
+    from evenbit.train.defaults import as_flags, describe_run, fitting_recipe, folder_settings
     from evenbit.train.recipe import change_recipe, parse_settings
 
     given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
     chosen: dict[str, Any] = {}
+    told = ""
     if resume and out is not None and recipe is None:
         settings = change_recipe(read_checkpoint(out).recipe.model_dump(), overrides, str(out))
     else:
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
+            told = f"chosen by the images: {as_flags(chosen)}"
+        elif recipe is None:
+            recipe = fitting_recipe(images, overrides)
+            told = f"by the recipe {recipe}: " if recipe else "no recipe comes with evenbit for this, so by defaults: "
         settings = load_recipe(recipe, {**chosen, **overrides})
+        if told and not chosen:
+            told += describe_run(settings)
     folder = out or Path("runs") / f"{Path(settings.data).resolve().name}-{settings.model}-{settings.method}"
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
-    if chosen:
-        console.print(
-            printable(f"chosen by the images: {as_flags(chosen)}"), markup=False, highlight=False, soft_wrap=True
-        )
+    if told:
+        console.print(printable(told), markup=False, highlight=False, soft_wrap=True)
     try:
         with bar("training", console) as progress:
             result = run_training(

@@ -18,13 +18,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from evenbit.data import READERS, hold_out, load_dataset
+from evenbit.data import READERS, Dataset, hold_out, load_dataset
 from evenbit.data.augment import Augmentation, Share
-from evenbit.data.balance import describe_classes
+from evenbit.data.balance import are_unequal, describe_classes
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
 from evenbit.files import append_line, is_part, write_atomically
@@ -60,6 +61,7 @@ from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
+from evenbit.train.sides import classes_of_a_side, describe_sides
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
@@ -86,7 +88,7 @@ class Result:
 
 def train(
     recipe: Recipe,
-    out: Path,
+    out: str | Path,
     *,
     data_root: str | None = None,
     resume: bool = False,
@@ -109,6 +111,7 @@ def train(
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
+    out = Path(out)
     if not is_text(str(out)):
         raise CheckpointError(f"the name of the folder {out} is not UTF-8; choose another with --out")
     if out.exists() and not out.is_dir():
@@ -135,11 +138,12 @@ class _Training:
         progress: Report | None,
         accelerator: Accelerator,
     ) -> None:
-        self.recipe, self.out, self.console, self.accelerator = recipe, out, console, accelerator
-        self.progress = progress
+        self.out, self.console, self.accelerator, self.progress = out, console, accelerator, progress
         if accelerator.device.type == "cpu":
             keep_freed_memory()
         checkpoint = read_checkpoint(out) if resume else None
+        if checkpoint:
+            recipe = recipe.decided_as(checkpoint.recipe)
         if accelerator.is_main_process:  # whose files the others may see already
             _check_folder(recipe, out, checkpoint)
         dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
@@ -153,6 +157,9 @@ class _Training:
             raise DataError(
                 f"{recipe.data} has {len(dataset.train)} image to train on; it takes at least {LEAST_BATCH}"
             )
+        if recipe.flip is None:
+            recipe = recipe.model_copy(update={"flip": self._may_be_mirrored(dataset, recipe.seed)})
+        self.recipe = recipe
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
@@ -168,7 +175,6 @@ class _Training:
         elif recipe.compile:
             console.print("no C++ compiler was found, so the network is trained without being compiled")
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
-        self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         here = Origin.here(self.accelerator.device)
         self.origin: Origin | None = here
@@ -181,10 +187,19 @@ class _Training:
             checkpoint.load_optimizer(self.optimizer.optimizer, self.network)
         self.images = place(dataset.train.images, self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
-        self.augmentation = Augmentation(recipe.area, recipe.pad, recipe.flip, recipe.cutout)
+        self.objective = Objective(recipe, self.task, self.network, self.labels)
+        self.augmentation = Augmentation(recipe.area, recipe.pad, bool(recipe.flip), recipe.cutout)
         self.steps = len(dataset.train) // self.batch
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
         self.share = Share(self.batch, slice(index * size, (index + 1) * size))
+
+    def _may_be_mirrored(self, dataset: Dataset, seed: int) -> bool:
+        """Looks at the training images and says what was found; of several processes, one decides for all."""
+        found: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            found[0] = sides = classes_of_a_side(dataset, seed)
+            self._tell(describe_sides(sides))
+        return not broadcast_object_list(found)[0]
 
     def run(self) -> Result:
         """All epochs that are left."""
@@ -198,8 +213,11 @@ class _Training:
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         if self.recipe.data not in READERS:
-            text = printable(f"{self.recipe.data}: {describe_classes(self.dataset)}")
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._tell(f"{self.recipe.data}: {describe_classes(self.dataset)}")
+            if not self.recipe.class_weights and are_unequal(self.dataset):
+                self._tell(
+                    "the classes are very unequal; --set class_weights=true gives each the same weight in the loss"
+                )
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = self._epoch(epoch)
             if main and writer is not None:
@@ -215,6 +233,9 @@ class _Training:
         if writer is not None:
             writer.close()
         return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics)
+
+    def _tell(self, text: str) -> None:
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _save(self, epoch: int) -> None:
         optimizer = self.optimizer.optimizer
