@@ -30,6 +30,7 @@ def train(
     epochs: int | None = None,
     seed: int | None = None,
     teacher: str | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
     set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
@@ -51,8 +52,10 @@ def train(
         epochs: Passes over the training images.
         seed: Of everything random.
         teacher: Folder of a float run to distil from.
+        from_: Folder of a run to start from; other classes get a new head. Model, method and size of the images are
+            that run's if they are not given.
         set_: Any other key of a recipe as KEY=VALUE, such as learning_rate=1e-3 or knobs.estimator=ede.
-        resume: Go on after the last whole epoch of the run in --out.
+        resume: Go on after the last whole epoch of the run in --out; with more --epochs, a finished run goes on too.
         as_json: Print the last epoch's metrics as JSON.
     """
     from accelerate import PartialState
@@ -63,14 +66,18 @@ def train(
     from evenbit.train.checkpoint import FILE
     from evenbit.train.defaults import as_flags, describe_run, fitting_recipe, folder_settings
     from evenbit.train.recipe import change_recipe, parse_settings
+    from evenbit.train.start import like_start
 
     given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
+    given |= {"start": from_}
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
     chosen: dict[str, Any] = {}
     told = ""
     if resume and out is not None and recipe is None:
         settings = change_recipe(read_checkpoint(out).recipe.model_dump(), overrides, str(out))
     else:
+        if isinstance(overrides.get("start"), str):
+            overrides = like_start(overrides["start"]) | overrides
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)

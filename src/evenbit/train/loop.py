@@ -46,7 +46,6 @@ from evenbit.train.checkpoint import (
     Checkpoint,
     Task,
     build_model,
-    load_run,
     read_checkpoint,
     to_float,
     torch_predict,
@@ -62,6 +61,7 @@ from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
 from evenbit.train.sides import classes_of_a_side, describe_sides
+from evenbit.train.start import take_over
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
@@ -101,7 +101,8 @@ def train(
         recipe: The settings.
         out: Folder of the run; must not exist, or be empty, unless the run is resumed.
         data_root: Where the data set's files are.
-        resume: Go on after the last whole epoch of the run in `out`.
+        resume: Go on after the last whole epoch of the run in `out`. The recipe may have more epochs than the run had:
+            then the learning rate goes on where it would be after so many epochs of the longer schedule.
         console: Where each epoch's line is printed.
         progress: Called now and then with the number of steps done and of all.
 
@@ -166,7 +167,7 @@ class _Training:
         self.dataset = dataset
         self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start is not None and checkpoint is None:
-            _start(self.network, recipe.start)
+            self._tell(take_over(self.network, recipe, self.task))
         if self.accelerator.num_processes > 1:
             synchronize(self.network)
         network: Callable[[Tensor], Tensor] = self.network
@@ -176,6 +177,7 @@ class _Training:
             console.print("no C++ compiler was found, so the network is trained without being compiled")
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.first_epoch = checkpoint.epoch if checkpoint else 0
+        self.extended = checkpoint is not None and checkpoint.recipe.epochs < recipe.epochs
         here = Origin.here(self.accelerator.device)
         self.origin: Origin | None = here
         if checkpoint:
@@ -207,8 +209,10 @@ class _Training:
         lines = _kept_metrics(out, self.first_epoch)
         if main:
             out.mkdir(parents=True, exist_ok=True)
-            if self.first_epoch == 0:
-                self._save(0)  # the first file of a run, so that whatever is in its folder can be resumed
+            if self.first_epoch == 0 or self.extended:
+                # The first file of a run, so that whatever is in its folder can be resumed; of a run that is given more
+                # epochs, how many it has now.
+                self._save(self.first_epoch)
             write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
@@ -348,6 +352,8 @@ def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> N
         return
     for key in Recipe.model_fields:
         there, here = getattr(checkpoint.recipe, key), getattr(recipe, key)
+        if key == "epochs" and there < here:
+            continue  # more of them: see `train`
         if there != here:
             raise CheckpointError(f"{out} was trained with another recipe: {key} is {there!r} there, but {here!r} here")
 
@@ -363,18 +369,6 @@ def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=ADAM_EPSILON, fused=True)
-
-
-def _start(network: nn.Module, folder: str) -> None:
-    """Takes the weights of a run over, as far as the network has them too."""
-    run = load_run(folder)
-    known = network.state_dict()
-    state = run.model.state_dict()
-    if any(name in known and known[name].shape != tensor.shape for name, tensor in state.items()):
-        raise RecipeError(f"the network in {folder} has other sizes than this recipe's")
-    if not known.keys() & state.keys():
-        raise RecipeError(f"the network in {folder} has no weights in common with this recipe's")
-    network.load_state_dict({name: tensor for name, tensor in state.items() if name in known}, strict=False)
 
 
 def _kept_metrics(out: Path, epochs: int) -> list[str]:

@@ -73,7 +73,8 @@ class Recipe(BaseModel):
         attention: Weight of the distance between the teacher's and the network's attention after each stage.
         balance: Weight of the loss that pulls each channel's share of +1 towards `balance_target`; 0 leaves it free.
         balance_target: That share: 0.5 forces even bits.
-        start: Folder of a run whose weights the network starts from, or None; for training in two steps.
+        start: Folder of a run whose weights the network starts from, or None; for other classes than those of that run
+            with a new head, and for training in two steps.
         precision: "no" for float32, "bf16" for bfloat16 autocast.
         compile: Whether to compile the network with torch.compile.
         seed: Of everything random.
