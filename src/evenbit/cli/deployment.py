@@ -128,7 +128,16 @@ def info(path: Path, *, as_json: Json = False) -> None:
 
 
 @app.command(group=DEPLOY, sort_key=3)
-def export(path: Path, *, to: str, out: Out, name: str | None = None, as_json: Json = False) -> None:
+def export(
+    path: Path,
+    *,
+    to: str,
+    out: Out,
+    name: str | None = None,
+    fit_flash: str | None = None,
+    fit_ram: str | None = None,
+    as_json: Json = False,
+) -> None:
     """Write a packed file as C source, ONNX, QONNX or a web page.
 
     Args:
@@ -136,14 +145,22 @@ def export(path: Path, *, to: str, out: Out, name: str | None = None, as_json: J
         to: The form; c for a folder of C99 source, web for one with a page, onnx or qonnx for a file.
         out: The file or folder to write.
         name: What names in C begin with, evenbit if not given; one for each network of a program.
+        fit_flash: Flash of a device, such as 256K; C that takes more is refused.
+        fit_ram: RAM of a device, such as 128K; C that takes more is refused.
         as_json: Print JSON.
     """
     from evenbit.errors import ExportError
     from evenbit.export import EXPORTERS
+    from evenbit.export.c.size import check_fits, parse_memory
 
     if to not in EXPORTERS:
         raise ExportError(f"unknown form '{to}'; there are {', '.join(EXPORTERS)}")
     if name is not None and to != "c":
         raise ExportError("--name goes with --to c")
-    row = EXPORTERS[to](plan_file.load(path), out, **({} if name is None else {"name": name}))
+    if (fit_flash or fit_ram) and to != "c":
+        raise ExportError("--fit-flash and --fit-ram go with --to c")
+    plan = plan_file.load(path)
+    if fit_flash or fit_ram:
+        check_fits(plan, parse_memory(fit_flash, fit_ram))
+    row = EXPORTERS[to](plan, out, **({} if name is None else {"name": name}))
     terminal.show([row], as_json=as_json, single=True)

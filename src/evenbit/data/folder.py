@@ -2,7 +2,7 @@
 
 photos/cat/1.jpg  photos/dog/2.png ...                      about a fifth of each class is for testing
 photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       as it is laid out; the folders may be named as
-                                                            `TRAIN_FOLDERS` and `TEST_FOLDERS` are
+                                                            `TRAIN_FOLDERS` and `TEST_FOLDERS` are, in any case
 
 Where the folder is not laid out in two parts, the SHA-256 digest of an image's file says which part it is in: with the
 digest as a fraction in [0, 1), it is for testing below `TEST_SHARE`. So an image stays where it is as others come and
@@ -28,6 +28,7 @@ from evenbit.printable import is_text
 TRAIN_FOLDERS = ("train", "training")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 TEST_SHARE = 0.2
+MOST_NAMED = 3  # of folders, in an error
 LEAST_IMAGES = 2  # of a class, so that both parts of the split have one
 
 
@@ -80,7 +81,8 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
         DataError: If there are fewer than two classes, a class has too few images, or the parts differ in their
             classes.
     """
-    laid_out = [[name for name in names if (folder / name).is_dir()] for names in (TRAIN_FOLDERS, TEST_FOLDERS)]
+    inside = sorted(item.name for item in folder.iterdir() if item.is_dir())
+    laid_out = [[name for name in inside if name.lower() in names] for names in (TRAIN_FOLDERS, TEST_FOLDERS)]
     if all(laid_out):
         train, test = (names[0] for names in laid_out)
         classes = _classes(folder / train)
@@ -115,8 +117,20 @@ def _files(folder: Path, least: int) -> list[Path]:
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
     if len(paths) < least:
-        raise DataError(f"class folder {folder} holds {len(paths)} images; it needs at least {least}")
+        raise DataError(f"class folder {folder} holds {len(paths)} images; it needs at least {least}{_inside(folder)}")
     return paths
+
+
+def _inside(folder: Path) -> str:
+    """What to do if a class folder holds folders, which may be the classes that were meant."""
+    inside = sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    if not inside:
+        return ""
+    named = ", ".join(inside[:MOST_NAMED]) + (", ..." if len(inside) > MOST_NAMED else "")
+    return (
+        f". It holds folders ({named}), and images in those are not read: if they are the classes, give {folder}, "
+        "else move the images up"
+    )
 
 
 def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
