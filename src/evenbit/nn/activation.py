@@ -1,8 +1,8 @@
-"""Binary activation: a real map to ±1, through the parts a method has in front of its sign.
+"""Binary activation: turns a real map into ±1, through the parts that a method puts before its sign.
 
 a -> distribution adjustment -> + group excitation - third moment -> two values -> - τ (refinement) -> sign
 
-of which each method has some.
+Each method uses some of these parts.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from evenbit.nn.two_values import TwoValues
 
 
 class BinaryActivation(nn.Module):
-    """The ±1 of a real map, as `method` makes them.
+    """Turns a real map into ±1, in the way of a method.
 
     Args:
         channels: Channels C.
-        method: What of it stands before the sign is used.
+        method: Says which parts come before the sign.
 
     Attributes:
         guided: Whether `share` is kept while training.
-        share: The expected share of +1 of each channel `[C]` in the last batch, differentiable: with m and s the mean
-            and deviation of what stands before the sign, Φ(m / s), the share of a normal distribution.
+        share: The expected share of +1 of each channel `[C]` in the last batch, differentiable: Φ(m / s), as for a
+            normal distribution, with m and s the mean and deviation of the values before the sign.
 
     Shape:
         `[N, C, H, W]` to ±1 of the same shape; `[N, C]` too where there is no excitation.
@@ -86,13 +86,13 @@ class BinaryActivation(nn.Module):
         return self.sign(u)  # type: ignore[no-any-return]
 
     def take_share(self) -> Float[Tensor, " c"]:
-        """`share`, which is kept no longer, as it holds on to the whole graph of the batch."""
+        """Returns `share` and drops it, since it keeps the whole autograd graph of the batch in memory."""
         assert self.share is not None
         share, self.share = self.share, None
         return share
 
     def before_sign(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
-        """What the sign is taken of."""
+        """The values whose sign is taken."""
         x = self.adjust(x)
         if self.excite is not None and self.moment is not None:
             x = x + (self.excite(x) - self.moment(x))
@@ -103,7 +103,7 @@ class BinaryActivation(nn.Module):
         return self.refine(self.values(x))  # type: ignore[no-any-return]
 
     def _moments(self) -> int:
-        """How many moments of x `_affine` looks at."""
+        """How many moments of x `_affine` needs."""
         if isinstance(self.moment, ThirdMoment):
             return 3
         return 2 * (self.guided or isinstance(self.adjust, DistributionAdjustment) or self.excite is not None)
@@ -134,5 +134,5 @@ class BinaryActivation(nn.Module):
 
 
 def _share(mean: Tensor, var: Tensor) -> Tensor:
-    """Share of a normal distribution that is not negative."""
+    """The share of a normal distribution that lies at or above 0."""
     return torch.special.ndtr(mean * torch.rsqrt(var + EPSILON))  # type: ignore[no-any-return]

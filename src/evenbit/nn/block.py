@@ -1,4 +1,4 @@
-"""How the parts are put together: one convolution with all that a method puts around it.
+"""How the parts are put together: one convolution with everything that a method puts around it.
 
 y = BN(conv(binary activation(x)))  [max-pooled before BN in networks without shortcuts]
 z = activation(y + shortcut(x))
@@ -18,13 +18,13 @@ from evenbit.nn.method import Method
 from evenbit.nn.refinement import Maxout, RPReLU
 from evenbit.nn.weight import RealWeights, WeightBinarizer
 
-# Settings that networks read from their layers, to compute a padding for instance.
+# Settings that networks read from their layers, for instance to compute a padding.
 SETTINGS: tuple[str, ...] = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
 SETTINGS += ("in_features", "out_features")
 
 
 def make_activation(channels: int, method: Method) -> nn.Module:
-    """What follows the sum with the shortcut."""
+    """The activation after the sum with the shortcut."""
     if method.activation == "rprelu":
         return RPReLU(channels)
     if method.activation == "maxout":
@@ -67,7 +67,7 @@ def make_conv(
 
 
 def make_shortcut(inputs: int, outputs: int, stride: int, even: bool) -> nn.Module:
-    """What stands beside a convolution: an average pooling where it halves, a real 1x1 convolution where it widens.
+    """The shortcut around a convolution: average pooling where that halves, a real 1x1 convolution where it widens.
 
     A map whose height or width is odd (not `even`) is subsampled instead of pooled.
     """
@@ -82,7 +82,7 @@ def make_shortcut(inputs: int, outputs: int, stride: int, even: bool) -> nn.Modu
 
 
 def finish(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation: nn.Module) -> Tensor:
-    """What follows a convolution: `activation(norm(y) + shortcut)`."""
+    """The steps after a convolution: `activation(norm(y) + shortcut)`."""
     if norm.training and isinstance(activation, RPReLU) and fused.fits(y, *([] if shortcut is None else [shortcut])):
         return fused.norm_rprelu(y, shortcut, norm, activation)
     y = norm(y)
@@ -95,8 +95,8 @@ class Stem(nn.Module):
     Args:
         inputs: Channels C of the images.
         outputs: Channels O.
-        method: What follows the normalization is the method's.
-        large: Whether it is the 7x7 of stride 2 for large images instead of a 3x3.
+        method: Decides which activation follows the normalization.
+        large: Whether the kernel is 7x7 with stride 2, for large images, instead of 3x3.
 
     Shape:
         `[N, C, H, W]` to `[N, O, H, W]`, or to half the size, rounded up.
@@ -114,7 +114,7 @@ class Stem(nn.Module):
 
 
 def for_vectors(method: Method) -> Method:
-    """The method for a layer on vectors, without what takes a mean over pixels."""
+    """The method for a layer on vectors, without the parts that take a mean over pixels."""
     adjustment = "channel" if method.adjustment == "instance" else method.adjustment
     return dataclasses.replace(method, excitation_groups=0, third_moment=False, adjustment=adjustment)
 
@@ -161,7 +161,7 @@ class ResidualConv(nn.Module):
 
 
 class ResidualPair(nn.Module):
-    """Two convolutions, the second with the shortcut of the first beside its own.
+    """Two convolutions; the second gets the shortcut of the first in addition to its own.
 
     h = activation(BN(conv(x)) + shortcut(x))
     z = activation(BN(conv(h)) + h + shortcut(x))
@@ -171,7 +171,7 @@ class ResidualPair(nn.Module):
         second: The second one, whose shortcut is the identity.
 
     Shape:
-        That of `first`.
+        As for `first`.
     """
 
     def __init__(self, first: ResidualConv, second: ResidualConv) -> None:
@@ -238,14 +238,14 @@ class PlainLinear(nn.Module):
 
 
 class BinaryLayer(nn.Module):
-    """Stands where a real layer stood: its input's signs, the layer with binary weights, a normalization or nothing.
+    """Replaces a real layer: the signs of the input, the layer with binary weights, and a normalization if needed.
 
     The settings of the layer that it replaces (`stride`, `in_features`, ...) can be read from it too.
 
     Args:
-        activation: Makes ±1 of the input.
-        layer: The layer on ±1.
-        norm: What follows it.
+        activation: Turns the input into ±1.
+        layer: The layer with binary weights.
+        norm: The normalization after it, or the identity.
         replaced: The layer that it replaces.
 
     Shape:

@@ -2,7 +2,7 @@
 
     conv    y[o] = scale[o] * (x ⊛ sign(w̄[o])),  padded with +1
     linear  y[o] = scale[o] * (x · sign(w̄[o]))
-    centred layers add mean(w[o]) times the same sum with ones in the place of the signs (AdaBin)
+    centred layers add mean(w[o]) times the same sum with ones in place of the signs (AdaBin)
 
 with w̄ and scale from `evenbit.nn.weight`. The inputs are the ±1 of `evenbit.nn.activation`.
 """
@@ -30,7 +30,7 @@ class BinaryConv2d(nn.Module):
     Args:
         in_channels: Channels C of the input.
         out_channels: Filters O.
-        kernel_size: Height and width of the kernel, one number if they are the same; so for the next two.
+        kernel_size: Height and width of the kernel; one number if they are equal, also for `stride` and `padding`.
         binarizer: How the latent weights become signs and scales.
         stride: Vertical and horizontal step.
         padding: Rows added above and below, columns left and right.
@@ -69,7 +69,7 @@ class BinaryConv2d(nn.Module):
         if self.training and self._can_fuse(x):
             return fused.binary_conv(x, signs, scale, self.stride, self.padding)
         if self.training:
-            # Scaling the weights instead of the map is the same sum but for rounding, and costs less.
+            # Scaling the weights instead of the map gives the same sum except for rounding, and costs less.
             values = signs * scale[:, None, None, None]
             if middle is not None:
                 values = values + middle[:, None, None, None]
@@ -142,7 +142,7 @@ class BinaryLinear(nn.Module):
 
 
 def keep_latent_weights_within_reach(module: nn.Module) -> None:
-    """After an update: see `WeightBinarizer.keep_within_reach`."""
+    """To be called after each update of the weights; see `WeightBinarizer.keep_within_reach`."""
     for child in module.modules():
         if isinstance(child, BinaryConv2d | BinaryLinear) and isinstance(child.binarizer, WeightBinarizer):
             child.binarizer.keep_within_reach(child.weight)
@@ -151,6 +151,6 @@ def keep_latent_weights_within_reach(module: nn.Module) -> None:
 def latent_weights(module: nn.Module) -> list[nn.Parameter]:
     """The real-valued weights in `module` that are binarized on use.
 
-    Their size carries no information beyond their sign, so optimizers treat them apart (nearly no weight decay).
+    Only their signs carry information, not their sizes, so optimizers treat them apart (nearly no weight decay).
     """
     return [child.weight for child in module.modules() if isinstance(child, BinaryConv2d | BinaryLinear)]

@@ -1,16 +1,16 @@
-"""Feature distribution adjustment: the mean and variance of a feature before its sign.
+"""Feature distribution adjustment: sets the mean and variance of a feature before its sign.
 
     â = γ_c (a - μ) / sqrt(σ² + ε) + β_c
 
-μ and σ² are taken, while training, over
+While training, μ and σ² are taken over
 
     channel    N, H, W of each channel                      (μ, σ² of shape C)
-    group      N, H, W and the channels of each group       (one value a group)
+    group      N, H, W and the channels of each group       (one value per group)
     instance   H, W of each channel in each image           (N x C)
 
-and their running means are used at test time, so the adjustment folds into one threshold a channel whatever the
-axes. The location decides which side of the sign a value falls on, hence how even the bits are; the scale changes
-no bit, but decides how many values lie inside the gradient window of the estimator.
+At test time, their running means are used, so the adjustment folds into one threshold per channel, whatever the axes.
+The location decides which side of the sign a value falls on, hence how even the bits are; the scale changes no bit, but
+decides how many values lie inside the gradient window of the estimator.
 
 Source: part 1 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6),
 2024. The paper's abstract names the adjustment; axes, momentum and the learned γ, β are this project's choice.
@@ -34,11 +34,11 @@ MOMENTUM = 0.1
 
 
 class DistributionAdjustment(nn.Module):
-    """Moves the distribution of each channel; see the module's page for the formula.
+    """Moves the distribution of each channel; see the module's docstring for the formula.
 
     Args:
         channels: Channels C.
-        axes: One of `AXES`: what shares a mean and a variance.
+        axes: One of `AXES`: which values share a mean and a variance.
         groups: Number of channel groups for the axes "group"; must divide C.
 
     Shape:
@@ -83,12 +83,12 @@ class DistributionAdjustment(nn.Module):
         """The adjustment in training as `scale * x + offset`, from the moments of each image's channels.
 
         Args:
-            mean: Of each channel over the pixels of each image.
-            var: Likewise, around that mean.
-            pixels: Their number.
+            mean: Mean of each channel over the pixels of each image.
+            var: Variance around that mean.
+            pixels: Number of pixels of an image.
 
         Returns:
-            Scale and offset, `[N, C]`; tracks the running statistics.
+            Scale and offset, `[N, C]`. The running statistics are updated.
         """
         n, c = mean.shape
         if self.axes != "instance":

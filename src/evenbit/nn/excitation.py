@@ -1,4 +1,4 @@
-"""Group excitation: each group of channels places its quantization zero point by the image it sees.
+"""Group excitation: each group of channels moves its quantization zero points to suit the image.
 
     m = mean of â over H, W                        N x C
     h = relu(W1 m + b1)                            N x (groups * hidden), within groups
@@ -6,18 +6,19 @@
         softsign(x) = x / (1 + |x|), or sigmoid(x) = 1 / (1 + exp(-x))
     zero point of channel c in image n moves by -e[n, c]:  sign(â + e - α E[â³])
 
-It is added, since a positive factor before the sign changes no bit. W1 and W2 are block diagonal: a group's
-channels share `hidden` units, so the cost is `2 C hidden` weights. W2 starts at zero and the layer as a static one.
-The softsign is made of exactly rounded operations, which give the same bits on every machine; tanh does not.
-The sigmoid is that of Xue et al., Self-distribution binary neural networks, 2021, the nearest relative: it only raises.
+The shift is added, since a positive factor before the sign changes no bit. W1 and W2 are block diagonal: the channels
+of a group share `hidden` units, so the cost is `2 C hidden` weights. W2 starts at zero, so at first the shift is the
+same for every image. The softsign is made of exactly rounded operations, so it gives the same bits on every machine;
+tanh does not. The sigmoid is taken from Xue et al., Self-distribution binary neural networks, 2021, the most similar
+method; it can only raise values.
 
-Beside it may stand the third moment of the channel in this image (evenbit/nn/third_moment.py). A mean says how far a
-channel's values lie from the zero point, and all of its group are looked at; a third moment says how uneven the two
-sides of it are, which is what the mean does not tell, and each channel looks at its own.
+The third moment of the channel in this image may be used as well (evenbit/nn/third_moment.py). The mean of a channel
+says how far its values lie from the zero point, and the excitation uses the means of the whole group. The third moment
+says how uneven the two sides of the zero point are, which the mean does not tell, and each channel uses only its own.
 
-Frozen, either is its mean over some images, a constant that folds into the threshold.
+Either can be frozen: replaced by its mean over some images, a constant that folds into the threshold.
 
-At run time they are two means of a map, two tiny products and one threshold a channel and image.
+At run time, they cost two means of a map, two tiny products, and one threshold per channel and image.
 
 Source: part 2 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6),
 2024. The abstract names it; groups, gate and place are this project's choice.
@@ -36,11 +37,11 @@ from torch import Tensor, nn
 from evenbit.errors import RecipeError
 from evenbit.nn.third_moment import ThirdMoment
 
-FREEZING_IMAGES = 5000  # of the training images, the first ones: what commands freeze excitations on
+FREEZING_IMAGES = 5000  # how many training images, the first ones, commands use to freeze excitations
 
 
 class GroupExcitation(nn.Module):
-    """The shift `e` of each channel's zero point; see the module's page for the formula.
+    """The shift `e` of each channel's zero point; see the module's docstring for the formula.
 
     Args:
         channels: Channels C.
@@ -72,7 +73,7 @@ class GroupExcitation(nn.Module):
         """The shift from the channels' means."""
         if torch.compiler.is_exporting():
             return self.bound(self.excite(F.relu(self.squeeze(mean))))
-        # Such small maps cost a convolution much more than the product with a block diagonal matrix.
+        # For such small maps, a convolution costs much more than a product with a block diagonal matrix.
         hidden = F.relu(F.linear(mean.flatten(1), _block_diagonal(self.squeeze), self.squeeze.bias))
         return self.bound(F.linear(hidden, _block_diagonal(self.excite)))[..., None, None]
 
@@ -86,7 +87,7 @@ class FrozenShift(nn.Module):
     """The same shift for every image.
 
     Args:
-        shift: Of each channel, `[C]`.
+        shift: Shift of each channel, `[C]`.
 
     Shape:
         `[N, C, H, W]` to `[1, C, 1, 1]`.
@@ -104,7 +105,7 @@ class FrozenShift(nn.Module):
 
 
 def excitations(model: nn.Module) -> dict[str, GroupExcitation | ThirdMoment]:
-    """What moves zero points by the image, by name."""
+    """The modules whose zero points depend on the image, by name."""
     return {name: part for name, part in model.named_modules() if isinstance(part, GroupExcitation | ThirdMoment)}
 
 
@@ -113,7 +114,7 @@ def freeze_excitation(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """A copy of a network in which every excitation is its mean over some images.
 
     Args:
-        model: In eval mode.
+        model: The network, in eval mode.
         batches: Images `[N, C, H, W]` as the network takes them; at least one.
     """
     frozen = copy.deepcopy(model)

@@ -1,13 +1,12 @@
-"""Training steps of binary networks on a CPU, each in one pass over its map where torch takes many.
+"""Training of binary networks on a CPU: kernels that go once over a map where torch goes many times.
 
     adjusted_sign    sign(s_nc x + o_nc)                              with s, o from the moments of x
     binary_conv      scale (x ⊛ signs), padded with +1               by the engine's kernels: xor and popcount
     norm_rprelu      RPReLU(BN(y) + shortcut)
 
 These are the formulas of `evenbit.nn.activation`, `evenbit.nn.conv` and `evenbit.nn.block`, which other devices,
-evaluation and export compute with torch's own operations; `tests/nn/test_fused.py` holds them to each other. The work
-on whole maps is in csrc/training, which states its arithmetic; what has one number an image and channel is left to
-torch.
+evaluation and export compute with torch's own operations; `tests/nn/test_fused.py` compares the two. The work on whole
+maps is in csrc/training, which states its arithmetic; work on one number per image and channel is left to torch.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from evenbit.nn.refinement import RPReLU
 BLOCK = 16  # channels that the engine's kernels work on at once
 WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
 
-# Means, variances and third central moments [N, C] of the images' channels to the scale and offset [N, C] before the
-# sign, and something else that is to be differentiated through.
+# From the means, variances and third central moments [N, C] of each image's channels to the scale and offset [N, C]
+# before the sign, and an extra result through which gradients flow too.
 Affine = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 Function = TypeVar("Function", bound=Callable[..., Tensor | tuple[Tensor, Tensor]])
 
@@ -41,9 +40,9 @@ def _uncompiled(function: Function) -> Function:
 
 
 def fits(*maps: Tensor) -> bool:
-    """Whether the kernels with statistics can work on these maps.
+    """Whether the kernels that compute statistics can work on these maps.
 
-    They take those of this process alone, so it must be the only one.
+    They compute the statistics of this process alone, so it must be the only one.
     """
     together = (
         torch.distributed.is_available()
@@ -56,7 +55,7 @@ def fits(*maps: Tensor) -> bool:
 def takes(*maps: Tensor) -> bool:
     """Whether the kernels can work on these maps: on a CPU, channels last, not being exported.
 
-    They work in float32, to which they bring maps that autocast has made bfloat16.
+    They work in float32; maps that autocast has made bfloat16 are converted.
     """
     kinds = (torch.float32, _autocast_dtype())
     return not torch.compiler.is_exporting() and all(
@@ -69,7 +68,7 @@ def takes(*maps: Tensor) -> bool:
 
 
 def _autocast_dtype() -> torch.dtype:
-    """Of the convolutions on a CPU: autocast's, or float32 where it is off."""
+    """Type of convolutions on a CPU: autocast's, or float32 if it is off."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
 
 
@@ -83,8 +82,8 @@ def adjusted_sign(
         x: Real map `[N, C, H, W]` for which `fits` holds.
         window: One of `WINDOWS`: the gradient estimator of the sign.
         affine: Differentiable, from moments `[N, C]` to scale and offset `[N, C]` and the extra result.
-        parameters: What it reads besides and what is to get a gradient.
-        moments: How many of the three it looks at: none, two or all; the others are given as zeros.
+        parameters: The other tensors that `affine` reads and that get a gradient.
+        moments: How many of the three moments `affine` needs: 0, 2 or 3; the others are given as zeros.
 
     Returns:
         ±1 in the shape and layout of `x`, and the extra result.
@@ -97,7 +96,7 @@ def binary_conv(x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int]
     """`scale (x ⊛ signs)`, padded with +1.
 
     Args:
-        x: ±1 `[N, C, H, W]` which the kernels take, C a multiple of `BLOCK`.
+        x: ±1 `[N, C, H, W]` for which `takes` holds, C a multiple of `BLOCK`.
         signs: ±1 `[O, C, kh, kw]`, O a multiple of `BLOCK`.
         scale: `[O]`, a constant for the gradient.
         stride: Vertical and horizontal step.
@@ -111,11 +110,11 @@ def binary_conv(x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int]
 
 @_uncompiled
 def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activation: RPReLU) -> Tensor:
-    """`RPReLU(BN(y) + shortcut)` in training, with batch statistics; tracks the running ones.
+    """`RPReLU(BN(y) + shortcut)` in training, with batch statistics; updates the running ones.
 
     Args:
         y: Map `[N, C, H, W]` for which `fits` holds.
-        shortcut: Of the same shape and layout, or None.
+        shortcut: A map of the same shape and layout, or None.
         norm: The batch normalization.
         activation: The activation.
 

@@ -1,12 +1,13 @@
-"""A way to binarize is one row of a table: the choices that distinguish the published methods.
+"""A method of binarizing is one row of a table: the choices that distinguish it from the other published methods.
 
-Of the real input `a` of a convolution and its latent weights `w`, in every method,
+Every method computes, from the real-valued input `a` of a convolution and its latent weights `w`,
 
     y = s_o (sign(u) ⊛ sign(w̄))        z = φ(BN(y) + shortcut(a))
 
-and for the gradient a function g stands in the place of the derivative of each sign. With â the adjusted input,
-m and M its mean and third moment over H, W, w' = (w - mean(w)) / std(w) of each filter, p the progress of training and
-the functions of `evenbit.nn.sign` (clip: 1 on [-1, 1]; polynomial: 2 - 2|x| there; ede(x) = k t (1 - tanh²(t x))):
+and for the gradient, a function g replaces the derivative of each sign. Here â is the adjusted input, m and M are its
+mean and third moment over H, W, w' = (w - mean(w)) / std(w) for each filter, p is the progress of training, and the
+functions g are those of `evenbit.nn.sign` (clip: 1 on [-1, 1]; polynomial: 2 - 2|x| there;
+ede(x) = k t (1 - tanh²(t x))):
 
     method   u                               g of u       w̄                g of w̄     s_o                    φ
     bnn      a                               clip         w                clip       1                      hardtanh
@@ -20,10 +21,10 @@ the functions of `evenbit.nn.sign` (clip: 1 on [-1, 1]; polynomial: 2 - 2|x| the
     insta    â - α M - τ                     polynomial   w                clip       mean |w|               RPReLU
     fd       â + e - α M - τ                 polynomial   w                clip       mean |w|               RPReLU
 
-`float` has neither sign: z = relu(BN(w ⊛ a) + shortcut(a)). adabin's filters take the two values named. â, e, τ, α
-and β are learned; the modules that make them (`evenbit.nn.distribution`, `excitation`, `third_moment`, `refinement`,
-`two_values`) have the formulas and are differentiated as they stand. `evenbit.nn.weight` has Q, and says which of the
-scales are constants for the gradient.
+`float` has neither sign: z = relu(BN(w ⊛ a) + shortcut(a)). In adabin, each filter takes the two values in the column
+s_o. â, e, τ, α and β are learned; the modules that compute them (`evenbit.nn.distribution`, `excitation`,
+`third_moment`, `refinement`, `two_values`) have the formulas, and gradients flow through them without estimators.
+`evenbit.nn.weight` has Q, and says which of the scales are constants for the gradient.
 """
 
 from __future__ import annotations
@@ -44,29 +45,29 @@ CHOICES = {
     "weight_scale": ("one", "mean", "deviation", "power_of_two"),
 }
 
-MOST = 2**16  # of a number of groups or units; a larger one is a mistake, and would be tried until memory runs out
+MOST = 2**16  # largest number of groups or units; a larger one is a mistake, and would only run out of memory
 
 
 @dataclass(frozen=True)
 class Method:
-    """The choices of a method. Each field is a knob that a recipe may override.
+    """The choices of a method. Each field except the name is a knob that a recipe may change.
 
     Attributes:
         name: Its key in `METHODS`.
         binary: Whether the inner layers have binary weights and activations; if not, only `activation` counts.
         estimator: Gradient estimator of the activations' sign, a key of `evenbit.nn.sign.ESTIMATORS`.
         adjustment: Axes of the feature distribution adjustment, or "none".
-        adjustment_groups: Channel groups of the adjustment where its axes are "group".
-        excitation_groups: Channel groups of the group excitation; 0 leaves it out.
-        excitation_hidden: Hidden units of each of these groups.
-        excitation_gate: What bounds the excitation: "softsign", or "sigmoid", which only raises.
-        third_moment: Whether the zero point follows the third moment of each channel of an image.
+        adjustment_groups: Number of channel groups of the adjustment if its axes are "group".
+        excitation_groups: Number of channel groups of the group excitation; 0 leaves it out.
+        excitation_hidden: Number of hidden units of each of these groups.
+        excitation_gate: The function that bounds the excitation: "softsign", or "sigmoid", which can only raise values.
+        third_moment: Whether the zero point of a channel follows its third moment in each image.
         two_values: Whether activations and weights take two learned values instead of ±1 (`evenbit.nn.two_values`).
         zero_point: Whether a zero point τ is learned for each channel (refinement, before the sign).
-        activation: What follows the sum with the shortcut: "none", "relu", "hardtanh", "rprelu" (refinement of the real
-            path) or "maxout".
+        activation: The activation after the sum with the shortcut: "none", "relu", "hardtanh", "rprelu" (refinement of
+            the real path) or "maxout".
         double_skip: Whether every second convolution also gets the input of the one before it as a shortcut.
-        binary_weights: Whether the weights are binary too; without, the first of two steps of training.
+        binary_weights: Whether the weights are binary too; they are real in the first step of training in two steps.
         weight_standardized: Whether each filter is centred and scaled before its sign.
         weight_clamp: Whether the tails of each filter are clamped (`evenbit.nn.weight`).
         weight_scale: The scale of each filter: "one", "mean", "deviation" or "power_of_two"
@@ -102,11 +103,11 @@ METHODS: dict[str, Method] = {
         # Hubara et al., Binarized neural networks, NeurIPS 2016: sign with the clipped straight-through estimator,
         # hardtanh.
         Method("bnn", activation="hardtanh"),
-        # Rastegari et al., XNOR-Net, ECCV 2016: weights scaled by their mean magnitude. Its scales of activations,
-        # which later work found to bring little, are left out. What is left is `bnn` without hardtanh: a normalization
-        # follows, which takes the scales of weights away again.
+        # Rastegari et al., XNOR-Net, ECCV 2016: weights scaled by their mean magnitude. Its scales of activations
+        # are left out, since later work found that they gain little. What remains equals `bnn` without hardtanh, since
+        # the normalization that follows cancels the scales of the weights.
         Method("xnor", weight_scale="mean"),
-        # Liu et al., Bi-Real Net, ECCV 2018: the triangle window. The shortcut for each convolution all methods have.
+        # Liu et al., Bi-Real Net, ECCV 2018: the triangle window. Its shortcut for each convolution is in all methods.
         Method("bireal", estimator="polynomial", weight_scale="mean"),
         # Qin et al., IR-Net, CVPR 2020: standardized weights, power-of-two scales, error decay estimators, hardtanh.
         Method(
@@ -146,7 +147,7 @@ METHODS: dict[str, Method] = {
             weight_estimator="ede",
         ),
         # Xue et al., Self-distribution binary neural networks, 2021: a sigmoid squeeze-and-excitation shifts the
-        # activations' zero points; no scales. The shift of the weights' zero points is done by centring them.
+        # activations' zero points; no scales. Centring the weights replaces the learned shift of their zero points.
         Method(
             "sdbnn",
             estimator="polynomial",
@@ -155,8 +156,8 @@ METHODS: dict[str, Method] = {
             excitation_gate="sigmoid",
             weight_standardized=True,
         ),
-        # Lee et al., INSTA-BNN, ICCV 2023: the zero point follows the third moment of each image's channel. Of its
-        # instance-aware PReLU the learned, static part is taken.
+        # Lee et al., INSTA-BNN, ICCV 2023: the zero point of a channel follows its third moment in each image. Of
+        # its instance-aware PReLU, only the learned, static part is used.
         Method(
             "insta",
             estimator="polynomial",
@@ -183,10 +184,10 @@ METHODS: dict[str, Method] = {
 
 
 def resolve_method(name: str, overrides: Mapping[str, object]) -> Method:
-    """The method of that name with some of its knobs changed.
+    """The method with that name, with some of its knobs changed.
 
     Raises:
-        RecipeError: If the method or a knob is unknown or a value does not fit its knob.
+        RecipeError: If the method or a knob is unknown, or a value does not fit its knob.
     """
     if name not in METHODS:
         raise RecipeError(f"unknown method '{name}'; known are {', '.join(METHODS)}")

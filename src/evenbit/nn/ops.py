@@ -1,4 +1,4 @@
-"""The two ops that a captured network shows as single nodes: everything else in it is standard ATen.
+"""The two ops of its own that a captured network contains as single nodes; all other nodes are standard ATen ops.
 
 Training differentiates through `evenbit.nn.sign` and ordinary convolutions, which a compiler can fuse; under
 `torch.export` the modules emit these ops instead, so that deployment finds them in any network.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @torch.library.custom_op("evenbit::sign", mutates_args=())
 def sign(x: Tensor) -> Tensor:
-    """+1 where `x >= 0`, else -1; any shape."""
+    """+1 where `x >= 0`, else -1; x may have any shape."""
     return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
 
 
@@ -50,11 +50,11 @@ def _(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], 
 def convolve_padded(
     x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int = 1
 ) -> Tensor:
-    """`F.conv2d` with a border of +1 instead of 0: zeros would be a third value beside +1 and -1.
+    """`F.conv2d` padded with +1 instead of 0: zeros would be a third value beside +1 and -1.
 
         conv(x padded with 1)[o, i, j] = conv(x padded with 0)[o, i, j] + sum of the w[o, :, ky, kx] outside of x
 
-    The second term is the same for all images and only there at the edges, so it costs less than a padded copy.
+    The second term is the same for all images and differs from 0 only at the edges, so it is cheaper than a padded copy.
     """
     y = F.conv2d(x, weight, stride=tuple(stride), padding=tuple(padding), groups=groups)
     if not any(padding):
@@ -69,15 +69,15 @@ def convolve_padded(
 
 
 def taps_inside(size: int, outputs: int, kernel: int, stride: int, padding: int, like: Tensor) -> Tensor:
-    """Along one axis, 1 where the tap of an output lies on the map, else 0.
+    """Along one axis: 1 where a tap of the kernel lies on the map, 0 where it lies outside.
 
     Args:
-        size: Of the map.
-        outputs: Their number.
-        kernel: Taps of an output.
-        stride: From an output to the next.
-        padding: Before the map.
-        like: A tensor of the type and on the device of the result.
+        size: Size of the map.
+        outputs: Number of outputs.
+        kernel: Number of taps of each output.
+        stride: Step from one output to the next.
+        padding: Padding before the map.
+        like: A tensor whose type and device the result gets.
 
     Returns:
         `[outputs, kernel]`.
@@ -91,7 +91,7 @@ def taps_outside(taps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Sum of each filter's taps `[O, kh, kw]` that lie outside of the map, at each output: `[O, H', W']`.
 
     Args:
-        taps: Of each filter, summed over the channels.
+        taps: Taps of each filter, summed over the channels.
         rows: `taps_inside` along the height.
         columns: Likewise along the width.
     """
@@ -99,7 +99,7 @@ def taps_outside(taps: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def gradient_of_taps_outside(edges: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The gradient of `taps_outside` for its taps, `[O, kh, kw]`, from that for its result, `[H', W', O]`."""
+    """The gradient for the taps of `taps_outside`, `[O, kh, kw]`, from the gradient for its result, `[H', W', O]`."""
     inside = torch.einsum("ijo,iy,jx->oyx", edges, rows, columns)
     return edges.sum((0, 1))[:, None, None] - inside
 
@@ -144,6 +144,6 @@ def _parts(border: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> l
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """Vertical and horizontal of a setting that may be one number for both."""
+    """The vertical and horizontal value of a setting that may be one number for both."""
     items = [value] if isinstance(value, int) else list(value)
     return (items[0], items[-1])

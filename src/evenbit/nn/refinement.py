@@ -5,13 +5,12 @@
 
     real-valued path   Maxout(v) = a_c v if v >= 0 else a_c s_c v      instead, from AdaBin
 
-The first is what is left of the zero point after distribution adjustment and group excitation; the second
-reshapes and moves the distribution that the next layer's sign and the shortcut see. At run time τ is part of the
-threshold, γ of the preceding bias.
+The first is the last correction of the zero point, after distribution adjustment and group excitation. The second
+reshapes and moves the distribution that the next layer's sign and the shortcut see. At run time, τ is part of the
+threshold and γ is part of the preceding bias.
 
-Sources: part 3 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6),
-2024, in the form of Liu et al., ReActNet (RSign and RPReLU), ECCV 2020; Maxout in that of Tu
-et al., AdaBin, ECCV 2022.
+Sources: part 3 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6), 2024,
+in the form of Liu et al., ReActNet (RSign and RPReLU), ECCV 2020; Maxout from Tu et al., AdaBin, ECCV 2022.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 
 
 class ZeroPoint(nn.Module):
-    """`x - τ`, with one learned τ a channel that starts at 0 (ReActNet's RSign without its sign).
+    """`x - τ`, with one learned τ per channel that starts at 0 (ReActNet's RSign without its sign).
 
     Shape:
         `[N, C, H, W]` or `[N, C]`, and the same for the output.

@@ -3,9 +3,9 @@
     forward    sign(x) = +1 if x >= 0 else -1
     backward   dL/dx   = dL/dsign * g(x)
 
-The step's own derivative is 0 almost everywhere, so each estimator puts another function `g` in its place;
-they differ in the window of `x` that still learns and in how that changes during training. Since a positive
-factor on `x` changes no sign, the scale of `x` matters to `g` alone.
+The derivative of the step is 0 almost everywhere, so each estimator replaces it by another function `g`. Estimators
+differ in the window of `x` that still learns, and in how this window changes during training. Since a positive factor
+on `x` changes no sign, the scale of `x` matters only to `g`.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def polynomial(x: Tensor, progress: Tensor) -> Tensor:
 def ede(x: Tensor, progress: Tensor) -> Tensor:
     """Error decay estimator: `g(x) = k t (1 - tanh(t x)^2)`.
 
-    `t` goes from 0.1 to 10 on a log scale with the progress of training and `k = max(1 / t, 1)`: first a wide
-    window in which everything learns, at the end nearly the step. The derivative of `k tanh(t x)`.
+    `g` is the derivative of `k tanh(t x)`. `t` goes from 0.1 to 10 on a log scale with the progress of training, and
+    `k = max(1 / t, 1)`: at first the window is so wide that everything learns, at the end the function is nearly the
+    step.
 
     Source: Qin et al., Forward and backward information retention for accurate binary neural networks (IR-Net),
     CVPR 2020.
@@ -59,10 +60,10 @@ def ede(x: Tensor, progress: Tensor) -> Tensor:
 def reste(x: Tensor, progress: Tensor) -> Tensor:
     """Rectified straight-through estimator: `g(x) = (1/o) |x|^(1/o - 1)` on [-1.5, 1.5], 0 outside.
 
-    The derivative of the power function `sign(x) |x|^(1/o)`, which is the identity at `o = 1` and tends to the
-    step; `o` goes from 1 to 3 with the progress of training, which trades error of the estimate against stability
-    of the gradient. Near 0, where the derivative is unbounded, it is replaced by the slope of the chord over
-    [-0.1, 0.1], `0.1^(1/o - 1)`.
+    `g` is the derivative of the power function `sign(x) |x|^(1/o)`, which is the identity at `o = 1` and tends to the
+    step as `o` grows. `o` goes from 1 to 3 with the progress of training, which trades the error of the estimate
+    against the stability of the gradient. The derivative is unbounded near 0, so on [-0.1, 0.1] it is replaced by the
+    slope of the chord, `0.1^(1/o - 1)`.
 
     Source: Wu et al., Estimator meets equilibrium perspective: a rectified straight through estimator for binary
     neural networks training, ICCV 2023.
@@ -82,11 +83,11 @@ def identity(x: Tensor, progress: Tensor) -> Tensor:
 
 
 ESTIMATORS: dict[str, Derivative] = {f.__name__: f for f in (clip, polynomial, ede, reste, identity)}
-"""The gradient estimators by name: from x and the progress of training, from 0 to 1, to g(x)."""
+"""The gradient estimators by name. Each computes g(x) from x and the progress of training, which goes from 0 to 1."""
 
 
 class Sign(nn.Module):
-    """`sign(x)` with the gradient of an estimator.
+    """`sign(x)`, with the gradient given by an estimator.
 
     Args:
         estimator: A key of `ESTIMATORS`.
@@ -132,7 +133,7 @@ class _Sign(torch.autograd.Function):
 
 
 def set_progress(module: nn.Module, fraction: float) -> None:
-    """Tells every scheduled estimator in `module` how far training is, from 0 to 1."""
+    """Tells every estimator in `module` how far training has come, from 0 to 1."""
     for child in module.modules():
         if isinstance(child, Sign):
             child.progress.fill_(fraction)

@@ -1,4 +1,4 @@
-"""Networks whose batch statistics are those of all processes of a training (`evenbit.nn.processes`).
+"""Networks whose batch statistics cover all processes of a training (`evenbit.nn.processes`).
 
 torch's own SyncBatchNorm needs a GPU and knows nothing of the distribution adjustment.
 """
@@ -18,7 +18,7 @@ from evenbit.nn.processes import over_processes
 
 
 def synchronize(network: nn.Module) -> None:
-    """Makes every batch statistic in `network` one over all processes."""
+    """Makes every batch statistic in `network` cover all processes."""
     for module in network.modules():
         if isinstance(module, BinaryActivation | DistributionAdjustment):
             module.synchronized = True

@@ -3,8 +3,9 @@
     m = mean of x³ over H, W                       N x C
     zero point of channel c in image n             α_c m[n, c]
 
-The third moment holds mean, variance and skewness together, so it tells how the distribution of a channel in this
-image differs from the channel's usual one. α is learned and starts at 0, the layer as a static one.
+The third moment depends on mean, variance and skewness, so it tells how the distribution of a channel in this image
+differs from the channel's usual distribution. α is learned and starts at 0, so at first the zero point is the same for
+every image.
 
 Source: Lee et al., INSTA-BNN: binary neural network with instance-aware threshold, ICCV 2023.
 """
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 
 class ThirdMoment(nn.Module):
-    """The zero point `α E[x³]`, see the module's page.
+    """The zero point `α E[x³]`, see the module's docstring.
 
     Args:
         channels: Channels C.

@@ -1,15 +1,15 @@
 """Two values instead of ±1, for activations and for weights.
 
-    activations    x̂ = (x - β) / α,  b = α sign(x̂) + β            α, β learned, one pair a layer
-    weights        v = α_o sign(w̄) + β_o                          β_o = mean(w_o), α_o = std(w_o), of each filter
+    activations    x̂ = (x - β) / α,  b = α sign(x̂) + β            α, β learned, one pair per layer
+    weights        v = α_o sign(w̄) + β_o                          β_o = mean(w_o), α_o = std(w_o), for each filter
 
-The convolution of both is made of convolutions of signs s:
+The convolution of the two is made of convolutions of signs, with s = sign(x̂):
 
     b ⊛ v = α (α_o (s ⊛ sign(w̄)) + β_o (s ⊛ 1)) + β sum(v)
 
-A batch normalization follows, which takes away the factor α and the constant β sum(v) whatever they are. What is left
-of the activations' values is their middle β, a zero point, and their distance α, which sets the gradient window; what
-is left of the weights' is the second convolution, with a kernel of ones.
+The batch normalization that follows cancels the factor α and the constant β sum(v). So of the two values of the
+activations, only two effects remain: their middle β is a zero point, and their distance α sets the gradient window. Of
+the two values of the weights, the second convolution remains, with a kernel of ones.
 
 Source: Tu et al., AdaBin: improving binary neural networks with adaptive binary sets, ECCV 2022.
 """

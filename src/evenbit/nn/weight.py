@@ -1,4 +1,4 @@
-"""Weight binarization: latent real weights to signs and one scale a filter.
+"""Weight binarization: turns latent real weights into signs and one scale per filter.
 
     w̄ = w                                  "plain"
     w̄ = (w - mean(w)) / std(w)             "standardized", per filter
@@ -12,14 +12,14 @@
                     2^round(log2 mean |w̄|)         "power_of_two": a shift of bits in hardware
                     1                               "one"
 
-Centring makes the signs of a filter even, which carries most information; dividing by the deviation brings the
-weights of all filters to one place in the estimator's window. Clamping keeps the tails, whose signs would never
-change again, within reach. The scale, one for each filter, is a constant for the gradient, but for "deviation": what it
-would add is learned by the batch normalization that follows.
+Centring makes the signs of a filter even, so that they carry most information. Dividing by the deviation brings the
+weights of all filters to the same range of the estimator's window. Clamping keeps the tails within reach: otherwise
+their signs would never change again. The scale of a filter is a constant for the gradient, except for "deviation"; the
+batch normalization that follows learns what a gradient would add.
 
-The window of the estimator "clip" needs another remedy where weights are plain. No image would ever change a weight
-again that has left it, and with Adam's steps many leave it. So after each update these are brought back to its edge
-(Courbariaux et al., BinaryConnect, NeurIPS 2015; Hubara et al., 2016):
+With plain weights, the window of the estimator "clip" needs another remedy. A weight that has left it gets no gradient,
+so no image would ever change it again, and with Adam's steps many weights leave it. So after each update, they are
+brought back to the edge of the window (Courbariaux et al., BinaryConnect, NeurIPS 2015; Hubara et al., 2016):
 
     w <- min(max(w, -1), 1)
 
@@ -39,16 +39,16 @@ from evenbit.errors import CaptureError, RecipeError
 from evenbit.nn.sign import Sign
 
 SCALES = ("one", "mean", "deviation", "power_of_two")
-# Deviation of a filter below which it counts as constant; float32 sums of equal weights leave less than this.
+# A filter with a smaller deviation counts as constant; rounding in float32 sums of equal weights leaves less.
 EPSILON = 1e-7
 
 
 class WeightBinarizer(nn.Module):
-    """Latent weights to signs and scales; see the module's page for the formulas.
+    """Turns latent weights into signs and scales; see the module's docstring for the formulas.
 
     Args:
-        standardize: Centre and scale each filter first.
-        clamp: Clamp its tails.
+        standardize: Whether to centre and scale each filter first.
+        clamp: Whether to clamp the tails of each filter.
         scale: One of `SCALES`.
         estimator: Gradient estimator of the sign.
 
@@ -106,10 +106,10 @@ class WeightBinarizer(nn.Module):
 
 
 class RealWeights(nn.Module):
-    """In place of a `WeightBinarizer`: the weights as they are, for the first of two steps of training.
+    """Used in place of a `WeightBinarizer` in the first of two steps of training: keeps the weights as they are.
 
     Raises:
-        CaptureError: When exported, as such a network has no 1-bit form.
+        CaptureError: When exported, since a network with real weights has no 1-bit form.
 
     Source: Martinez et al., Training binary neural networks with real-to-binary convolutions, ICLR 2020.
     """
@@ -117,7 +117,7 @@ class RealWeights(nn.Module):
     def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
         """`weight` and ones."""
         if torch.compiler.is_exporting():
-            raise CaptureError("the weights are real; train the second step, with knobs.binary_weights = true, first")
+            raise CaptureError("the weights are real; first train the second step, with knobs.binary_weights = true")
         return weight, weight.new_ones(len(weight))
 
     def normalized(self, weight: Float[Tensor, "o ..."]) -> Float[Tensor, "o k"]:

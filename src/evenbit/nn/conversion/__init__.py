@@ -1,5 +1,5 @@
-"""Networks of others made binary.
+"""Makes existing networks binary.
 
-`trace` is the graph of a network, `structure` what that says of each layer, `convert` replaces the layers, and `record`
-tells what became of each.
+`trace` gets the graph of a network, `structure` reads from it what is known about each layer, `convert` replaces the
+layers, and `record` says what became of each.
 """

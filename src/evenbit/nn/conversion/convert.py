@@ -1,4 +1,4 @@
-"""Binarizing a network that somebody has: layer by layer, in place of the real ones.
+"""Makes an existing network binary: replaces its real layers one by one.
 
     Conv2d, Linear                      BinaryActivation, then BinaryConv2d or BinaryLinear with the same weights as
                                         latent weights, then a batch normalization if none follows
@@ -34,7 +34,7 @@ FIRST, LAST, BRIDGES = KINDS = "first", "last", "bridges"
 
 
 class Binarized(NamedTuple):
-    """A binary network and what became of the layers that it was made from."""
+    """A binary network, and a table of what became of each layer."""
 
     network: nn.Module
     table: Conversions
@@ -43,23 +43,23 @@ class Binarized(NamedTuple):
 def binarize(
     module: nn.Module, example: Tensor, *, method: str | Method = "fd", keep: Sequence[str] = (FIRST, LAST)
 ) -> Binarized:
-    """Makes a binary network of a real one, trained or fresh; it has to be trained before it is of use.
+    """Makes a binary network from a real one, trained or not; it has to be trained before it is useful.
 
-    The convolutions and dense layers get binary weights and inputs, but for those that `keep` names and those that
-    cannot or should not: depthwise and other grouped convolutions, dilated ones, 1x1 convolutions in shortcuts, the
-    gates of squeeze-and-excitation, layers whose class has a forward of its own.
+    Convolutions and dense layers get binary weights and inputs, except those that `keep` names and those that cannot or
+    should not be binary: depthwise and other grouped convolutions, dilated ones, 1x1 convolutions in shortcuts, the
+    gates of squeeze-and-excitation, and layers whose class has a forward of its own.
 
     Args:
-        module: A network from images to logits, or to something that holds them under the name `logits`. It is left
-            as it is. It has to be one that `torch.export` can trace.
+        module: A network from images to logits, or to something that holds them under the name `logits`. `torch.export`
+            has to be able to trace it. It is not changed.
         example: Images `[N, C, H, W]`, of which only C, H and W count.
         method: The way to binarize, or its name in `evenbit.METHODS`.
         keep: What stays real: "first" (layers that read the images), "last" (layers that make the logits), "bridges"
-            (layers that no path leads around, so that all that the network knows passes through their signs), or paths
-            of modules, with all that is in them, in which `*` stands for anything.
+            (layers that no path leads around, so that all information would pass through their signs), or paths of
+            modules, each with everything inside it; `*` in a path stands for anything.
 
     Returns:
-        The binary network, in the mode (training or not) of the real one, and a table of its layers.
+        The binary network, in the same mode (training or not) as the real one, and a table of its layers.
 
     Raises:
         CaptureError: If the network cannot be traced.
@@ -162,7 +162,7 @@ class _Conversion:
         return reason
 
     def _activations(self, read: Iterable[Any]) -> dict[str, torch.fx.Node]:
-        """ReLU modules that keep a sign from seeing negative values and are called once, by path, with their nodes."""
+        """ReLU modules that keep negative values from a sign and are called once: their nodes, by path."""
         if self.method.activation == "relu":
             return {}
         called: dict[int, int] = {}
@@ -268,8 +268,8 @@ def _padding(module: nn.Conv2d) -> tuple[int, int]:
 def _fitted(method: Method, calls: list[Call], never_negative: bool) -> Method:
     """The method for one layer.
 
-    Its groups divide the channels, vectors are not excited, and what cannot be negative is adjusted, since its sign
-    would be +1 everywhere.
+    Its numbers of groups divide the channels, vectors get no excitation, and an input that cannot be negative gets an
+    adjustment, since its sign would be +1 everywhere.
     """
     channels = calls[0].input[1]
     has_maps = all(math.prod(call.input[2:]) > 1 for call in calls)

@@ -10,11 +10,11 @@ class Conversion:
     """What became of one layer.
 
     Attributes:
-        path: Of the module in the network.
-        layer: What it was.
-        became: What it is now; "float" if it stayed.
+        path: Path of the module in the network.
+        layer: The layer as it was.
+        became: The layer as it is now; "float" if it was not changed.
         reason: Why it stayed float, or what else there is to know.
-        macs: Its multiply-adds for an image, 0 for an activation.
+        macs: Multiply-adds of the layer for one image; 0 for an activation.
     """
 
     path: str
@@ -30,7 +30,7 @@ class Conversion:
 
 
 class Conversions(tuple[Conversion, ...]):
-    """The rows of a network's layers in the order of their first call; printed, a table of them."""
+    """One row for each layer of a network, in the order of their first call; `print` shows a table."""
 
     @property
     def binary_share(self) -> float:

@@ -1,4 +1,4 @@
-"""What the graph of a network says of its layers: where they stand and what they read.
+"""What the graph of a network says about its layers: where they are and what they read.
 
 A *layer* is a convolution or dense layer, called with weights that do not depend on the images.
 """
@@ -20,7 +20,7 @@ from evenbit.nn.conversion.trace import argument, module_path, trace
 aten = torch.ops.aten
 LAYERS = {aten.conv2d.default, aten.conv2d.padding, aten.linear.default}
 NORMALIZATIONS = {aten.batch_norm.default}
-# Ops that keep what is at least 0 so, and by which no value becomes another kind of value.
+# Ops under which values of at least 0 stay at least 0, and which only pool, copy, pad or rearrange values.
 POOLS_AND_VIEWS = {
     aten.max_pool2d.default,
     aten.avg_pool2d.default,
@@ -43,7 +43,7 @@ POOLS_AND_VIEWS = {
     aten.to.dtype,
     aten.pad.default,
 }
-# Other ops of one value that keep what is at least 0 so.
+# Other ops on a single value under which values of at least 0 stay at least 0.
 SIGN_KEEPERS = {
     aten.leaky_relu.default,
     aten.leaky_relu_.default,
@@ -79,15 +79,15 @@ class Call:
 
     Attributes:
         path: Path of the module whose forward calls it.
-        node: Its node.
-        input: Shape of what it reads, `[N, ...]`.
-        macs: Multiply-adds for an image.
+        node: Its node in the graph.
+        input: Shape of its input, `[N, ...]`.
+        macs: Multiply-adds for one image.
         is_first: Whether no other layer comes before it: it reads the images.
         is_last: Whether no other layer comes after it: it makes the logits.
         is_bridge: Whether no path leads around it from the images to the logits.
-        is_gate: Whether its result is a vector that a map is multiplied by or moved by (squeeze-and-excitation).
-        is_shortcut: Whether it is a 1x1 convolution that is added to what other layers make of its input.
-        is_normalized: Whether all that reads it is a batch normalization, perhaps after a pooling.
+        is_gate: Whether its result is a vector by which a map is multiplied or moved (squeeze-and-excitation).
+        is_shortcut: Whether it is a 1x1 convolution whose result is added to what other layers compute from its input.
+        is_normalized: Whether only batch normalizations read its result, perhaps after a pooling.
     """
 
     path: str
@@ -157,7 +157,7 @@ class Structure:
         return False
 
     def _readers(self, node: Node) -> Iterator[Node]:
-        """What reads a value, looking through pools and views."""
+        """The nodes that read a value, looking through pools and views."""
         for user in node.users:
             if user.target in POOLS_AND_VIEWS:
                 yield from self._readers(user)
@@ -200,10 +200,10 @@ class Structure:
         return value is node or node in self._ancestors[value]
 
     def at_least_zero(self, signed: Iterable[Node]) -> dict[Node, set[Node]]:
-        """Values that hold channels which cannot be negative, each with the nodes that make them so.
+        """Values with channels that cannot be negative, each with the nodes that are the cause.
 
         Args:
-            signed: Nodes that are taken to give values of both signs, whatever they are.
+            signed: Nodes that are assumed to give values of both signs, whatever they compute.
         """
         found: dict[Node, set[Node]] = {}
         exempt = set(signed)
@@ -241,6 +241,6 @@ def _is_vector(node: Node) -> bool:
 
 
 def _macs(node: Node) -> int:
-    """Multiply-adds for an image: inputs of an output times outputs."""
+    """Multiply-adds for one image: inputs of each output times outputs."""
     weight: Any = argument(node, 1)
     return int(prod(weight.meta["val"].shape[1:]) * prod(_shape(node)[1:]))

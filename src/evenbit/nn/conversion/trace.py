@@ -1,6 +1,6 @@
-"""The graph of a network, by `torch.export`: what deployment lowers and what binarization looks at.
+"""The graph of a network, from `torch.export`: deployment lowers it, and binarization analyses it.
 
-Binary convolution and sign are single nodes of it (`evenbit.nn.ops`), the rest is standard ATen.
+Binary convolutions and signs are single nodes of the graph (`evenbit.nn.ops`); all other nodes are standard ATen ops.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _recorded(module: nn.Module, entered: list[str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says of a failure beside its exception."""
+    """Silences what torch prints about a failure besides its exception."""
     loggers = [logging.getLogger(f"torch.{name}") for name in ("fx.experimental.symbolic_shapes", "export")]
     before = [logger.disabled for logger in loggers]
     try:
@@ -122,5 +122,5 @@ def where(node: Node) -> str:
 
 
 def argument(node: Node, index: int, default: Any = None) -> Any:
-    """Positional argument, or what torch takes when it is not given."""
+    """Positional argument, or its default in torch if it is not given."""
     return node.args[index] if len(node.args) > index else default
