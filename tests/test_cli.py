@@ -70,12 +70,19 @@ def test_run_and_packed_file_have_the_same_accuracy(work: Path) -> None:
     on_engine = answer("eval", work / "net.evb", "--threads", 2)
     assert in_torch["accuracy"] == pytest.approx(on_engine["accuracy"], abs=0.3)  # one of 359 images
     assert in_torch["images"] == on_engine["images"] == 359
-    assert f"{on_engine['accuracy']:.2f}" in run("eval", work / "net.evb", "--isa", "scalar").stdout
+    shown = run("eval", work / "net.evb", "--isa", "scalar").stdout
+    assert f"test accuracy {on_engine['accuracy']:.2f} % of 359 images" in shown
+    assert sum(item["images"] for item in on_engine["classes"]) == 359
+    assert f"right among the five likeliest {on_engine['top5']:.2f} %" in shown
 
 
 def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
     before = (work / "run" / "metrics.jsonl").read_bytes()
-    assert "test accuracy" in run("train", "--resume", "--out", work / "run").stdout
+    shown = run("train", "--resume", "--out", work / "run").stdout
+    recorded = json.loads((work / "run" / "metrics.jsonl").read_text().splitlines()[-1])["test_accuracy"]
+    assert f"test accuracy {recorded:.2f} % of 359 images" in shown
+    assert "most often taken for" in shown
+    assert f"pack it with: evenbit pack {work / 'run'} -o model.evb\n" in shown
     assert (work / "run" / "metrics.jsonl").read_bytes() == before
 
 
@@ -238,6 +245,26 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
     assert answer("eval", "net.evb", cwd=tmp_path)["accuracy"] == 100
     (guess,) = answer("predict", "net.evb", "photos/light/3.png", cwd=tmp_path)
     assert guess["classes"][0]["class"] == "light"
+    _a_photo_in_the_wrong_folder_is_named(tmp_path)
+
+
+def _a_photo_in_the_wrong_folder_is_named(folder: Path) -> None:
+    for part, level in (("train", 50), ("test", 50)):
+        for name in ("dark", "light"):
+            (folder / "laid" / part / name).mkdir(parents=True)
+            Image.new("RGB", (20, 24), (level if name == "dark" else 200,) * 3).save(
+                folder / "laid" / part / name / "x.png"
+            )
+    Image.new("RGB", (20, 24), (200,) * 3).save(folder / "laid" / "test" / "dark" / "y.png")
+    for path in ("run", "net.evb"):
+        result = answer("eval", path, "--data", "laid", "--wrong", cwd=folder)
+        (wrong,) = result["wrong"]
+        assert (wrong["image"], wrong["class"], wrong["named"]) == ("laid/test/dark/y.png", "dark", "light")
+        assert 0.5 < wrong["certainty"] <= 1
+        assert (result["accuracy"], result["balanced_accuracy"]) == (pytest.approx(200 / 3), 75)
+        assert "laid/test/dark/y.png" in run("eval", path, "--data", "laid", "--wrong", cwd=folder).stdout
+    assert "no image is named wrong" in run("eval", "net.evb", "--wrong", cwd=folder).stdout
+    assert "wrong" not in answer("eval", "net.evb", cwd=folder)
 
 
 def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:

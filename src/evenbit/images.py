@@ -31,15 +31,17 @@ SUFFIXES = (
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def load_image(path: str | os.PathLike[str], channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """An image file as pixels of the wanted size.
+def load_image(
+    path: str | os.PathLike[str] | Image.Image, channels: int, height: int, width: int
+) -> npt.NDArray[np.uint8]:
+    """An image file, or an image of pillow, as pixels of the wanted size.
 
     It is turned as its EXIF data say, laid over white where it is transparent, brought to 8 bits and to grey or
     RGB, scaled (antialiased) so that it just covers the size, and cut to its middle. Of an animation, the first frame
     is taken.
 
     Args:
-        path: The file, in one of `FORMATS`.
+        path: The file, in one of `FORMATS`; or an image that pillow has opened or made.
         channels: 1 for grey, 3 for RGB.
         height: Rows of the result.
         width: Columns of the result.
@@ -56,11 +58,14 @@ def load_image(path: str | os.PathLike[str], channels: int, height: int, width: 
         return decode_image(path, channels, height, width)
 
 
-def decode_image(path: str | os.PathLike[str], channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+def decode_image(
+    path: str | os.PathLike[str] | Image.Image, channels: int, height: int, width: int
+) -> npt.NDArray[np.uint8]:
     """As `load_image`, for threads: what filters warnings holds for all of them, so here pillow's are not filtered."""
     if channels not in (1, 3):
         raise InputError(f"images have 1 or 3 channels, but the network takes {channels}")
-    with open_image(path) as file, _named(path):
+    opened = contextlib.nullcontext(path) if isinstance(path, Image.Image) else open_image(path)
+    with opened as file, _named("the image" if isinstance(path, Image.Image) else path):
         file.load()
         image = _to_mode(_upright(file), "L" if channels == 1 else "RGB")
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)

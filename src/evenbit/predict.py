@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from evenbit.errors import InputError
+from evenbit.evaluation import softmax
 from evenbit.images import SUFFIXES, load_image
 from evenbit.pretrained import NETWORK
 from evenbit.progress import Report
@@ -63,12 +63,6 @@ def predict_images(
         if progress is not None:
             progress(len(found), len(photos))
     return found
-
-
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Logits `[N, K]` as probabilities of the same shape, in double precision."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def _photos(path: Path) -> Iterator[Path]:

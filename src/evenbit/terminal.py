@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,12 @@ from rich.text import Text
 from evenbit.plan import Plan
 from evenbit.printable import printable
 from evenbit.summary import Row
+
+if TYPE_CHECKING:
+    from evenbit.evaluation import Evaluation
+
+PIPED = 100_000  # columns where no window limits them, so that nothing is broken that a program or a person copies
+MOST_CLASSES = 20  # in a table by class; of more, the ones that are named worst
 
 
 def print_error(message: str) -> None:
@@ -28,6 +35,12 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=1))
 
 
+def open_console(*, stderr: bool = False) -> Console:
+    """A console as wide as its window; where there is none, lines are as long as they come."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED)
+
+
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = False) -> None:
     """A table whose columns are the keys of the rows; as JSON the rows, or the only one if `single`."""
     if as_json:
@@ -35,10 +48,61 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = Fal
         return
     table = Table(box=None, pad_edge=False)
     for key, value in rows[0].items():
-        table.add_column(key, justify="left" if isinstance(value, str) else "right", overflow="fold")
+        words = isinstance(value, str) and not value.endswith(" %")
+        table.add_column(key, justify="left" if words else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
-    Console().print(table)
+    open_console().print(table)
+
+
+def show_evaluation(result: Evaluation, *, part: str = "test", wrong: bool = False) -> None:
+    """How good a classifier is, by class too, and if `wrong` each image that it names wrong."""
+    console = open_console()
+    low, high = result.interval
+    told = [
+        f"{part} accuracy {result.accuracy:.2f} % of {len(result):,} images "
+        f"({low:.1f} to {high:.1f} % with 95 % confidence)",
+        f"balanced accuracy {result.balanced_accuracy:.2f} %, in the mean over the classes",
+    ]
+    if result.top5 is not None:
+        told.append(f"right among the five likeliest {result.top5:.2f} %")
+    if result.constant.near:
+        told.append(f"always answering {result.constant.name} would give {result.constant.accuracy:.2f} %")
+    for line in told:
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    counts, shares = result.confusion.sum(1), result.by_class
+    labels = [label for label in range(len(counts)) if counts[label]]
+    if len(labels) > MOST_CLASSES:
+        labels = sorted(labels, key=lambda label: shares[label])[:MOST_CLASSES]
+        console.print(f"the {MOST_CLASSES} worst of {len(counts)} classes; --json has all", highlight=False)
+    rows = []
+    for label in labels:
+        name, times = result.taken_for(label) or ("", 0)
+        taken = f"{name} ({times})" if times else ""
+        rows.append(
+            {
+                "class": result.classes[label],
+                "images": int(counts[label]),
+                "accuracy": f"{shares[label]:.2f} %",
+                "most often taken for": taken,
+            }
+        )
+    show(rows, as_json=False)
+    if wrong:
+        _show_mistakes(result, console)
+
+
+def _show_mistakes(result: Evaluation, console: Console) -> None:
+    mistakes = result.mistakes()
+    if not mistakes:
+        console.print("no image is named wrong")
+        return
+    console.print("\nnamed wrong, the surest first; where it is very sure, look whether the photo's class is right")
+    rows = [
+        {"class": item.label, "named": item.given, "certainty": f"{100 * item.certainty:.1f} %", "image": item.name}
+        for item in mistakes
+    ]
+    show(rows, as_json=False)
 
 
 def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int], *, as_json: bool) -> None:
@@ -47,7 +111,7 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
         head = {"bytes": size, "classes": list(plan.classes), "info": dict(plan.info), "total": dict(sums)}
         print_json({**head, "ops": [dataclasses.asdict(row) for row in rows]})
         return
-    console = Console()
+    console = open_console()
     image = f"{plan.channels}x{plan.height}x{plan.width}"
     console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes\n{_described(plan.info)}", markup=False)
     table = Table(box=None, pad_edge=False)
@@ -154,7 +218,7 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
         if "sums_us" in layer:
             parts += [f"{layer['sums_us']:.2f}", f"{100 * layer['sums_share']:.0f} %", f"{layer['tail_us']:.2f}"]
         table.add_row(layer["op"], layer["output"], f"{layer['us']:.2f}", speed, *parts)
-    Console().print(table)
+    open_console().print(table)
     total = sum(result["kinds"].values())
     by_time = sorted(result["kinds"].items(), key=lambda item: -item[1])
     print(", ".join(f"{kind} {100 * us / total:.0f} %" for kind, us in by_time))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
@@ -73,7 +72,7 @@ def train(
             chosen = folder_settings(Path(images), overrides)
         settings = load_recipe(recipe, {**chosen, **overrides})
     folder = out or Path("runs") / f"{Path(settings.data).resolve().name}-{settings.model}-{settings.method}"
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     if chosen:
         console.print(
@@ -93,11 +92,13 @@ def train(
     if as_json:
         print(json.dumps(result.metrics))
     else:
+        terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
         console.print(
-            f"{'validation' if settings.validation else 'test'} accuracy {result.accuracy:.2f} %; "
             f"pack it with: {_command('pack', folder, '-o', 'model.evb')}\n"
             f"see it with: {_command('report', folder, '-o', 'report.html', *root)}",
             markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -127,7 +128,7 @@ def sweep(
         check_target(results)
     plan = load_sweep(path)
     folder = out or Path("runs") / plan.name
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     failure = None
     try:
         with bar("sweeping", console) as progress:
@@ -159,7 +160,7 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     """
     from evenbit.demo import REPORT, run_demo
 
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     try:
         with bar("training", console) as progress:
             result = run_demo(out, console, progress)

@@ -67,7 +67,7 @@ def read_parts(name: str, classes: tuple[str, ...], train: Part, test: Part, siz
     """
     images = read_if_it_fits([ImageFiles(part.paths, size) for part in (train, test)])
     labels = [np.array(part.labels, np.int64) for part in (train, test)]
-    return Dataset(name, classes, *map(Split, images, labels))
+    return Dataset(name, classes, *map(Split, images, labels, [train.paths, test.paths]))
 
 
 def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:

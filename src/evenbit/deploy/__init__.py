@@ -18,7 +18,7 @@ from evenbit.deploy.quantize import quantize_float_layers
 from evenbit.errors import CaptureError, CheckpointError, RecipeError
 from evenbit.evaluation import batch_for
 from evenbit.models import create_model
-from evenbit.nn import freeze_excitation, resolve_method
+from evenbit.nn import freeze_excitation
 from evenbit.nn.conversion.trace import image_size
 from evenbit.plan import Plan
 from evenbit.printable import is_text
@@ -151,16 +151,7 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
     if min(channels, size, classes) < 1:
         raise RecipeError("channels, size and classes should be at least 1")
     torch.manual_seed(0)
-    network = create_model(
-        model,
-        method=resolve_method(method, {}),
-        channels=channels,
-        classes=classes,
-        height=size,
-        width=size,
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-    )
+    network = create_model(model, method=method, channels=channels, classes=classes, height=size, width=size)
     info = {"model": model, "method": method}
     return pack(network.eval(), torch.zeros(1, channels, size, size), info=info)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from evenbit import plan_file
@@ -16,9 +14,8 @@ from evenbit.data import hold_out, load_dataset
 from evenbit.data.dataset import Split
 from evenbit.deploy import pack_network
 from evenbit.errors import CaptureError, CheckpointError, RecipeError
-from evenbit.evaluation import Evaluation, collect_logits, score
+from evenbit.evaluation import Evaluation, evaluate
 from evenbit.plan import Plan
-from evenbit.predict import softmax
 from evenbit.printable import printable
 from evenbit.report.layers import BinaryLayer, observe_layers
 from evenbit.summary import Row, summarize, total
@@ -56,8 +53,7 @@ class Measured:
         folder: Where it lies, as it was named.
         run: Its network, recipe and origin.
         metrics: What was recorded after each epoch; empty if the folder has no record of them.
-        logits: Of the measured images, `[N, K]`.
-        evaluation: The same, compared with the labels.
+        evaluation: What it says of the measured images, compared with the labels.
         layers: Its binary layers by name.
         packed: Its packed form, or why there is none.
     """
@@ -66,15 +62,9 @@ class Measured:
     folder: Path
     run: Run
     metrics: list[dict[str, Any]]
-    logits: npt.NDArray[np.float32]
     evaluation: Evaluation
     layers: dict[str, BinaryLayer]
     packed: Packed | str
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
-        """Softmax of the logits."""
-        return softmax(self.logits)
 
 
 @dataclass(frozen=True)
@@ -133,7 +123,7 @@ def collect(
 
 
 def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> Measured:
-    logits = collect_logits(torch_predict(run.model), split.images)
+    evaluation = evaluate(torch_predict(run.model), split, classes=run.task.classes)
     batches = map(to_float, torch.split(torch.from_numpy(split.images[:images]), LAYER_BATCH))
     try:
         plan = pack_network(run)
@@ -146,8 +136,7 @@ def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> M
         folder=folder,
         run=run,
         metrics=read_metrics(folder, run.epoch),
-        logits=logits,
-        evaluation=score(logits, split.labels),
+        evaluation=evaluation,
         layers=observe_layers(run.model, batches),
         packed=packed,
     )

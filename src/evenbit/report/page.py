@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,8 +21,8 @@ from evenbit.train.origin import Origin
 
 
 def make_report(
-    folders: Sequence[Path],
-    out: Path,
+    folders: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
     *,
     data_root: str | None = None,
     images: int = 1000,
@@ -41,8 +42,9 @@ def make_report(
         RecipeError: If there is no run, or they were not measured on the same images.
         OSError: If the file cannot be written.
     """
+    out = Path(out)
     check_target(out)
-    comparison = collect(folders, data_root=data_root, images=images, tell=tell)
+    comparison = collect([Path(folder) for folder in folders], data_root=data_root, images=images, tell=tell)
     tell("timing the packed networks")
     timings = time_networks(comparison.runs)
     tell("drawing")

@@ -46,8 +46,8 @@ def choose(comparison: Comparison, classes: Sequence[str], watched: Measured) ->
     """The first image of each of the first classes, and the first ones that `watched` takes for something else."""
     labels = comparison.images.labels
     firsts = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:OF_EACH_CLASS]]
-    wrong = np.flatnonzero(watched.logits.argmax(1) != labels)[:MISTAKES]
-    probabilities = [run.probabilities for run in comparison.runs]
+    wrong = np.flatnonzero(watched.evaluation.predictions != labels)[:MISTAKES]
+    probabilities = [run.evaluation.probabilities for run in comparison.runs]
 
     def sample(index: int) -> Sample:
         guesses = []

@@ -199,7 +199,7 @@ def load_run(folder: str | Path) -> Run:
         CheckpointError: If the folder holds no checkpoint, one of a run without a finished epoch, or one that is
             damaged or of another model.
     """
-    checkpoint = read_checkpoint(Path(folder))
+    checkpoint = read_checkpoint(folder)
     model = checkpoint.build_model()
     if checkpoint.epoch == 0:
         raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
@@ -261,13 +261,13 @@ def write_checkpoint(
     write_atomically(folder / FILE, safetensors.torch.save(tensors, metadata))
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: str | Path) -> Checkpoint:
     """Reads and checks the checkpoint of a run folder.
 
     Raises:
         CheckpointError: If there is none, or it is damaged or of another format version.
     """
-    path = folder / FILE
+    path = Path(folder) / FILE
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no trained network (no {FILE})")
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -77,16 +78,18 @@ class Result:
         folder: Its folder.
         accuracy: On the test images, or on those held out for validation, in percent.
         metrics: The last line of `metrics.jsonl`.
+        evaluation: What the network says of the images it was measured on.
     """
 
     folder: Path
     accuracy: float
     metrics: dict[str, Any]
+    evaluation: Evaluation
 
 
 def train(
     recipe: Recipe,
-    out: Path,
+    out: str | os.PathLike[str],
     *,
     data_root: str | None = None,
     resume: bool = False,
@@ -109,6 +112,7 @@ def train(
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
+    out = Path(out)
     if not is_text(str(out)):
         raise CheckpointError(f"the name of the folder {out} is not UTF-8; choose another with --out")
     if out.exists() and not out.is_dir():
@@ -170,6 +174,7 @@ class _Training:
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
         self.first_epoch = checkpoint.epoch if checkpoint else 0
+        self.evaluation: Evaluation | None = None
         here = Origin.here(self.accelerator.device)
         self.origin: Origin | None = here
         if checkpoint:
@@ -214,7 +219,8 @@ class _Training:
             self.accelerator.wait_for_everyone()
         if writer is not None:
             writer.close()
-        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics)
+        evaluation = self.evaluation or self._evaluate()[0]
+        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics, evaluation)
 
     def _save(self, epoch: int) -> None:
         optimizer = self.optimizer.optimizer
@@ -242,6 +248,7 @@ class _Training:
                     self.progress(epoch * self.steps + step + 1, recipe.epochs * self.steps)
         seconds = time.perf_counter() - start
         evaluation, activations = self._evaluate()
+        self.evaluation = evaluation
         frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
         if not math.isfinite(evaluation.loss):
             raise TrainingError(f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
@@ -300,7 +307,7 @@ class _Training:
         """Accuracy over the measured images, and the binary activations over the first of them."""
         self.network.eval()
         device = self.accelerator.device
-        evaluation = evaluate(torch_predict(self.network), self.dataset.test)
+        evaluation = evaluate(torch_predict(self.network), self.dataset.test, classes=self.dataset.classes)
         probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device)
         return evaluation, probe_activations(self.network, probed, batch_for(self.dataset.test.images))
 
