@@ -240,7 +240,10 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
             pixels = np.clip(rng.normal(level, 20, (20, 24, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
     settings = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "pad=0"]
-    run("train", "--data", "photos", "--model", "resnet8", "--epochs", 4, "--out", "run", *settings, cwd=tmp_path)
+    (tmp_path / "photos" / "dark" / "y.mov").touch()
+    flags = ("--model", "resnet8", "--epochs", 4, "--out", "run", *settings)
+    told = run("train", "--data", "photos", *flags, cwd=tmp_path).stdout
+    assert "\nphotos: 1 file is passed over: 1 .mov; of other kinds, save images as JPEG or PNG\n" in told
     run("pack", "run", "-o", "net.evb", cwd=tmp_path)
     assert answer("eval", "net.evb", cwd=tmp_path)["accuracy"] == 100
     (guess,) = answer("predict", "net.evb", "photos/light/3.png", cwd=tmp_path)
@@ -263,7 +266,9 @@ def _a_photo_in_the_wrong_folder_is_named(folder: Path) -> None:
         assert 0.5 < wrong["certainty"] <= 1
         assert (result["accuracy"], result["balanced_accuracy"]) == (pytest.approx(200 / 3), 75)
         assert "laid/test/dark/y.png" in run("eval", path, "--data", "laid", "--wrong", cwd=folder).stdout
-    assert "no image is named wrong" in run("eval", "net.evb", "--wrong", cwd=folder).stdout
+    told = run("eval", "net.evb", "--wrong", cwd=folder)
+    assert "no image is named wrong" in told.stdout
+    assert told.stderr.startswith("evenbit: photos: 1 file is passed over: 1 .mov; ")
     assert "wrong" not in answer("eval", "net.evb", cwd=folder)
 
 

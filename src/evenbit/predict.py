@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from evenbit.errors import InputError
 from evenbit.evaluation import softmax
-from evenbit.images import SUFFIXES, load_image
+from evenbit.images import describe_passed_over, is_image, load_image
 from evenbit.pretrained import NETWORK
 from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
@@ -21,12 +22,13 @@ CHECKPOINT = "checkpoint.safetensors"  # in the folder of a run
 
 
 def predict_images(
-    network: Path | None,
-    paths: Sequence[Path],
+    network: str | os.PathLike[str] | None,
+    paths: Sequence[str | os.PathLike[str]],
     *,
     top: int = 5,
     isa: str | None = None,
     progress: Report | None = None,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """The likeliest classes of each photo.
 
@@ -36,6 +38,7 @@ def predict_images(
         top: How many classes to name.
         isa: Instruction set of the engine, None for the best one.
         progress: Called after each batch with the number of photos done and of all.
+        tell: Called with a line for each folder that holds files which are not taken for images.
 
     Returns:
         For each photo its path as `image` and, as `classes`, the likeliest first, `class` and `probability`
@@ -47,11 +50,12 @@ def predict_images(
     """
     if top < 1:
         raise InputError(f"the number of classes to name should be at least 1, but is {top}")
-    for path in paths:
+    places = [Path(path) for path in paths]
+    for path in places:
         if (path / CHECKPOINT).is_file():
             command = shlex.join(["evenbit", "pack", str(path), "-o", "model.evb"])
             raise InputError(f"{path} is a run, and a packed network names photos; pack it: {command}")
-    photos = [photo for path in paths for photo in _photos(path)]
+    photos = [photo for path in places for photo in _photos(path, tell)]
     if not photos:
         raise InputError("name at least one image")
     engine = Engine.load(network or NETWORK, threads=1, isa=isa)
@@ -65,18 +69,22 @@ def predict_images(
     return found
 
 
-def _photos(path: Path) -> Iterator[Path]:
+def _photos(path: Path, tell: Callable[[str], object]) -> Iterator[Path]:
     """A file, or the images in a folder in order of their names, without those that are hidden."""
     if not path.is_dir():
         yield path
         return
-    inside = sorted(
+    files = sorted(
         file
         for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        if not file.is_dir() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
+    inside = [file for file in files if is_image(file)]
+    others = describe_passed_over([file for file in files if not is_image(file)])
     if not inside:
-        raise InputError(f"{path} holds no images")
+        raise InputError(f"{path} holds no images" + (f"; {others}" if others else ""))
+    if others:
+        tell(f"{path}: {others}")
     yield from inside
 
 

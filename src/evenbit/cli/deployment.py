@@ -105,7 +105,14 @@ def predict(
         raise InputError("choose one of --csv and --json")
     network = paths[0] if paths and paths[0].suffix == ".evb" else None
     with bar("looking") as progress:
-        found = predict_images(network, paths[1:] if network else paths, top=top, isa=isa, progress=progress)
+        found = predict_images(
+            network,
+            paths[1:] if network else paths,
+            top=top,
+            isa=isa,
+            progress=progress,
+            tell=terminal.print_error,
+        )
     terminal.show_predictions(found, as_csv=as_csv, as_json=as_json, pretrained=network is None)
     return 2 if any("error" in item for item in found) else 0
 

@@ -46,6 +46,7 @@ def evaluate(
     from evenbit.data import load_dataset
     from evenbit.errors import DataError
     from evenbit.evaluation import evaluate as measure
+    from evenbit.images import describe_passed_over
 
     predict, classes, shape, trained_on = _open_classifier(path, threads, isa)
     source = data or trained_on
@@ -56,6 +57,8 @@ def evaluate(
         raise DataError(f"{path} takes images of the shape {shape}, but those of {dataset.name} have {dataset.shape}")
     if dataset.classes != classes:
         raise DataError(f"{path} knows other classes than {dataset.name} has: {_differing(classes, dataset.classes)}")
+    if others := describe_passed_over(dataset.passed_over):
+        terminal.print_error(f"{dataset.name}: {others}")
     with bar("evaluating") as progress:
         result = measure(predict, dataset.test, classes=classes, progress=progress)
     if not as_json:

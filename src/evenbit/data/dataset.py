@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,14 @@ class Dataset:
         classes: Class names in the order of the labels.
         train: Images to train on.
         test: Images to measure on.
+        passed_over: Files beside the images of a folder that are not taken for images.
     """
 
     name: str
     classes: tuple[str, ...]
     train: Split
     test: Split
+    passed_over: tuple[Path, ...] = field(default=(), kw_only=True)
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name}: {len(self.classes)} classes; to train on {self.train}, to test on {self.test}>"
@@ -95,7 +98,7 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
         name = dataset.classes[int(np.argmax(counts == 1))]
         raise DataError(f"{dataset.name}: class '{name}' has 1 training image; to hold some out it needs at least 2")
     rest, held = stratified_split(dataset.train.labels, share)
-    return Dataset(dataset.name, dataset.classes, dataset.train.subset(rest), dataset.train.subset(held))
+    return dataclasses.replace(dataset, train=dataset.train.subset(rest), test=dataset.train.subset(held))
 
 
 def channel_statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:

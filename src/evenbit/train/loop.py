@@ -29,6 +29,7 @@ from evenbit.data.balance import describe_classes
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
 from evenbit.files import append_line, is_part, write_atomically
+from evenbit.images import describe_passed_over
 from evenbit.nn import (
     excitations,
     freeze_excitation,
@@ -203,8 +204,10 @@ class _Training:
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         if self.recipe.data not in READERS:
-            text = printable(f"{self.recipe.data}: {describe_classes(self.dataset)}")
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            for text in (describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)):
+                if text:
+                    line = printable(f"{self.recipe.data}: {text}")
+                    self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = self._epoch(epoch)
             if main and writer is not None:
