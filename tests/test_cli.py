@@ -111,7 +111,10 @@ def test_info_counts_bits(work: Path) -> None:
     assert convs[0]["bit_bytes"] == 16 * 9 * 8
     assert info["total"]["bit_bytes"] == sum(op["bit_bytes"] for op in info["ops"])
     text = run("info", work / "net.evb").stdout
-    assert "% of the multiply-adds are 1-bit. Float: conv" in text
+    assert "% of the multiply-adds are 1-bit. Float: conv" in " ".join(text.split())
+    assert info["header_bytes"] + info["total"]["bit_bytes"] + info["total"]["float_bytes"] == info["bytes"]
+    assert f"the other {info['header_bytes']:,} of the file are its header" in " ".join(text.split())
+    assert "stage1.0.conv.1 " in text
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -248,7 +251,22 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
     assert answer("eval", "net.evb", cwd=tmp_path)["accuracy"] == 100
     (guess,) = answer("predict", "net.evb", "photos/light/3.png", cwd=tmp_path)
     assert guess["classes"][0]["class"] == "light"
+    _elsewhere_the_photos_are_found(tmp_path)
     _a_photo_in_the_wrong_folder_is_named(tmp_path)
+
+
+def _elsewhere_the_photos_are_found(folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    there = {"cwd": folder / "elsewhere"}
+    assert answer("eval", "../run", **there)["accuracy"] == 100
+    assert answer("probe", "../run", **there)["layers"]
+    assert "test accuracy 100.00 %" in run("train", "--resume", "--out", "../run", **there).stdout
+    run("pack", "../run", "-o", "int8.evb", "--float-layers", "int8", **there)
+    told = "was trained on the folder photos, which is not here; say where it is with --data"
+    assert fails("eval", "../net.evb", **there) == f"evenbit: ../net.evb {told}"
+    assert answer("eval", "../net.evb", "--data", "../photos", **there)["accuracy"] == 100
+    (guess,) = answer("predict", "../photos/light/3.png", "../net.evb", "--top", 1, **there)
+    assert guess["classes"][0]["class"] == "light"
 
 
 def _a_photo_in_the_wrong_folder_is_named(folder: Path) -> None:
@@ -288,6 +306,9 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "is truncated" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
     assert "photo.png cannot be read as an image" in fails("predict", work / "net.evb", tmp_path / "photo.png")
     assert "name at least one image" in fails("predict", work / "net.evb")
+    assert "one network names photos, but there are 2" in fails("predict", work / "net.evb", "x.png", "y.evb")
+    told = "takes no more after the arguments before 'b' 'c'; see evenbit eval --help"
+    assert fails("eval", "a", "b", "c") == f"evenbit: evenbit eval {told}"
     assert "unknown peer 'tflite'; known are onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
     assert "unknown instruction set 'mmx'" in fails("eval", work / "net.evb", "--isa", "mmx")
     assert "--epochs" in fails("train", "--epochs", "many")

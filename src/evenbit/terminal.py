@@ -107,21 +107,24 @@ def _show_mistakes(result: Evaluation, console: Console) -> None:
 
 def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int], *, as_json: bool) -> None:
     """The ops of a packed file, and how much of it is 1-bit."""
+    header = size - sums["bit_bytes"] - sums["float_bytes"]
     if as_json:
-        head = {"bytes": size, "classes": list(plan.classes), "info": dict(plan.info), "total": dict(sums)}
+        head = {"bytes": size, "header_bytes": header, "classes": list(plan.classes)}
+        head |= {"info": dict(plan.info), "total": dict(sums)}
         print_json({**head, "ops": [dataclasses.asdict(row) for row in rows]})
         return
     console = open_console()
     image = f"{plan.channels}x{plan.height}x{plan.width}"
     console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes\n{_described(plan.info)}", markup=False)
     table = Table(box=None, pad_edge=False)
-    for column in ("op", "input", "output"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("op", no_wrap=True)
+    table.add_column("layer", overflow="fold")
+    table.add_column("output", no_wrap=True)
     for column in ("1-bit MAC", "float MAC", "bits", "float"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         numbers = (row.binary_macs, row.float_macs, row.bit_bytes, row.float_bytes)
-        table.add_row(row.kind, row.input, row.output, *map(_short, numbers))
+        table.add_row(row.kind, Text(printable(row.name)), row.output, *map(_short, numbers))
     table.add_section()
     table.add_row("total", "", "", *map(_short, sums.values()))
     console.print(table)
@@ -130,7 +133,7 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
     console.print(
         f"{100 * sums['binary_macs'] / max(1, macs):.1f} % of the multiply-adds are 1-bit. "
         f"Float: {', '.join(kinds) or 'none'} ({sums['float_macs']:,} MAC), and every scale, bias and threshold. "
-        "Sizes are bytes."
+        f"Sizes are bytes; the other {header:,} of the file are its header, which describes the ops in JSON."
     )
 
 

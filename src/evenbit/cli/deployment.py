@@ -91,7 +91,7 @@ def predict(
     A photo that cannot be read is told on standard error, and the exit status is then 2.
 
     Args:
-        paths: Photos and folders of photos, after the .evb file that is to name them; without one, the network that
+        paths: Photos and folders of photos, and the .evb file that is to name them; without one, the network that
             comes with evenbit does, which knows the ten classes of CIFAR-10.
         top: How many classes to name.
         isa: Instruction set of the engine; the best one if not given.
@@ -103,11 +103,14 @@ def predict(
 
     if as_csv and as_json:
         raise InputError("choose one of --csv and --json")
-    network = paths[0] if paths and paths[0].suffix == ".evb" else None
+    networks = [path for path in paths if path.suffix == ".evb"]
+    if len(networks) > 1:
+        raise InputError(f"one network names photos, but there are {len(networks)}: {', '.join(map(str, networks))}")
+    network = networks[0] if networks else None
     with bar("looking") as progress:
         found = predict_images(
             network,
-            paths[1:] if network else paths,
+            [path for path in paths if path != network],
             top=top,
             isa=isa,
             progress=progress,

@@ -43,7 +43,7 @@ def evaluate(
         wrong: List the images that are named wrong, the surest mistakes first; wrong labels are among these.
         as_json: Print JSON.
     """
-    from evenbit.data import load_dataset
+    from evenbit.data import READERS, load_dataset
     from evenbit.errors import DataError
     from evenbit.evaluation import evaluate as measure
     from evenbit.images import describe_passed_over
@@ -52,6 +52,8 @@ def evaluate(
     source = data or trained_on
     if source is None:
         raise DataError(f"{path} does not say what it was trained on; name a data set with --data")
+    if data is None and path.is_file() and source not in READERS and not Path(source).is_dir():
+        raise DataError(f"{path} was trained on the folder {source}, which is not here; say where it is with --data")
     dataset = load_dataset(source, root=data_root, size=shape[1])
     if dataset.shape != shape:
         raise DataError(f"{path} takes images of the shape {shape}, but those of {dataset.name} have {dataset.shape}")
@@ -171,7 +173,7 @@ def _open_classifier(
 
         run = load_run(path)
         task = run.task
-        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.recipe.data
+        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.data
     from evenbit.runtime.engine import Engine
 
     engine = Engine.load(path, threads=threads, isa=isa)

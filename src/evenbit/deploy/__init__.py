@@ -136,8 +136,9 @@ def calibration_split(
     from evenbit.data import hold_out, load_dataset
     from evenbit.train import load_run
 
-    recipe = load_run(Path(folder)).recipe
-    dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+    run = load_run(Path(folder))
+    recipe = run.recipe
+    dataset = load_dataset(run.data, root=data_root, size=recipe.image_size)
     train = hold_out(dataset, recipe.validation).train if recipe.validation else dataset.train
     return Split(train.images[:images], train.labels[:images])
 

@@ -13,8 +13,10 @@ from evenbit import plan_file
 from evenbit.data import hold_out, load_dataset
 from evenbit.data.dataset import Split
 from evenbit.deploy import pack_network
-from evenbit.errors import CaptureError, CheckpointError, RecipeError
+from evenbit.errors import CaptureError, CheckpointError, ExportError, RecipeError
 from evenbit.evaluation import Evaluation, evaluate
+from evenbit.export.c.arena import plan_arena
+from evenbit.export.c.source import network
 from evenbit.plan import Plan
 from evenbit.printable import printable
 from evenbit.report.layers import BinaryLayer, observe_layers
@@ -36,12 +38,16 @@ class Packed:
         bytes: Size of its file.
         rows: One for each op.
         sums: Multiply-adds and bytes, 1-bit and float.
+        flash: Bytes of the constants of the exported C; None if it holds an op that has no kernel there.
+        ram: Bytes of its memory for one image, with 32-bit words; None as `flash`.
     """
 
     plan: Plan
     bytes: int
     rows: list[Row]
     sums: dict[str, int]
+    flash: int | None
+    ram: int | None
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def collect(
     for folder, run in zip(folders[1:], runs[1:], strict=True):
         _check_same_task(folders[0], runs[0], folder, run)
     recipe = runs[0].recipe
-    dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+    dataset = load_dataset(runs[0].data, root=data_root, size=recipe.image_size)
     if recipe.validation:
         dataset = hold_out(dataset, recipe.validation)
     if (dataset.classes, dataset.shape) != (runs[0].task.classes, _shape(runs[0])):
@@ -128,7 +134,8 @@ def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> M
     try:
         plan = pack_network(run)
         rows = summarize(plan)
-        packed: Packed | str = Packed(plan, len(plan_file.to_bytes(plan)), rows, total(rows))
+        flash, ram = _device_bytes(plan)
+        packed: Packed | str = Packed(plan, len(plan_file.to_bytes(plan)), rows, total(rows), flash, ram)
     except CaptureError as error:
         packed = str(error)
     return Measured(
@@ -140,6 +147,14 @@ def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> M
         layers=observe_layers(run.model, batches),
         packed=packed,
     )
+
+
+def _device_bytes(plan: Plan) -> tuple[int | None, int | None]:
+    try:
+        narrow, wide = plan_arena(plan, 32), plan_arena(plan, 64)
+        return network(plan, "evenbit", narrow, wide).constant_bytes, narrow.bytes
+    except ExportError:
+        return None, None
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -36,7 +36,7 @@ from evenbit.files import write_atomically
 from evenbit.models import create_model
 from evenbit.nn import Method, set_progress
 from evenbit.ops import MAX_ELEMENTS
-from evenbit.train.origin import Origin
+from evenbit.train.origin import Origin, find_data
 from evenbit.train.precision import exact_float32
 from evenbit.train.recipe import Recipe, make_recipe
 
@@ -178,6 +178,11 @@ class Run:
     epoch: int
     model: nn.Module
     origin: Origin | None
+
+    @property
+    def data(self) -> str:
+        """The data set, or the folder of images from here."""
+        return find_data(self.recipe.data, self.origin)
 
 
 def build_model(recipe: Recipe, task: Task) -> nn.Module:

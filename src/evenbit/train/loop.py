@@ -57,7 +57,7 @@ from evenbit.train.compilation import compile_network, compiler_found
 from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
 from evenbit.train.objective import Objective
-from evenbit.train.origin import Origin
+from evenbit.train.origin import Origin, find_data
 from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
@@ -147,7 +147,8 @@ class _Training:
         checkpoint = read_checkpoint(out) if resume else None
         if accelerator.is_main_process:  # whose files the others may see already
             _check_folder(recipe, out, checkpoint)
-        dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+        data = find_data(recipe.data, checkpoint.origin if checkpoint else None)
+        dataset = load_dataset(data, root=data_root, size=recipe.image_size)
         if recipe.validation:
             dataset = hold_out(dataset, recipe.validation)
         self.measured = "validation" if recipe.validation else "test"
