@@ -129,6 +129,12 @@ def test_predict_names_classes(work: Path, tmp_path: Path) -> None:
     assert sum(item["classes"][0]["class"] == str(test.labels[i]) for i, item in enumerate(found)) >= 5
     assert 0 < found[0]["classes"][2]["probability"] <= found[0]["classes"][0]["probability"] < 1
     assert "0.png" in run("predict", work / "net.evb", tmp_path / "0.png").stdout
+    held_out = [item for item in found if not item["unsure"]]
+    assert len(held_out) >= 5
+    (tmp_path / "plain").mkdir()
+    Image.new("L", (8, 8), 255).save(tmp_path / "plain" / "white.png")
+    (white,) = answer("predict", work / "net.evb", tmp_path / "plain")
+    assert "contrast" in white["unsure"]
 
 
 def test_bench_has_peers(work: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from evenbit.confidence import Confidence
 from evenbit.errors import InputError
 from evenbit.evaluation import softmax
 from evenbit.images import describe_passed_over, is_image, load_image
@@ -42,7 +44,9 @@ def predict_images(
 
     Returns:
         For each photo its path as `image` and, as `classes`, the likeliest first, `class` and `probability`
-        (softmax of the logits); of one that cannot be read, what is wrong as `error` instead.
+        (softmax of the logits, at the temperature that its file names) and, where the file says how sure the network
+        may be, as `unsure` why it is not: see `evenbit.confidence`; of one that cannot be read, what is wrong as
+        `error` instead.
 
     Raises:
         PlanError: If the network cannot be read.
@@ -61,9 +65,10 @@ def predict_images(
     engine = Engine.load(network or NETWORK, threads=1, isa=isa)
     if engine.plan.channels not in (1, 3):
         raise InputError(f"photos have 1 or 3 channels, but the network takes {engine.plan.channels}")
+    confidence = Confidence.of_info(engine.plan.info)
     found: list[dict[str, Any]] = []
     for start in range(0, len(photos), BATCH):
-        found += _predict(engine, photos[start : start + BATCH], top)
+        found += _predict(engine, confidence, photos[start : start + BATCH], top)
         if progress is not None:
             progress(len(found), len(photos))
     return found
@@ -88,7 +93,9 @@ def _photos(path: Path, tell: Callable[[str], object]) -> Iterator[Path]:
     yield from inside
 
 
-def _predict(engine: Engine, photos: Sequence[Path], top: int) -> Iterator[dict[str, Any]]:
+def _predict(
+    engine: Engine, confidence: Confidence | None, photos: Sequence[Path], top: int
+) -> Iterator[dict[str, Any]]:
     """One batch."""
     plan = engine.plan
     images, errors = [], {}
@@ -97,12 +104,19 @@ def _predict(engine: Engine, photos: Sequence[Path], top: int) -> Iterator[dict[
             images.append(load_image(photo, plan.channels, plan.height, plan.width))
         except InputError as error:
             errors[photo] = str(error)
-    logits = engine(np.stack(images)) if images else np.zeros((0, len(plan.classes)), np.float32)
-    rows = iter(softmax(logits))
+    rows: Iterator[tuple[npt.NDArray[np.float64], dict[str, Any]]] = iter(())
+    if images:
+        stacked = np.stack(images)
+        logits = engine(stacked)
+        shares = softmax(logits) if confidence is None else confidence.probabilities(logits)
+        doubts = (
+            [{}] * len(images) if confidence is None else [{"unsure": x} for x in confidence.doubts(stacked, logits)]
+        )
+        rows = zip(shares, doubts, strict=True)
     for photo in photos:
         if photo in errors:
             yield {"image": str(photo), "error": errors[photo]}
             continue
-        row = next(rows)
+        row, doubt = next(rows)
         classes = [{"class": plan.classes[index], "probability": float(row[index])} for index in np.argsort(-row)[:top]]
-        yield {"image": str(photo), "classes": classes}
+        yield {"image": str(photo), "classes": classes, **doubt}

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from evenbit.evaluation import Evaluation
 
 PIPED = 100_000  # columns where no window limits them, so that nothing is broken that a program or a person copies
+DOUBTS = {
+    "certainty": "no class is likely enough",
+    "contrast": "its contrast is unlike that of the training images",
+    "detail": "its detail is unlike that of the training images",
+    "colour": "its colours are unlike those of the training images",
+}
 MOST_CLASSES = 20  # in a table by class; of more, the ones that are named worst
 
 
@@ -147,7 +153,9 @@ def show_probes(found: Mapping[str, Any], *, as_json: bool) -> None:
     show([*rows, {"layer": "mean", **{key: f"{found['means'][key]:.3f}" for key in keys}}], as_json=False)
 
 
-def show_predictions(found: Sequence[Mapping[str, Any]], *, as_csv: bool, as_json: bool, pretrained: bool) -> None:
+def show_predictions(
+    found: Sequence[Mapping[str, Any]], plan: Plan, *, as_csv: bool, as_json: bool, pretrained: bool
+) -> None:
     """The classes of each photo, and on standard error those that could not be read."""
     for item in found:
         if "error" in item:
@@ -162,23 +170,36 @@ def show_predictions(found: Sequence[Mapping[str, Any]], *, as_csv: bool, as_jso
         if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is not UTF-8 is written as it is
             sys.stdout.reconfigure(errors="surrogateescape")
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(("image", "rank", "class", "probability"))
-        writer.writerows((image, rank, guess["class"], guess["probability"]) for image, rank, guess in guesses)
+        writer.writerow(("image", "rank", "class", "probability", "unsure"))
+        reasons = {item["image"]: " ".join(item.get("unsure", ())) for item in found}
+        writer.writerows(
+            (image, rank, one["class"], one["probability"], reasons[image]) for image, rank, one in guesses
+        )
         return
     if not guesses:
         return
+    doubts = {item["image"]: ", ".join(DOUBTS[reason] for reason in item.get("unsure", ())) for item in found}
     rows = [
-        {"image": image if rank == 1 else "", "class": guess["class"], "share": f"{100 * guess['probability']:.1f} %"}
+        {
+            "image": image if rank == 1 else "",
+            "class": guess["class"],
+            "share": f"{100 * guess['probability']:.1f} %",
+            **({"": f"unsure: {doubts[image]}" if rank == 1 and doubts[image] else ""} if any(doubts.values()) else {}),
+        }
         for image, rank, guess in guesses
     ]
     show(rows, as_json=False)
+    colours = "grey" if plan.channels == 1 else "colour"
+    names = ", ".join(plan.classes[:MOST_CLASSES]) + (", ..." if len(plan.classes) > MOST_CLASSES else "")
+    print(printable(f"of each photo the middle was taken, in {colours} and {plan.width}x{plan.height} pixels"))
+    print(printable(f"there are {len(plan.classes)} classes: {names}"))
     if pretrained:
         from evenbit.pretrained import card
 
         origin = card()
         print(
-            f"by the network that comes with evenbit, which knows ten classes ({origin['data']}) "
-            f"and names {origin['accuracy']:.1f} % of its test images right"
+            f"by the network that comes with evenbit, trained on {origin['data']}, "
+            f"which names {origin['accuracy']:.1f} % of its test images right"
         )
 
 
