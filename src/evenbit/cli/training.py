@@ -90,7 +90,7 @@ def train(
     if not PartialState().is_main_process:  # of several processes, one tells
         return
     if as_json:
-        print(json.dumps(result.metrics))
+        print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
     else:
         terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
         console.print(
