@@ -82,6 +82,7 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
     recorded = json.loads((work / "run" / "metrics.jsonl").read_text().splitlines()[-1])["test_accuracy"]
     assert f"test accuracy {recorded:.2f} % of 359 images" in shown
     assert "most often taken for" in shown
+    assert f"see what is wrong with: evenbit eval {work / 'run'} --wrong\npack it with: evenbit pack" in shown
     assert f"pack it with: evenbit pack {work / 'run'} -o model.evb\n" in shown
     assert (work / "run" / "metrics.jsonl").read_bytes() == before
 
@@ -253,7 +254,8 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
     flags = ("--model", "resnet8", "--epochs", 4, "--out", "run", *settings)
     told = run("train", "--data", "photos", *flags, cwd=tmp_path).stdout
     assert "\nphotos: 1 file is passed over: 1 .mov; of other kinds, save images as JPEG or PNG\n" in told
-    run("pack", "run", "-o", "net.evb", cwd=tmp_path)
+    told = run("pack", "run", "-o", "net.evb", cwd=tmp_path).stderr
+    assert re.fullmatch(r"evenbit: net\.evb will not say 'unsure', which takes 20 held-out images, not \d+\n", told)
     assert answer("eval", "net.evb", cwd=tmp_path)["accuracy"] == 100
     (guess,) = answer("predict", "net.evb", "photos/light/3.png", cwd=tmp_path)
     assert guess["classes"][0]["class"] == "light"

@@ -51,7 +51,7 @@ def pack(
     """
     import numpy as np
 
-    from evenbit.confidence import with_confidence
+    from evenbit.confidence import LEAST_IMAGES, with_confidence
     from evenbit.deploy import calibration_split, held_out_split, pack_run, pack_untrained, quantize_float_layers
     from evenbit.errors import DataError, RecipeError
     from evenbit.evaluation import evaluate as measure
@@ -85,6 +85,10 @@ def pack(
         else:
             with bar("measuring certainty") as progress:
                 plan = with_confidence(plan, Engine(plan), held_out, progress)
+            if len(held_out) < LEAST_IMAGES:
+                terminal.print_error(
+                    f"{out} will not say 'unsure', which takes {LEAST_IMAGES} held-out images, not {len(held_out)}"
+                )
     plan_file.save(plan, out)
     row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops), **accuracy}
     terminal.show([row], as_json=as_json, single=True)

@@ -93,7 +93,9 @@ def train(
         print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
     else:
         terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
+        wrong = f"see what is wrong with: {_command('eval', folder, '--wrong', *root)}\n"
         console.print(
+            f"{wrong if result.accuracy < 100 else ''}"
             f"pack it with: {_command('pack', folder, '-o', 'model.evb')}\n"
             f"see it with: {_command('report', folder, '-o', 'report.html', *root)}",
             markup=False,
