@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
@@ -105,7 +104,7 @@ def train(
         if told and not chosen:
             told += describe_run(settings)
     folder = out or Path("runs") / f"{Path(settings.data).resolve().name}-{settings.model}-{settings.method}"
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     for line in filter(None, (told, fits)):
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
@@ -121,13 +120,17 @@ def train(
     if not PartialState().is_main_process:  # of several processes, one tells
         return
     if as_json:
-        print(json.dumps(result.metrics))
+        print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
     else:
+        terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
+        wrong = f"see what is wrong with: {_command('eval', folder, '--wrong', *root)}\n"
         console.print(
-            f"{'validation' if settings.validation else 'test'} accuracy {result.accuracy:.2f} %; "
+            f"{wrong if result.accuracy < 100 else ''}"
             f"pack it with: {_command('pack', folder, '-o', 'model.evb')}\n"
             f"see it with: {_command('report', folder, '-o', 'report.html', *root)}",
             markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
         with contextlib.suppress(CaptureError, ExportError):  # of what cannot be packed, or has no kernel in C
             told = f"as C for a device it takes about {memory_of(pack_run(folder))}"
@@ -160,7 +163,7 @@ def sweep(
         check_target(results)
     plan = load_sweep(path)
     folder = out or Path("runs") / plan.name
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     failure = None
     try:
         with bar("sweeping", console) as progress:
@@ -192,7 +195,7 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     """
     from evenbit.demo import REPORT, run_demo
 
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     try:
         with bar("training", console) as progress:
             result = run_demo(out, console, progress)

@@ -14,7 +14,7 @@ from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
 from evenbit.plan import Plan
 from evenbit.runtime import _core
-from evenbit.runtime.reference import check_images
+from evenbit.runtime.reference import as_array, check_images
 
 ISA_VARIABLE = "EVENBIT_ISA"
 MAX_THREADS = 256
@@ -51,7 +51,7 @@ class Engine:
     on their caller's thread alone.
 
     Args:
-        plan: The network.
+        plan: The network, or the path of an `.evb` file.
         threads: Threads of the engine, the caller's included; None for as many as the process may use CPUs.
         isa: One of `isas()`; None for what the variable `EVENBIT_ISA` says, or else the best.
         tile: One of `tiles(isa)` for all binary convolutions, to test and to measure; None for the measured choice.
@@ -61,14 +61,30 @@ class Engine:
         threads: Threads of the engine.
 
     Raises:
-        PlanError: If the Plan is not valid or needs more than 2 GiB for one image.
+        PlanError: If the Plan is not valid or needs more than 2 GiB for one image; if the file cannot be read, is no
+            `.evb`, is damaged, or is of a newer format version.
         EvenbitError: If the instruction set or tile is unknown here or `threads` is out of range.
     """
 
     def __init__(
-        self, plan: Plan, *, threads: int | None = None, isa: str | None = None, tile: str | None = None
+        self,
+        plan: Plan | str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        isa: str | None = None,
+        tile: str | None = None,
     ) -> None:
-        self._start(plan_file.to_bytes(plan), threads, isa, tile)
+        if isinstance(plan, Plan):
+            self._start(plan_file.to_bytes(plan), threads, isa, tile)
+            return
+        file = plan_file.read(plan)
+        try:
+            self._start(file, threads, isa, tile)
+        except PlanError as error:
+            raise PlanError(f"{plan}: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"<Engine: {self.plan!r} on {self.isa}, {self.threads} threads>"
 
     def _start(self, file: bytes, threads: int | None, isa: str | None, tile: str | None = None) -> None:
         self._file = file
@@ -86,18 +102,8 @@ class Engine:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
-        """The network in an `.evb` file; see the class.
-
-        Raises:
-            PlanError: If the file cannot be read, is no `.evb`, is damaged, or is of a newer format version.
-        """
-        engine = cls.__new__(cls)
-        file = plan_file.read(path)
-        try:
-            engine._start(file, threads, isa)
-        except PlanError as error:
-            raise PlanError(f"{path}: {error}") from None
-        return engine
+        """The network in an `.evb` file; the same as `Engine(path)`."""
+        return cls(path, threads=threads, isa=isa)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as the file's bytes and its settings, so that it can go into another process; loaded there anew."""
@@ -113,11 +119,11 @@ class Engine:
         """Memory for the values of one image in flight."""
         return self._core.arena_bytes
 
-    def __call__(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def __call__(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Logits of a batch.
 
         Args:
-            images: `[N, C, H, W]`, float32 in [0, 1] or uint8 in [0, 255].
+            images: `[N, C, H, W]`, float32 in [0, 1] or uint8 in [0, 255]; an array, or a tensor of torch.
 
         Returns:
             Logits `[N, classes]`, float32.
@@ -125,6 +131,7 @@ class Engine:
         Raises:
             InputError: If the images do not fit the network or hold a value that is not finite.
         """
+        images = as_array(images)
         check_images(self._core.images, images)
         if not self._looked and images.dtype == np.float32 and len(images):
             self._looked = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from evenbit.data.balance import are_unequal, describe_classes
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
 from evenbit.files import append_line, is_part, write_atomically
+from evenbit.images import describe_passed_over
 from evenbit.nn import (
     excitations,
     freeze_excitation,
@@ -54,7 +56,7 @@ from evenbit.train.compilation import compile_network, compiler_found
 from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
 from evenbit.train.objective import Objective
-from evenbit.train.origin import Origin
+from evenbit.train.origin import Origin, find_data
 from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
@@ -79,16 +81,18 @@ class Result:
         folder: Its folder.
         accuracy: On the test images, or on those held out for validation, in percent.
         metrics: The last line of `metrics.jsonl`.
+        evaluation: What the network says of the images it was measured on.
     """
 
     folder: Path
     accuracy: float
     metrics: dict[str, Any]
+    evaluation: Evaluation
 
 
 def train(
     recipe: Recipe,
-    out: str | Path,
+    out: str | os.PathLike[str],
     *,
     data_root: str | None = None,
     resume: bool = False,
@@ -147,7 +151,8 @@ class _Training:
             recipe = recipe.decided_as(checkpoint.recipe)
         if accelerator.is_main_process:  # whose files the others may see already
             _check_folder(recipe, out, checkpoint)
-        dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+        data = find_data(recipe.data, checkpoint.origin if checkpoint else None)
+        dataset = load_dataset(data, root=data_root, size=recipe.image_size)
         if recipe.validation:
             dataset = hold_out(dataset, recipe.validation)
         self.measured = "validation" if recipe.validation else "test"
@@ -178,6 +183,7 @@ class _Training:
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         self.extended = checkpoint is not None and checkpoint.recipe.epochs < recipe.epochs
+        self.evaluation: Evaluation | None = None
         here = Origin.here(self.accelerator.device)
         self.origin: Origin | None = here
         if checkpoint:
@@ -218,7 +224,9 @@ class _Training:
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         if self.recipe.data not in READERS:
-            self._tell(f"{self.recipe.data}: {describe_classes(self.dataset)}")
+            for text in (describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)):
+                if text:
+                    self._tell(f"{self.recipe.data}: {text}")
             if not self.recipe.class_weights and are_unequal(self.dataset):
                 self._tell(
                     "the classes are very unequal; --set class_weights=true gives each the same weight in the loss"
@@ -237,7 +245,8 @@ class _Training:
             self.accelerator.wait_for_everyone()
         if writer is not None:
             writer.close()
-        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics)
+        evaluation = self.evaluation or self._evaluate()[0]
+        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics, evaluation)
 
     def _tell(self, text: str) -> None:
         self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
@@ -270,6 +279,7 @@ class _Training:
                     self.progress(epoch * self.steps + step + 1, recipe.epochs * self.steps)
         seconds = time.perf_counter() - start
         evaluation, activations = self._evaluate()
+        self.evaluation = evaluation
         frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
         if not math.isfinite(evaluation.loss):
             raise TrainingError(f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
@@ -324,7 +334,7 @@ class _Training:
         """Accuracy over the measured images, and the binary activations over the first of them."""
         self.network.eval()
         device = self.accelerator.device
-        evaluation = evaluate(torch_predict(self.network), self.dataset.test)
+        evaluation = evaluate(torch_predict(self.network), self.dataset.test, classes=self.dataset.classes)
         probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device)
         return evaluation, probe_activations(self.network, probed, batch_for(self.dataset.test.images))
 
