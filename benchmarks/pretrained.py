@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evenbit import plan_file
+from evenbit.confidence import MOST_IMAGES, with_confidence
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import evaluate
@@ -45,6 +46,7 @@ def make(folder: Path, commit: str, data_root: str | None) -> dict[str, Any]:
     run = load_run(folder)
     test = load_dataset(run.recipe.data, root=data_root).test
     plan = pack_run(folder)
+    plan = with_confidence(plan, Engine(plan), test)
     data = plan_file.to_bytes(plan)
     if len(data) > MOST_BYTES:
         raise SystemExit(f"the packed network has {len(data):,} bytes; at most {MOST_BYTES:,} come with evenbit")
@@ -60,6 +62,7 @@ def make(folder: Path, commit: str, data_root: str | None) -> dict[str, Any]:
         "commit": commit,
         "accuracy": accuracy,
         "images": len(test),
+        "calibrated_on": MOST_IMAGES,
     }
     write_atomically(NETWORK, data)
     write_atomically(CARD, (json.dumps(card, indent=1) + "\n").encode())

@@ -197,6 +197,7 @@ def pages() -> dict[str, str]:
     steps = [row for row in rows if "train_steps" in row]
     page = _results_page(runs, sweeps, steps, exports) + "".join(_third_party_section(row) for row in others)
     page += _microcontrollers_section(controllers)
+    page += "".join(_unsure_section(row) for row in rows if "unsure" in row)
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
     lines = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
@@ -242,6 +243,39 @@ def _microcontrollers_section(rows: list[dict[str, Any]]) -> str:
         "To compare with: CBin-NN (Sakr et al., Electronics 2024, 13(9):1624) reports for CIFAR-10 that its inference",
         "is 3.6 times faster than other engines' for microcontrollers, with 7.5 times less memory for weights and 28",
         "times less for activations, at 2.5 % less accuracy.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _unsure_section(kept: dict[str, Any]) -> str:
+    """What benchmarks/unsure.py kept."""
+    known, keys = kept["known"], ("unsure", "certainty", "contrast", "detail", "colour")
+    rows = [{"images": f"CIFAR-10's test images, the last {known['number']:,}", **known}, *kept["strangers"]]
+    missed = [100 - row["unsure"] for row in kept["strangers"] if row["images"].startswith("windows")]
+    lines = [
+        "",
+        "## What the network that comes along is unsure of",
+        "",
+        "`evenbit predict` marks an answer as unsure if the likeliest class is too unlikely, or the contrast, detail",
+        "or colour of the photo lies outside the range that it has on held-out images (`evenbit.confidence`). All",
+        "was measured on the first 5,000 test images of CIFAR-10; below are the others, and images that show none",
+        "of the classes. Shares in %; an image may have several reasons.",
+        "",
+        "| images | number | unsure | for its certainty | contrast | detail | colour |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+        *(f"| {row['images']} | {row['number']:,} | {' | '.join(f'{row[key]:.1f}' for key in keys)} |" for row in rows),
+        "",
+        f"Of the images of its own classes, {known['of_right']:.1f} % of the rightly named are unsure and",
+        f"{known['of_wrong']:.1f} % of the wrongly named. Of the sure answers",
+        f"{known['accuracy_of_sure']:.2f} % are right, of all {known['accuracy']:.2f} %. The temperature",
+        f"{kept['info']['temperature']} takes the loss from {known['loss']:.4f} to {known['loss_at_temperature']:.4f}.",
+        "",
+        "**What it misses** are photos that look like the training images and show something else: of the windows of",
+        f"two ordinary photos, {min(missed):.0f} to {max(missed):.0f} % get a sure answer, and each of these is",
+        "wrong. An image that is all grey is unsure, since hardly any training image is. The share of 1 % outside the",
+        "ranges was chosen while looking at these images, so they flatter it.",
+        "",
+        f"- `{kept['command']}`, commit {kept['commit']}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -58,10 +58,10 @@ def make_step(case: Case, arguments: argparse.Namespace) -> Callable[[], None]:
     network = build_model(recipe, TASK).to(device, memory_format=torch.channels_last).train()
     run = compile_network(network) if case.compiled else network
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
-    objective = Objective(recipe, TASK, network, torch.device(device))
+    labels = torch.randint(0, 10, (arguments.batch,), device=device)
+    objective = Objective(recipe, TASK, network, labels)
     update = Step(run, network, objective, optimizer, bf16=arguments.precision == "bf16")
     images = torch.randint(0, 256, (arguments.batch, 32, 32, 3), dtype=torch.uint8).permute(0, 3, 1, 2).to(device)
-    labels = torch.randint(0, 10, (arguments.batch,), device=device)
     captured = CapturedStep(update, images, labels, CudaGraph()) if case.captured else None
 
     def step() -> None:

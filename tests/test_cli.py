@@ -70,12 +70,20 @@ def test_run_and_packed_file_have_the_same_accuracy(work: Path) -> None:
     on_engine = answer("eval", work / "net.evb", "--threads", 2)
     assert in_torch["accuracy"] == pytest.approx(on_engine["accuracy"], abs=0.3)  # one of 359 images
     assert in_torch["images"] == on_engine["images"] == 359
-    assert f"{on_engine['accuracy']:.2f}" in run("eval", work / "net.evb", "--isa", "scalar").stdout
+    shown = run("eval", work / "net.evb", "--isa", "scalar").stdout
+    assert f"test accuracy {on_engine['accuracy']:.2f} % of 359 images" in shown
+    assert sum(item["images"] for item in on_engine["classes"]) == 359
+    assert f"right among the five likeliest {on_engine['top5']:.2f} %" in shown
 
 
 def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
     before = (work / "run" / "metrics.jsonl").read_bytes()
-    assert "test accuracy" in run("train", "--resume", "--out", work / "run").stdout
+    shown = run("train", "--resume", "--out", work / "run").stdout
+    recorded = json.loads((work / "run" / "metrics.jsonl").read_text().splitlines()[-1])["test_accuracy"]
+    assert f"test accuracy {recorded:.2f} % of 359 images" in shown
+    assert "most often taken for" in shown
+    assert f"see what is wrong with: evenbit eval {work / 'run'} --wrong\npack it with: evenbit pack" in shown
+    assert f"pack it with: evenbit pack {work / 'run'} -o model.evb\n" in shown
     assert (work / "run" / "metrics.jsonl").read_bytes() == before
 
 
@@ -104,7 +112,10 @@ def test_info_counts_bits(work: Path) -> None:
     assert convs[0]["bit_bytes"] == 16 * 9 * 8
     assert info["total"]["bit_bytes"] == sum(op["bit_bytes"] for op in info["ops"])
     text = run("info", work / "net.evb").stdout
-    assert "% of the multiply-adds are 1-bit. Float: conv" in text
+    assert "% of the multiply-adds are 1-bit. Float: conv" in " ".join(text.split())
+    assert info["header_bytes"] + info["total"]["bit_bytes"] + info["total"]["float_bytes"] == info["bytes"]
+    assert f"the other {info['header_bytes']:,} of the file are its header" in " ".join(text.split())
+    assert "stage1.0.conv.1 " in text
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -119,6 +130,12 @@ def test_predict_names_classes(work: Path, tmp_path: Path) -> None:
     assert sum(item["classes"][0]["class"] == str(test.labels[i]) for i, item in enumerate(found)) >= 5
     assert 0 < found[0]["classes"][2]["probability"] <= found[0]["classes"][0]["probability"] < 1
     assert "0.png" in run("predict", work / "net.evb", tmp_path / "0.png").stdout
+    held_out = [item for item in found if not item["unsure"]]
+    assert len(held_out) >= 5
+    (tmp_path / "plain").mkdir()
+    Image.new("L", (8, 8), 255).save(tmp_path / "plain" / "white.png")
+    (white,) = answer("predict", work / "net.evb", tmp_path / "plain")
+    assert "contrast" in white["unsure"]
 
 
 def test_bench_has_peers(work: Path) -> None:
@@ -233,11 +250,52 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
             pixels = np.clip(rng.normal(level, 20, (20, 24, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
     settings = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "pad=0"]
-    run("train", "--data", "photos", "--model", "resnet8", "--epochs", 4, "--out", "run", *settings, cwd=tmp_path)
-    run("pack", "run", "-o", "net.evb", cwd=tmp_path)
+    (tmp_path / "photos" / "dark" / "y.mov").touch()
+    flags = ("--model", "resnet8", "--epochs", 4, "--out", "run", *settings)
+    told = run("train", "--data", "photos", *flags, cwd=tmp_path).stdout
+    assert "\nphotos: 1 file is passed over: 1 .mov; of other kinds, save images as JPEG or PNG\n" in told
+    told = run("pack", "run", "-o", "net.evb", cwd=tmp_path).stderr
+    assert re.fullmatch(r"evenbit: net\.evb will not say 'unsure', which takes 20 held-out images, not \d+\n", told)
     assert answer("eval", "net.evb", cwd=tmp_path)["accuracy"] == 100
     (guess,) = answer("predict", "net.evb", "photos/light/3.png", cwd=tmp_path)
     assert guess["classes"][0]["class"] == "light"
+    _elsewhere_the_photos_are_found(tmp_path)
+    _a_photo_in_the_wrong_folder_is_named(tmp_path)
+
+
+def _elsewhere_the_photos_are_found(folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    there = {"cwd": folder / "elsewhere"}
+    assert answer("eval", "../run", **there)["accuracy"] == 100
+    assert answer("probe", "../run", **there)["layers"]
+    assert "test accuracy 100.00 %" in run("train", "--resume", "--out", "../run", **there).stdout
+    run("pack", "../run", "-o", "int8.evb", "--float-layers", "int8", **there)
+    told = "was trained on the folder photos, which is not here; say where it is with --data"
+    assert fails("eval", "../net.evb", **there) == f"evenbit: ../net.evb {told}"
+    assert answer("eval", "../net.evb", "--data", "../photos", **there)["accuracy"] == 100
+    (guess,) = answer("predict", "../photos/light/3.png", "../net.evb", "--top", 1, **there)
+    assert guess["classes"][0]["class"] == "light"
+
+
+def _a_photo_in_the_wrong_folder_is_named(folder: Path) -> None:
+    for part, level in (("train", 50), ("test", 50)):
+        for name in ("dark", "light"):
+            (folder / "laid" / part / name).mkdir(parents=True)
+            Image.new("RGB", (20, 24), (level if name == "dark" else 200,) * 3).save(
+                folder / "laid" / part / name / "x.png"
+            )
+    Image.new("RGB", (20, 24), (200,) * 3).save(folder / "laid" / "test" / "dark" / "y.png")
+    for path in ("run", "net.evb"):
+        result = answer("eval", path, "--data", "laid", "--wrong", cwd=folder)
+        (wrong,) = result["wrong"]
+        assert (wrong["image"], wrong["class"], wrong["named"]) == ("laid/test/dark/y.png", "dark", "light")
+        assert 0.5 < wrong["certainty"] <= 1
+        assert (result["accuracy"], result["balanced_accuracy"]) == (pytest.approx(200 / 3), 75)
+        assert "laid/test/dark/y.png" in run("eval", path, "--data", "laid", "--wrong", cwd=folder).stdout
+    told = run("eval", "net.evb", "--wrong", cwd=folder)
+    assert "no image is named wrong" in told.stdout
+    assert told.stderr.startswith("evenbit: photos: 1 file is passed over: 1 .mov; ")
+    assert "wrong" not in answer("eval", "net.evb", cwd=folder)
 
 
 def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
@@ -256,6 +314,9 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "is truncated" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
     assert "photo.png cannot be read as an image" in fails("predict", work / "net.evb", tmp_path / "photo.png")
     assert "name at least one image" in fails("predict", work / "net.evb")
+    assert "one network names photos, but there are 2" in fails("predict", work / "net.evb", "x.png", "y.evb")
+    told = "takes no more after the arguments before 'b' 'c'; see evenbit eval --help"
+    assert fails("eval", "a", "b", "c") == f"evenbit: evenbit eval {told}"
     assert "unknown peer 'tflite'; known are onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
     assert "unknown instruction set 'mmx'" in fails("eval", work / "net.evb", "--isa", "mmx")
     assert "--epochs" in fails("train", "--epochs", "many")

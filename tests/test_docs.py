@@ -1,6 +1,7 @@
 """Every command in the README and the docs: blocks marked `sh` are run, page by page in a folder that holds a small
 folder of photos, and this repository as `evenbit`; those marked `sh no-run` take too long or need downloads, and are
-checked to be commands that exist. Blocks that say which file they are from hold lines of it.
+checked to be commands that exist. The Python of a page in `ONE_PROGRAM` is one program, on the others each block is.
+Blocks that say which file they are from hold lines of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from PIL import Image
 from evenbit.cli import app
 
 ROOT = Path(__file__).parent.parent
+ONE_PROGRAM = ("python.md",)
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\S+)( no-run)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 EXCERPT = re.compile(r"^<!-- from (\S+) -->\n```\S+(?: no-run)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -52,7 +54,10 @@ def test_commands_run(page: Path, photos: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     header = str(Path(nlohmann_json.__file__).parent)  # where CMake finds it if the system has none
     environment = {**os.environ, "PATH": path, "CMAKE_PREFIX_PATH": header}
-    for language, mark, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    if page.name in ONE_PROGRAM:
+        found = [("python", "", "\n".join(text for language, mark, text in found if language == "python" and not mark))]
+    for language, mark, text in found:
         command = {"sh": ["bash", "-euc", text], "python": [sys.executable, "-c", text]}.get(language)
         if command and not mark:
             result = subprocess.run(command, cwd=photos, env=environment, capture_output=True, text=True, check=False)

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
-from evenbit.errors import InputError
-from evenbit.images import load_image
+from evenbit.data import hold_out, load_dataset
+from evenbit.errors import DataError, InputError
+from evenbit.images import describe_passed_over, heic_is_readable, load_image
+from evenbit.predict import predict_images
 
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -233,3 +240,102 @@ def test_formats_that_nobody_photographs_in_are_refused(tmp_path: Path, kind: st
     Image.new("RGB", (16, 16)).save(tmp_path / "x.png", kind)
     with pytest.raises(InputError, match=r"x\.png cannot be read as an image"):
         load_image(tmp_path / "x.png", 3, 4, 4)
+
+
+@pytest.fixture
+def heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stand-in for pillow-heif: it makes a format of the right name known, which holds PNG after six letters."""
+
+    def opened(file: BinaryIO, filename: str | bytes) -> Image.Image:
+        file.seek(6)
+        return PngImageFile(BytesIO(file.read()))
+
+    def register() -> None:
+        Image.register_open("HEIF", opened, lambda prefix: prefix.startswith(b"ftheic"))  # type: ignore[arg-type]
+
+    monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=register))
+    heic_is_readable.cache_clear()
+    yield
+    heic_is_readable.cache_clear()
+    Image.OPEN.pop("HEIF", None)
+    Image.ID.remove("HEIF")
+
+
+@pytest.fixture
+def no_heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if pillow-heif were not installed, whether or not it is."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    heic_is_readable.cache_clear()
+    yield
+    heic_is_readable.cache_clear()
+
+
+def save_heic(path: Path, level: int = 7) -> None:
+    file = BytesIO()
+    Image.new("RGB", (9, 7), (level,) * 3).save(file, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"ftheic" + file.getvalue())
+
+
+def two_classes(folder: Path) -> None:
+    """Two PNG and two HEIC files of each of two classes, and a text."""
+    for index, name in enumerate("ab"):
+        for level in (1, 2):
+            save_heic(folder / name / f"{level}.HEIC", 10 * index + level)
+            Image.new("RGB", (9, 7), (100 + 10 * index + level,) * 3).save(folder / name / f"{level}.png")
+    (folder / "b" / "notes.txt").write_text("no photo")
+    (folder / "b" / ".hidden.heic").write_text("no photo")
+
+
+@pytest.mark.usefixtures("heif")
+def test_heic_is_read_where_its_package_is_installed(tmp_path: Path) -> None:
+    two_classes(tmp_path)
+    assert load_image(tmp_path / "a" / "1.HEIC", 1, 7, 9).max() == 1
+    data = load_dataset(str(tmp_path), size=8)
+    assert len(data.train) + len(data.test) == 8
+    assert describe_passed_over(data.passed_over) == (
+        "1 file is passed over: 1 .txt; of other kinds, save images as JPEG or PNG"
+    )
+    told: list[str] = []
+    assert len(predict_images(None, [tmp_path], tell=told.append)) == 8
+    assert told == [f"{tmp_path}: 1 file is passed over: 1 .txt; of other kinds, save images as JPEG or PNG"]
+
+
+@pytest.mark.usefixtures("no_heif")
+def test_heic_is_counted_where_its_package_is_missing(tmp_path: Path) -> None:
+    two_classes(tmp_path)
+    data = load_dataset(str(tmp_path), size=8)
+    assert len(data.train) + len(data.test) == 4
+    others = (
+        "5 files are passed over: 4 .heic, 1 .txt; to read HEIC: pip install 'evenbit[heic]'; "
+        "of other kinds, save images as JPEG or PNG"
+    )
+    assert describe_passed_over(data.passed_over) == others
+    told: list[str] = []
+    assert len(predict_images(None, [tmp_path], tell=told.append)) == 4
+    assert told == [f"{tmp_path}: {others}"]
+    with pytest.raises(InputError, match=r"1\.HEIC cannot be read as an image: to read HEIC: pip install"):
+        load_image(tmp_path / "a" / "1.HEIC", 3, 8, 8)
+
+
+@pytest.mark.usefixtures("no_heif")
+def test_a_folder_of_nothing_but_heic_says_why_it_is_empty(tmp_path: Path) -> None:
+    for name in "ab":
+        save_heic(tmp_path / name / "1.heic")
+    why = r"1 file is passed over: 1 \.heic; to read HEIC: pip install 'evenbit\[heic\]'"
+    with pytest.raises(DataError, match=rf"class folder .*a holds 0 images; it needs at least 2; {why}$"):
+        load_dataset(str(tmp_path))
+    with pytest.raises(InputError, match=f"a holds no images; {why}$"):
+        predict_images(None, [tmp_path / "a"])
+
+
+def test_held_out_images_keep_what_was_passed_over(tmp_path: Path) -> None:
+    for name in "ab":
+        for level in range(6):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.new("L", (8, 8), level).save(tmp_path / name / f"{level}.png")
+    (tmp_path / "a" / "README").touch()
+    data = load_dataset(str(tmp_path), size=8)
+    assert hold_out(data, 0.3).passed_over == data.passed_over == (tmp_path / "a" / "README",)
+    assert "1 without suffix" in describe_passed_over(data.passed_over)
+    assert describe_passed_over([]) == ""

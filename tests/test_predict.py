@@ -102,7 +102,12 @@ def test_the_command_tells_what_it_could_and_ends_with_2(
     bad.write_text("no photo")
     assert main(["predict", str(network), str(bad), str(good)]) == 2
     told = capsys.readouterr()
-    assert told.out.splitlines()[1].split() == [str(good), "red", "57.6", "%"]
+    lines = told.out.splitlines()
+    assert lines[1].split() == [str(good), "red", "57.6", "%"]
+    assert lines[-2:] == [
+        "of each photo the middle was taken, in colour and 1x1 pixels",
+        "there are 3 classes: red, lime, blue",
+    ]
     (line,) = told.err.splitlines()
     assert line.startswith(f"evenbit: {bad} cannot be read")
     assert main(["predict", str(network), str(good)]) == 0
@@ -133,3 +138,37 @@ def test_a_run_is_no_packed_network(network: Path, tmp_path: Path) -> None:
     (tmp_path / "my run" / "checkpoint.safetensors").touch()
     with pytest.raises(InputError, match=r"is a run.*pack it: evenbit pack '.*my run' -o model.evb"):
         predict_images(None, [tmp_path / "my run", photo(tmp_path / "x.png", "red")])
+
+
+def sure_network(folder: Path, **info: str) -> Path:
+    """A network on one pixel whose file says how sure it may be: of what is red, green or blue, in strong colours."""
+    known = {"temperature": "0.1", "certainty": "0.9", "contrast": "0 to 0", "detail": "0 to 0", "colour": "60 to 200"}
+    plan = Plan(3, 1, 1, ("red", "lime", "blue"), OPS, "logits", {}, {**known, **info})
+    plan_file.save(plan, folder / "sure.evb")
+    return folder / "sure.evb"
+
+
+def test_an_answer_of_little_certainty_or_to_an_unusual_photo_is_unsure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    network = sure_network(tmp_path)
+    photos = [photo(tmp_path / f"{name}.png", name) for name in ("red", "yellow", "gray")]
+    found = predict_images(network, photos)
+    assert [item["unsure"] for item in found] == [[], ["certainty"], ["certainty", "colour"]]
+    assert found[0]["classes"][0]["probability"] == pytest.approx(1 / (1 + 2 * np.exp(-10)))  # at the temperature
+    assert main(["predict", str(network), *map(str, photos), "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == [str(photos[0]), "red", "100.0", "%"]
+    assert lines[2].split("%")[1].strip() == "unsure: no class is likely enough"
+    assert "its colours are unlike those of the training images" in lines[3]
+    assert main(["predict", str(network), *map(str, photos), "--top", "1", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["unsure"] for row in rows] == ["", "certainty", "certainty colour"]
+
+
+@pytest.mark.parametrize("damage", [{"temperature": "warm"}, {"temperature": "0"}, {"colour": "much"}, {"detail": ""}])
+def test_what_a_file_says_wrongly_of_its_certainty_is_not_used(tmp_path: Path, damage: dict[str, str]) -> None:
+    (item,) = predict_images(sure_network(tmp_path, **damage), [photo(tmp_path / "x.png", "red")])
+    assert "unsure" not in item
+    assert item["classes"][0]["probability"] == pytest.approx(np.e / (np.e + 2))

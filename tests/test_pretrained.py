@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from evenbit import plan_file
+from evenbit.confidence import Confidence
 from evenbit.predict import predict_images
 from evenbit.pretrained import CARD, NETWORK, card
 from evenbit.runtime import reference
@@ -23,7 +24,10 @@ def test_the_card_is_that_of_the_file() -> None:
     assert len(data) == origin["bytes"] <= 300_000
     assert hashlib.sha256(data).hexdigest() == origin["sha256"]
     info = plan_file.load(NETWORK).info
-    assert {key: str(origin[key]) for key in ("data", "model", "method", "seed", "epochs")} == info
+    known = {key: str(origin[key]) for key in ("data", "model", "method", "seed", "epochs")}
+    confidence = Confidence.of_info(info)
+    assert confidence is not None
+    assert known | confidence.as_info() == info
     assert origin["epochs"] <= origin["of_epochs"]
     assert origin["images"] == 10_000
     assert 70 < origin["accuracy"] < 100

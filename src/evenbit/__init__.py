@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from evenbit.runtime.engine import Engine
     from evenbit.train import Recipe, load_recipe, load_run
 
+_PACKAGES = ("data", "deploy", "export", "models", "nn", "ops", "report", "runtime", "train")
+
 _HOMES = {
     "BinaryConv2d": "evenbit.nn",
     "BinaryLinear": "evenbit.nn",
@@ -77,6 +79,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:  # so that `evenbit.train.train` is there without a second import
+        return importlib.import_module(f"evenbit.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'evenbit' has no attribute '{name}'")
     return getattr(importlib.import_module(_HOMES[name]), name)

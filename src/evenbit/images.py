@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +32,52 @@ SUFFIXES = (
 )
 # Of the formats that pillow knows, some start other programs, and many were never meant for files of strangers.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# What telephones write. Pillow reads it with the package pillow-heif, which the extra `heic` brings.
+HEIC_SUFFIXES = (".heic", ".heif")
+HEIC_FORMAT = "HEIF"
+HEIC_ADVICE = "to read HEIC: pip install 'evenbit[heic]'"
 
 
-def load_image(path: str | os.PathLike[str], channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """An image file as pixels of the wanted size.
+def is_image(path: Path) -> bool:
+    """Whether a file in a folder is taken for an image, by its name: one of `SUFFIXES`, or HEIC if it can be read."""
+    suffix = path.suffix.lower()
+    return (suffix in SUFFIXES or (suffix in HEIC_SUFFIXES and heic_is_readable())) and not path.name.startswith(".")
+
+
+@functools.cache
+def heic_is_readable() -> bool:
+    """Whether pillow-heif is installed; makes it known to pillow."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def describe_passed_over(paths: Sequence[Path]) -> str:
+    """Files that are not taken for images: how many of which suffix, and what to do; empty if there is none."""
+    if not paths:
+        return ""
+    counts = Counter(path.suffix.lower() or "without suffix" for path in paths)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
+    advice = [HEIC_ADVICE] * any(suffix in counts for suffix in HEIC_SUFFIXES)
+    advice += ["of other kinds, save images as JPEG or PNG"] * any(suffix not in HEIC_SUFFIXES for suffix in counts)
+    return f"{len(paths)} {'file is' if len(paths) == 1 else 'files are'} passed over: {kinds}; {'; '.join(advice)}"
+
+
+def load_image(
+    path: str | os.PathLike[str] | Image.Image, channels: int, height: int, width: int
+) -> npt.NDArray[np.uint8]:
+    """An image file, or an image of pillow, as pixels of the wanted size.
 
     It is turned as its EXIF data say, laid over white where it is transparent, brought to 8 bits and to grey or
     RGB, scaled (antialiased) so that it just covers the size, and cut to its middle. Of an animation, the first frame
     is taken.
 
     Args:
-        path: The file, in one of `FORMATS`.
+        path: The file, in one of `FORMATS`, or HEIC if pillow-heif is installed; or an image that pillow has opened or
+            made.
         channels: 1 for grey, 3 for RGB.
         height: Rows of the result.
         width: Columns of the result.
@@ -56,11 +94,14 @@ def load_image(path: str | os.PathLike[str], channels: int, height: int, width: 
         return decode_image(path, channels, height, width)
 
 
-def decode_image(path: str | os.PathLike[str], channels: int, height: int, width: int) -> npt.NDArray[np.uint8]:
+def decode_image(
+    path: str | os.PathLike[str] | Image.Image, channels: int, height: int, width: int
+) -> npt.NDArray[np.uint8]:
     """As `load_image`, for threads: what filters warnings holds for all of them, so here pillow's are not filtered."""
     if channels not in (1, 3):
         raise InputError(f"images have 1 or 3 channels, but the network takes {channels}")
-    with open_image(path) as file, _named(path):
+    opened = contextlib.nullcontext(path) if isinstance(path, Image.Image) else open_image(path)
+    with opened as file, _named("the image" if isinstance(path, Image.Image) else path):
         file.load()
         image = _to_mode(_upright(file), "L" if channels == 1 else "RGB")
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
@@ -70,7 +111,12 @@ def decode_image(path: str | os.PathLike[str], channels: int, height: int, width
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """An image of which only the beginning was read; see `load_image` for the errors."""
     with _named(path):
-        image = Image.open(path, formats=FORMATS)
+        formats: tuple[str, ...] = FORMATS
+        if Path(path).suffix.lower() in HEIC_SUFFIXES:
+            if not heic_is_readable():
+                raise ValueError(HEIC_ADVICE)
+            formats = (*FORMATS, HEIC_FORMAT)
+        image = Image.open(path, formats=formats)
         try:
             _refuse_bomb(image.width * image.height)
         except BaseException:

@@ -22,7 +22,7 @@ from evenbit.errors import PlanError
 from evenbit.ops import MAX_ELEMENTS, Array, Normalize, Op, Scope, Shape, reads, vector, writes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A deployable network.
 
@@ -45,6 +45,14 @@ class Plan:
     output: str
     tensors: Mapping[str, Array]
     info: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        size = sum(tensor.nbytes for tensor in self.tensors.values())
+        told = "".join(f"; {key} {value}" for key, value in self.info.items() if key in ("model", "method", "data"))
+        return (
+            f"<Plan: images {self.channels}x{self.height}x{self.width}, {len(self.classes)} classes, "
+            f"{len(self.ops)} ops, {size:,} bytes of constants{told}>"
+        )
 
     def shapes(self) -> dict[str, Shape]:
         """Checks the whole Plan and returns the shape of every value.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from evenbit.confidence import Confidence
 from evenbit.errors import InputError
-from evenbit.images import SUFFIXES, load_image
+from evenbit.evaluation import softmax
+from evenbit.images import describe_passed_over, is_image, load_image
 from evenbit.pretrained import NETWORK
 from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
@@ -21,12 +24,13 @@ CHECKPOINT = "checkpoint.safetensors"  # in the folder of a run
 
 
 def predict_images(
-    network: Path | None,
-    paths: Sequence[Path],
+    network: str | os.PathLike[str] | None,
+    paths: Sequence[str | os.PathLike[str]],
     *,
     top: int = 5,
     isa: str | None = None,
     progress: Report | None = None,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """The likeliest classes of each photo.
 
@@ -36,10 +40,13 @@ def predict_images(
         top: How many classes to name.
         isa: Instruction set of the engine, None for the best one.
         progress: Called after each batch with the number of photos done and of all.
+        tell: Called with a line for each folder that holds files which are not taken for images.
 
     Returns:
         For each photo its path as `image` and, as `classes`, the likeliest first, `class` and `probability`
-        (softmax of the logits); of one that cannot be read, what is wrong as `error` instead.
+        (softmax of the logits, at the temperature that its file names) and, where the file says how sure the network
+        may be, as `unsure` why it is not: see `evenbit.confidence`; of one that cannot be read, what is wrong as
+        `error` instead.
 
     Raises:
         PlanError: If the network cannot be read.
@@ -47,46 +54,48 @@ def predict_images(
     """
     if top < 1:
         raise InputError(f"the number of classes to name should be at least 1, but is {top}")
-    for path in paths:
+    places = [Path(path) for path in paths]
+    for path in places:
         if (path / CHECKPOINT).is_file():
             command = shlex.join(["evenbit", "pack", str(path), "-o", "model.evb"])
             raise InputError(f"{path} is a run, and a packed network names photos; pack it: {command}")
-    photos = [photo for path in paths for photo in _photos(path)]
+    photos = [photo for path in places for photo in _photos(path, tell)]
     if not photos:
         raise InputError("name at least one image")
     engine = Engine.load(network or NETWORK, threads=1, isa=isa)
     if engine.plan.channels not in (1, 3):
         raise InputError(f"photos have 1 or 3 channels, but the network takes {engine.plan.channels}")
+    confidence = Confidence.of_info(engine.plan.info)
     found: list[dict[str, Any]] = []
     for start in range(0, len(photos), BATCH):
-        found += _predict(engine, photos[start : start + BATCH], top)
+        found += _predict(engine, confidence, photos[start : start + BATCH], top)
         if progress is not None:
             progress(len(found), len(photos))
     return found
 
 
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Logits `[N, K]` as probabilities of the same shape, in double precision."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)  # type: ignore[no-any-return]
-
-
-def _photos(path: Path) -> Iterator[Path]:
+def _photos(path: Path, tell: Callable[[str], object]) -> Iterator[Path]:
     """A file, or the images in a folder in order of their names, without those that are hidden."""
     if not path.is_dir():
         yield path
         return
-    inside = sorted(
+    files = sorted(
         file
         for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        if not file.is_dir() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
+    inside = [file for file in files if is_image(file)]
+    others = describe_passed_over([file for file in files if not is_image(file)])
     if not inside:
-        raise InputError(f"{path} holds no images")
+        raise InputError(f"{path} holds no images" + (f"; {others}" if others else ""))
+    if others:
+        tell(f"{path}: {others}")
     yield from inside
 
 
-def _predict(engine: Engine, photos: Sequence[Path], top: int) -> Iterator[dict[str, Any]]:
+def _predict(
+    engine: Engine, confidence: Confidence | None, photos: Sequence[Path], top: int
+) -> Iterator[dict[str, Any]]:
     """One batch."""
     plan = engine.plan
     images, errors = [], {}
@@ -95,12 +104,19 @@ def _predict(engine: Engine, photos: Sequence[Path], top: int) -> Iterator[dict[
             images.append(load_image(photo, plan.channels, plan.height, plan.width))
         except InputError as error:
             errors[photo] = str(error)
-    logits = engine(np.stack(images)) if images else np.zeros((0, len(plan.classes)), np.float32)
-    rows = iter(softmax(logits))
+    rows: Iterator[tuple[npt.NDArray[np.float64], dict[str, Any]]] = iter(())
+    if images:
+        stacked = np.stack(images)
+        logits = engine(stacked)
+        shares = softmax(logits) if confidence is None else confidence.probabilities(logits)
+        doubts = (
+            [{}] * len(images) if confidence is None else [{"unsure": x} for x in confidence.doubts(stacked, logits)]
+        )
+        rows = zip(shares, doubts, strict=True)
     for photo in photos:
         if photo in errors:
             yield {"image": str(photo), "error": errors[photo]}
             continue
-        row = next(rows)
+        row, doubt = next(rows)
         classes = [{"class": plan.classes[index], "probability": float(row[index])} for index in np.argsort(-row)[:top]]
-        yield {"image": str(photo), "classes": classes}
+        yield {"image": str(photo), "classes": classes, **doubt}

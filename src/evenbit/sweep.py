@@ -155,7 +155,7 @@ def _is_finished(folder: Path, recipe: Recipe) -> bool:
     if not (folder / FILE).exists():
         return False
     checkpoint = read_checkpoint(folder)
-    if checkpoint.recipe != recipe:
+    if checkpoint.recipe != recipe.decided_as(checkpoint.recipe):
         raise CheckpointError(f"{folder} was trained with another recipe than the sweep's; move it away")
     return checkpoint.epoch == recipe.epochs
 

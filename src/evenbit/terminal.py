@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,18 @@ from rich.text import Text
 from evenbit.plan import Plan
 from evenbit.printable import printable
 from evenbit.summary import Row
+
+if TYPE_CHECKING:
+    from evenbit.evaluation import Evaluation
+
+PIPED = 100_000  # columns where no window limits them, so that nothing is broken that a program or a person copies
+DOUBTS = {
+    "certainty": "no class is likely enough",
+    "contrast": "its contrast is unlike that of the training images",
+    "detail": "its detail is unlike that of the training images",
+    "colour": "its colours are unlike those of the training images",
+}
+MOST_CLASSES = 20  # in a table by class; of more, the ones that are named worst
 
 
 def print_error(message: str) -> None:
@@ -28,6 +41,12 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=1))
 
 
+def open_console(*, stderr: bool = False) -> Console:
+    """A console as wide as its window; where there is none, lines are as long as they come."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED)
+
+
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = False) -> None:
     """A table whose columns are the keys of the rows; as JSON the rows, or the only one if `single`."""
     if as_json:
@@ -35,29 +54,83 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = Fal
         return
     table = Table(box=None, pad_edge=False)
     for key, value in rows[0].items():
-        table.add_column(key, justify="left" if isinstance(value, str) else "right", overflow="fold")
+        words = isinstance(value, str) and not value.endswith(" %")
+        table.add_column(key, justify="left" if words else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
-    Console().print(table)
+    open_console().print(table)
+
+
+def show_evaluation(result: Evaluation, *, part: str = "test", wrong: bool = False) -> None:
+    """How good a classifier is, by class too, and if `wrong` each image that it names wrong."""
+    console = open_console()
+    low, high = result.interval
+    told = [
+        f"{part} accuracy {result.accuracy:.2f} % of {len(result):,} images "
+        f"({low:.1f} to {high:.1f} % with 95 % confidence)",
+        f"balanced accuracy {result.balanced_accuracy:.2f} %, in the mean over the classes",
+    ]
+    if result.top5 is not None:
+        told.append(f"right among the five likeliest {result.top5:.2f} %")
+    if result.constant.near:
+        told.append(f"always answering {result.constant.name} would give {result.constant.accuracy:.2f} %")
+    for line in told:
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    counts, shares = result.confusion.sum(1), result.by_class
+    labels = [label for label in range(len(counts)) if counts[label]]
+    if len(labels) > MOST_CLASSES:
+        labels = sorted(labels, key=lambda label: shares[label])[:MOST_CLASSES]
+        console.print(f"the {MOST_CLASSES} worst of {len(counts)} classes; --json has all", highlight=False)
+    rows = []
+    for label in labels:
+        name, times = result.taken_for(label) or ("", 0)
+        taken = f"{name} ({times})" if times else ""
+        rows.append(
+            {
+                "class": result.classes[label],
+                "images": int(counts[label]),
+                "accuracy": f"{shares[label]:.2f} %",
+                "most often taken for": taken,
+            }
+        )
+    show(rows, as_json=False)
+    if wrong:
+        _show_mistakes(result, console)
+
+
+def _show_mistakes(result: Evaluation, console: Console) -> None:
+    mistakes = result.mistakes()
+    if not mistakes:
+        console.print("no image is named wrong")
+        return
+    console.print("\nnamed wrong, the surest first; where it is very sure, look whether the photo's class is right")
+    rows = [
+        {"class": item.label, "named": item.given, "certainty": f"{100 * item.certainty:.1f} %", "image": item.name}
+        for item in mistakes
+    ]
+    show(rows, as_json=False)
 
 
 def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int], *, as_json: bool) -> None:
     """The ops of a packed file, and how much of it is 1-bit."""
+    header = size - sums["bit_bytes"] - sums["float_bytes"]
     if as_json:
-        head = {"bytes": size, "classes": list(plan.classes), "info": dict(plan.info), "total": dict(sums)}
+        head = {"bytes": size, "header_bytes": header, "classes": list(plan.classes)}
+        head |= {"info": dict(plan.info), "total": dict(sums)}
         print_json({**head, "ops": [dataclasses.asdict(row) for row in rows]})
         return
-    console = Console()
+    console = open_console()
     image = f"{plan.channels}x{plan.height}x{plan.width}"
     console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes\n{_described(plan.info)}", markup=False)
     table = Table(box=None, pad_edge=False)
-    for column in ("op", "input", "output"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("op", no_wrap=True)
+    table.add_column("layer", overflow="fold")
+    table.add_column("output", no_wrap=True)
     for column in ("1-bit MAC", "float MAC", "bits", "float"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         numbers = (row.binary_macs, row.float_macs, row.bit_bytes, row.float_bytes)
-        table.add_row(row.kind, row.input, row.output, *map(_short, numbers))
+        table.add_row(row.kind, Text(printable(row.name)), row.output, *map(_short, numbers))
     table.add_section()
     table.add_row("total", "", "", *map(_short, sums.values()))
     console.print(table)
@@ -66,7 +139,7 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
     console.print(
         f"{100 * sums['binary_macs'] / max(1, macs):.1f} % of the multiply-adds are 1-bit. "
         f"Float: {', '.join(kinds) or 'none'} ({sums['float_macs']:,} MAC), and every scale, bias and threshold. "
-        "Sizes are bytes."
+        f"Sizes are bytes; the other {header:,} of the file are its header, which describes the ops in JSON."
     )
 
 
@@ -80,7 +153,9 @@ def show_probes(found: Mapping[str, Any], *, as_json: bool) -> None:
     show([*rows, {"layer": "mean", **{key: f"{found['means'][key]:.3f}" for key in keys}}], as_json=False)
 
 
-def show_predictions(found: Sequence[Mapping[str, Any]], *, as_csv: bool, as_json: bool, pretrained: bool) -> None:
+def show_predictions(
+    found: Sequence[Mapping[str, Any]], plan: Plan, *, as_csv: bool, as_json: bool, pretrained: bool
+) -> None:
     """The classes of each photo, and on standard error those that could not be read."""
     for item in found:
         if "error" in item:
@@ -95,23 +170,36 @@ def show_predictions(found: Sequence[Mapping[str, Any]], *, as_csv: bool, as_jso
         if isinstance(sys.stdout, io.TextIOWrapper):  # a name that is not UTF-8 is written as it is
             sys.stdout.reconfigure(errors="surrogateescape")
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(("image", "rank", "class", "probability"))
-        writer.writerows((image, rank, guess["class"], guess["probability"]) for image, rank, guess in guesses)
+        writer.writerow(("image", "rank", "class", "probability", "unsure"))
+        reasons = {item["image"]: " ".join(item.get("unsure", ())) for item in found}
+        writer.writerows(
+            (image, rank, one["class"], one["probability"], reasons[image]) for image, rank, one in guesses
+        )
         return
     if not guesses:
         return
+    doubts = {item["image"]: ", ".join(DOUBTS[reason] for reason in item.get("unsure", ())) for item in found}
     rows = [
-        {"image": image if rank == 1 else "", "class": guess["class"], "share": f"{100 * guess['probability']:.1f} %"}
+        {
+            "image": image if rank == 1 else "",
+            "class": guess["class"],
+            "share": f"{100 * guess['probability']:.1f} %",
+            **({"": f"unsure: {doubts[image]}" if rank == 1 and doubts[image] else ""} if any(doubts.values()) else {}),
+        }
         for image, rank, guess in guesses
     ]
     show(rows, as_json=False)
+    colours = "grey" if plan.channels == 1 else "colour"
+    names = ", ".join(plan.classes[:MOST_CLASSES]) + (", ..." if len(plan.classes) > MOST_CLASSES else "")
+    print(printable(f"of each photo the middle was taken, in {colours} and {plan.width}x{plan.height} pixels"))
+    print(printable(f"there are {len(plan.classes)} classes: {names}"))
     if pretrained:
         from evenbit.pretrained import card
 
         origin = card()
         print(
-            f"by the network that comes with evenbit, which knows ten classes ({origin['data']}) "
-            f"and names {origin['accuracy']:.1f} % of its test images right"
+            f"by the network that comes with evenbit, trained on {origin['data']}, "
+            f"which names {origin['accuracy']:.1f} % of its test images right"
         )
 
 
@@ -154,7 +242,7 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
         if "sums_us" in layer:
             parts += [f"{layer['sums_us']:.2f}", f"{100 * layer['sums_share']:.0f} %", f"{layer['tail_us']:.2f}"]
         table.add_row(layer["op"], layer["output"], f"{layer['us']:.2f}", speed, *parts)
-    Console().print(table)
+    open_console().print(table)
     total = sum(result["kinds"].values())
     by_time = sorted(result["kinds"].items(), key=lambda item: -item[1])
     print(", ".join(f"{kind} {100 * us / total:.0f} %" for kind, us in by_time))

@@ -207,3 +207,19 @@ def test_an_image_of_each_class_stays_in_training(tmp_path: Path):
     small = load_dataset(str(fill(tmp_path / "other", {"cat": 2, "dog": 40})))
     with pytest.raises(DataError, match="class 'cat' has 1 training image; to hold some out it needs at least 2"):
         hold_out(small, 0.1)
+
+
+def test_folders_in_a_class_folder_are_named_with_what_to_do(tmp_path: Path):
+    fill(tmp_path / "animals", {"cat": 3, "dog": 3, "eel": 3, "fox": 3})
+    fill(tmp_path, {"signs": 3})
+    with pytest.raises(
+        DataError, match=r"animals holds 0 images.* It holds folders \(cat, dog, eel, ...\).* give .*/animals, else"
+    ):
+        load_dataset(str(tmp_path))
+
+
+def test_parts_may_be_written_with_capitals(tmp_path: Path):
+    fill(tmp_path / "Train", {"cat": 3, "dog": 2})
+    fill(tmp_path / "Val", {"cat": 1, "dog": 1}, 100)
+    dataset = load_dataset(str(tmp_path))
+    assert (len(dataset.train), len(dataset.test), dataset.classes) == (5, 2, ("cat", "dog"))

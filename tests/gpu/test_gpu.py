@@ -114,18 +114,18 @@ def test_a_run_is_stopped_and_resumed_and_its_file_gives_the_same_answers(tmp_pa
 @pytest.mark.parametrize("method", ["float", "irnet", "fd"])
 def test_a_step_is_captured_and_does_what_the_plain_one_does(method: str) -> None:
     torch.manual_seed(0)
-    recipe, device = Recipe(model="resnet8", method=method), torch.device("cuda")
+    recipe = Recipe(model="resnet8", method=method)
     task = Task(tuple("0123456789"), 3, 16, 16, (0.5,) * 3, (0.25,) * 3)
     first = build_model(recipe, task).to("cuda", memory_format=torch.channels_last).train()
     set_progress(first, 0.5)
-    steps = []
-    for network in (first, copy.deepcopy(first)):
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, fused=True)
-        steps.append(Step(network, network, Objective(recipe, task, network, device), optimizer))
     generator = torch.Generator("cuda").manual_seed(0)
     shape = (4, 8, 3, 16, 16)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, device="cuda", generator=generator)
     labels = torch.randint(10, shape[:2], device="cuda", generator=generator)
+    steps = []
+    for network in (first, copy.deepcopy(first)):
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, fused=True)
+        steps.append(Step(network, network, Objective(recipe, task, network, labels.flatten()), optimizer))
     captured = CapturedStep(steps[1], images[0], labels[0], CudaGraph())
     for one, of in zip(images, labels, strict=True):
         torch.testing.assert_close(captured(one, of, 1e-3)[0], steps[0](one, of, 1e-3)[0], rtol=1e-4, atol=1e-5)

@@ -7,9 +7,9 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from bs4 import BeautifulSoup, Tag
 from rich.console import Console
@@ -19,7 +19,10 @@ from evenbit import plan_file
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.errors import CheckpointError, EvenbitError, RecipeError
+from evenbit.evaluation import evaluate
+from evenbit.export import EXPORTERS
 from evenbit.report import make_report
+from evenbit.report.words import clearest_layer
 from evenbit.summary import summarize, total
 from evenbit.train import load_recipe, load_run, read_checkpoint, torch_predict, train
 from evenbit.train.checkpoint import build_model, write_checkpoint
@@ -59,8 +62,8 @@ def test_it_needs_nothing_but_itself(page: Path, soup: BeautifulSoup) -> None:
 
 def test_every_figure_has_a_caption_and_a_text_for_those_who_do_not_see_it(soup: BeautifulSoup) -> None:
     figures = soup.find_all("figure")
-    # Two curves, entropies, 6 layers of 2 runs, 3 confusion matrices, bits and floats; the others are images.
-    assert len(soup.select("figure > svg")) == 2 + 1 + 6 * 2 + 3 + 1
+    # Curves, entropies, 6 layers of 2 runs, 3 confusion matrices, bits and floats, 3 networks; the others are images.
+    assert len(soup.select("figure > svg")) == 2 + 1 + 6 * 2 + 3 + 1 + 3
     assert len(soup.select("figure > img")) >= 8
     for figure in figures:
         assert len(one(figure, "figcaption").text.split()) >= 2
@@ -115,11 +118,14 @@ def test_layers_are_those_that_training_recorded(soup: BeautifulSoup, runs: list
 
 
 def test_confusion_matrices_count_the_right_answers(soup: BeautifulSoup, runs: list[Path]) -> None:
-    for run, figure in zip(runs, soup.select("#mistakes figure"), strict=True):
+    for run, figure in zip(runs, soup.select("#classes figure"), strict=True):
         right = round(last_metrics(run)["test_accuracy"] * 359 / 100)
         assert f"{run.name}: {right} of 359 test images are right" in figure.figcaption.text
         numbers = [int(text.text) for text in figure.find_all("text") if "6.5px" in text["style"]]
         assert sum(numbers) == 359
+        told = [title.text for title in figure.find_all("title")]
+        assert len(told) == len(numbers)
+        assert sum(int(text.split(": ")[1].split()[0]) for text in told if "named right" in text) == right
 
 
 def test_it_says_how_each_run_was_made(soup: BeautifulSoup, runs: list[Path]) -> None:
@@ -211,13 +217,94 @@ def test_mistakes_are_refused_in_one_line(runs: list[Path], tmp_path: Path) -> N
         make_report([tmp_path / "torn"], out)
 
 
-def test_samples_are_the_first_images_and_the_first_mistakes(soup: BeautifulSoup, runs: list[Path]) -> None:
+def test_what_a_reader_asks_first_comes_first(soup: BeautifulSoup) -> None:
+    order = [section["id"] for section in soup.find_all("section")]
+    assert order[:4] == ["short", "classes", "mistakes", "device"]
+    assert [link["href"] for link in one(soup, "nav").find_all("a")] == [f"#{name}" for name in order]
+
+
+def test_accuracies_by_class_are_those_of_the_evaluation(soup: BeautifulSoup, runs: list[Path]) -> None:
     test = load_dataset("digits").test
-    answers = torch_predict(load_run(runs[2]).model)(test.images).argmax(1)
-    wrong = np.flatnonzero(answers != test.labels)[:4]
-    grids = soup.select("#images .samples")
-    assert [figure.strong.text for figure in grids[0].find_all("figure")] == [str(digit) for digit in range(8)]
-    for figure, index in zip(grids[1].find_all("figure"), wrong, strict=True):
-        assert figure.strong.text == str(test.labels[index])
-        assert figure.find_all("li")[2].text.startswith(f"fd: {answers[index]} ")
+    results = [evaluate(torch_predict(load_run(run).model), test) for run in runs]
+    rows = soup.select("#by-class tbody tr")
+    assert len(rows) == 10
+    for label, row in enumerate(rows):
+        cells = [cell.text for cell in row.find_all("td")]
+        assert cells[:2] == [str(label), str((test.labels == label).sum())]
+        assert cells[2:5] == [f"{result.by_class[label]:.2f} %" for result in results]
+        taken = results[2].taken_for(label)
+        assert cells[5] == (f"{taken[0]} ({taken[1]})" if taken else "")
+    for run, result in zip(runs, results, strict=True):
+        assert one(soup, f"[data-balanced={run.name}]").text == f"{result.balanced_accuracy:.2f} %"
+
+
+def test_memory_on_a_device_is_that_of_the_export(soup: BeautifulSoup, runs: list[Path], tmp_path: Path) -> None:
+    for run in runs[1:]:
+        exported = EXPORTERS["c"](pack_run(run), tmp_path / run.name)
+        row = one(soup, f"#memory tr[data-run={run.name}]")
+        assert one(row, "[data-value=flash]").text == f"{exported['constant_bytes']:,} bytes"
+        assert one(row, "[data-value=ram]").text == f"{exported['arena_bytes']:,} bytes"
+
+
+def test_the_drawing_has_the_bytes_of_the_file(soup: BeautifulSoup, runs: list[Path]) -> None:
+    for run, figure in zip(runs, soup.select("#parts figure")[1:], strict=True):
+        sums = total(summarize(pack_run(run)))
+        told = [title.text for title in figure.find_all("title")]
+        for kind, key in (("bits", "bit_bytes"), ("floats", "float_bytes")):
+            found = [text.split(": ")[1].split()[0] for text in told if text.endswith(f"bytes of {kind}")]
+            assert sum(int(number.replace(",", "")) for number in found) == sums[key]
+        assert "stage1.0: gives 8x8x16" in told
+        assert len([text for text in told if text.endswith("µs")]) == len(figure.find_all("title")) / 4
+
+
+def test_values_of_the_curves_are_told_where_the_mouse_rests(soup: BeautifulSoup, runs: list[Path]) -> None:
+    told = [title.text for title in soup.select("#training figure")[0].find_all("title")]
+    for run in runs:
+        assert f"{run.name}, epoch 2: {last_metrics(run)['test_accuracy']:.4g} % on the test images" in told
+    assert len(told) == 6
+
+
+@pytest.mark.usefixtures("without_twins")
+def test_runs_of_different_length_are_flagged(runs: list[Path], tmp_path: Path) -> None:
+    train(
+        load_recipe("digits-resnet8-fd", {"epochs": 1, "method": "bnn"}), tmp_path / "bnn", console=Console(quiet=True)
+    )
+    make_report([str(runs[2]), str(tmp_path / "bnn")], str(tmp_path / "report.html"), images=20)
+    soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
+    assert (
+        "not trained equally long, so their accuracies do not compare: epochs of fd 2, bnn 1."
+        in one(soup, "#short").text
+    )
+    assert "This page shows how much" not in one(soup, "#short").text
+    assert "To see how much, train a float run beside it" in one(soup, "#short").text
+
+
+@pytest.mark.parametrize(
+    ("gain", "told"),
+    [
+        (0.2, "gain most from the adjustment"),
+        (0.004, "by less than 0.01 in every layer"),
+        (-0.1, "in this one they lose least"),
+    ],
+)
+def test_what_is_not_seen_in_two_digits_is_no_gain(gain: float, told: str) -> None:
+    def distribution(entropy: float) -> SimpleNamespace:
+        return SimpleNamespace(probe=SimpleNamespace(entropy=entropy))
+
+    layer = SimpleNamespace(before=distribution(0.7), after=distribution(0.7 + gain), adjusted=True)
+    comparison = SimpleNamespace(runs=[SimpleNamespace(layers={"conv": layer})])
+    name, why = clearest_layer(comparison)  # type: ignore[arg-type]
+    assert name == "conv"
+    assert told in why
+
+
+def test_samples_are_the_first_images_and_the_surest_mistakes(soup: BeautifulSoup, runs: list[Path]) -> None:
+    test = load_dataset("digits").test
+    mistakes = evaluate(torch_predict(load_run(runs[2]).model), test).mistakes()[:12]
+    first = one(soup, "#images .samples").find_all("figure")
+    assert [figure.strong.text for figure in first] == [str(digit) for digit in range(8)]
+    for figure, item in zip(one(soup, "#mistakes .samples").find_all("figure"), mistakes, strict=True):
+        assert figure.strong.text == item.label
+        told = figure.find_all("li")[2].text.replace("\xa0", " ")
+        assert told == f"fd: {item.given} ({100 * item.certainty:.0f} %) ✗"
         assert figure.find_all("li")[2]["class"] == ["wrong"]

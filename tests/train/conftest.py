@@ -35,6 +35,7 @@ def tiny_recipe(pictures: Path) -> Callable[..., Recipe]:
 
     def make(**changes: Any) -> Recipe:
         settings = {"data": str(pictures), "image_size": 8, "epochs": 4, "batch_size": 8, "pad": 1, "cutout": 2}
+        settings |= {"learning_rate": 4e-3, "flip": True}
         return load_recipe(None, {"method": "fd", **settings, **changes})
 
     return make

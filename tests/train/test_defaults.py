@@ -10,7 +10,8 @@ from evenbit.data.folder import Part
 from evenbit.errors import DataError
 from evenbit.train import defaults, load_recipe
 from evenbit.train.checkpoint import read_checkpoint
-from evenbit.train.defaults import as_flags, folder_settings
+from evenbit.train.defaults import as_flags, fitting_recipe, folder_settings
+from evenbit.train.metrics import read_metrics
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, count: int, path: Path) -> None:
@@ -22,10 +23,26 @@ def pretend(monkeypatch: pytest.MonkeyPatch, count: int, path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "size", "wanted"),
     [
-        (40, (50, 40), {"model": "resnet8", "epochs": 60, "image_size": 32, "batch_size": 16, "pad": 4}),
-        (800, (640, 480), {"model": "resnet8", "epochs": 60, "image_size": 64, "batch_size": 32, "pad": 8}),
-        (4_000, (64, 64), {"model": "resnet20", "epochs": 25, "image_size": 64, "batch_size": 64, "pad": 8}),
-        (50_000, (32, 32), {"model": "resnet20", "epochs": 20, "image_size": 32, "batch_size": 128, "pad": 4}),
+        (
+            40,
+            (50, 40),
+            {"model": "resnet8", "epochs": 60, "image_size": 32, "batch_size": 16, "learning_rate": 7.1e-3, "pad": 4},
+        ),
+        (
+            800,
+            (640, 480),
+            {"model": "resnet8", "epochs": 60, "image_size": 64, "batch_size": 32, "learning_rate": 1e-2, "pad": 8},
+        ),
+        (
+            4_000,
+            (64, 64),
+            {"model": "resnet20", "epochs": 25, "image_size": 64, "batch_size": 64, "learning_rate": 1.4e-2, "pad": 8},
+        ),
+        (
+            50_000,
+            (32, 32),
+            {"model": "resnet20", "epochs": 20, "image_size": 32, "batch_size": 128, "learning_rate": 2e-2, "pad": 4},
+        ),
     ],
 )
 def test_the_images_choose(
@@ -41,9 +58,9 @@ def test_the_images_choose(
 def test_what_is_given_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (100, 100)).save(tmp_path / "x.png")
     pretend(monkeypatch, 100, tmp_path / "x.png")
-    chosen = folder_settings(tmp_path, {"image_size": 16, "model": "mlp"})
-    assert chosen == {"epochs": 60, "batch_size": 16, "pad": 2}
-    assert as_flags(chosen) == "--epochs 60 --set batch_size=16 --set pad=2"
+    chosen = folder_settings(tmp_path, {"image_size": 16, "model": "mlp", "method": "float"})
+    assert chosen == {"epochs": 60, "batch_size": 16, "learning_rate": 1.4e-3, "pad": 2}
+    assert as_flags(chosen) == "--epochs 60 --set batch_size=16 --set learning_rate=0.0014 --set pad=2"
 
 
 def test_a_wrong_size_is_told_with_the_recipe(
@@ -60,7 +77,6 @@ def test_without_a_folder_nothing_is_chosen(
     monkeypatch.chdir(pictures)  # the folder that one is in is not meant
     assert main(["train", "--method", "none", "--out", str(tmp_path / "run")]) == 2
     told = capsys.readouterr()
-    assert told.out == ""
     assert "unknown method 'none'" in told.err
 
 
@@ -82,10 +98,13 @@ def test_the_command_says_what_was_chosen_and_a_flag_wins(
     command = ["train", "--data", str(pictures), "--epochs", "1", "--set", "image_size=8", "--out", out]
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "chosen by the images: --model resnet8 --set batch_size=16 --set pad=1"
-    assert lines[1] == f"{pictures}: 2 classes, 32 images to train on, 12 to test on, 16 of each class to train on"
+    assert lines[0] == (
+        "chosen by the images: --model resnet8 --set batch_size=16 --set learning_rate=0.0071 --set pad=1"
+    )
+    assert "--set flip=false leaves it out" in lines[1]
+    assert lines[2] == f"{pictures}: 2 classes, 32 images to train on, 12 to test on, 16 of each class to train on"
     recipe = read_checkpoint(Path(out)).recipe
-    assert (recipe.epochs, recipe.image_size, recipe.batch_size, recipe.pad) == (1, 8, 16, 1)
+    assert (recipe.epochs, recipe.image_size, recipe.batch_size, recipe.pad, recipe.flip) == (1, 8, 16, 1, True)
 
 
 def test_a_recipe_wins(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,3 +113,47 @@ def test_a_recipe_wins(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["train", str(recipe), "--data", str(pictures), "--out", str(tmp_path / "run")]) == 0
     assert "chosen" not in capsys.readouterr().out
     assert read_checkpoint(tmp_path / "run").recipe.batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "wanted"),
+    [
+        ("digits", {}, "digits-resnet8-fd"),
+        ("digits", {"method": "float"}, "digits-resnet8-float"),
+        ("digits", {"method": "bnn", "model": "mlp"}, "digits-resnet8-fd"),
+        ("cifar10", {}, "cifar10-resnet20-fd"),
+        ("cifar10", {"model": "resnet18", "method": "float"}, "cifar10-resnet18-float"),
+        ("cifar100", {}, None),
+    ],
+)
+def test_the_recipe_that_fits_a_data_set(data: str, given: dict, wanted: str | None) -> None:
+    assert fitting_recipe(data, given) == wanted
+
+
+def test_the_bare_command_takes_the_recipe_for_the_digits_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--epochs", "3", "--out", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "by the recipe digits-resnet8-fd: --data digits --model resnet8 --method fd --epochs 3 --set batch_size=32 "
+        "--set learning_rate=0.004"
+    )
+    recipe = read_checkpoint(tmp_path / "run").recipe
+    assert recipe == load_recipe("digits-resnet8-fd", {"epochs": 3})
+    assert read_metrics(tmp_path / "run", 3)[-1]["test_accuracy"] > 90
+
+
+def test_a_data_set_without_a_recipe_says_what_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", "svhn", "--data-root", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().out == (
+        "no recipe comes with evenbit for this, so by defaults: --data svhn --model resnet8 --method fd --epochs 12 "
+        "--set batch_size=128 --set learning_rate=0.02\n"
+    )
+
+
+@pytest.mark.parametrize(("text", "flag"), [("1.5", "--epochs"), ("0.5", "--seed")])
+def test_a_number_that_is_not_whole_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, flag: str
+) -> None:
+    assert main(["train", flag, text, "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.startswith(f'evenbit: Invalid value for {flag}: unable to convert "{text}" into int')

@@ -129,14 +129,14 @@ def test_a_folder_that_holds_something_is_left_alone(train_tiny: TrainTiny, tmp_
     assert contents(tmp_path) == {"thesis.txt": b"do not lose"}
 
 
-@pytest.mark.parametrize(("key", "value"), [("epochs", 5), ("seed", 9), ("knobs", {"zero_point": False})])
+@pytest.mark.parametrize(("key", "value"), [("epochs", 1), ("seed", 9), ("knobs", {"zero_point": False})])
 def test_resuming_with_another_recipe_names_the_key_and_changes_nothing(
     train_tiny: TrainTiny, tmp_path: Path, key: str, value: object
 ) -> None:
-    train_tiny(tmp_path / "run", epochs=1)
+    train_tiny(tmp_path / "run", epochs=2)
     before = contents(tmp_path / "run")
     with pytest.raises(CheckpointError, match=f"another recipe: {key} is .* there, but .* here"):
-        train_tiny(tmp_path / "run", resume=True, **{"epochs": 1, key: value})
+        train_tiny(tmp_path / "run", resume=True, **{"epochs": 2, key: value})
     assert contents(tmp_path / "run") == before
 
 
@@ -157,8 +157,8 @@ def spoil_loss(monkeypatch: pytest.MonkeyPatch, at_step: int, value: float) -> N
     steps = iter(range(1, 1000))
     real = objective.label_loss
 
-    def spoiled(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-        loss = real(logits, labels, smoothing)
+    def spoiled(*args: Any) -> Tensor:
+        loss = real(*args)
         return loss * value if next(steps) == at_step else loss
 
     monkeypatch.setattr(objective, "label_loss", spoiled)
@@ -230,6 +230,31 @@ def test_a_teacher_changes_what_is_learned(train_tiny: TrainTiny, tmp_path: Path
     assert losses[1].metrics["train_loss"] != alone.metrics["train_loss"]
 
 
+def test_a_binary_teacher_is_refused(train_tiny: TrainTiny, tmp_path: Path) -> None:
+    train_tiny(tmp_path / "teacher", method="fd", epochs=1)
+    with pytest.raises(RecipeError, match=r"teacher .* is a binary network \(fd\).*--method float"):
+        train_tiny(tmp_path / "run", teacher=str(tmp_path / "teacher"))
+
+
+def test_a_folder_may_be_text(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    result = train(tiny_recipe(epochs=1), f"{tmp_path}/run", console=Console(quiet=True))
+    assert result.folder == tmp_path / "run"
+    assert load_run(f"{tmp_path}/run").epoch == 1
+
+
+def test_an_epoch_is_saved_before_its_line_is_printed(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    saved = []
+
+    class Watching(io.StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith("epoch "):
+                saved.append(load_run(tmp_path / "run").epoch)
+            return super().write(text)
+
+    train(tiny_recipe(epochs=2), tmp_path / "run", console=Console(file=Watching(), width=200))
+    assert saved == [1, 2]
+
+
 def test_a_teacher_of_other_images_is_refused(train_tiny: TrainTiny, tmp_path: Path) -> None:
     train_tiny(tmp_path / "teacher", method="float", epochs=1, image_size=12)
     with pytest.raises(RecipeError, match=r"teacher .* takes 3x12x12 images, but those of .* are 3x8x8"):
@@ -277,8 +302,6 @@ def test_the_second_step_starts_from_the_first(
     monkeypatch.setattr(module._Training, "run", lambda self: seen.append(self.network.state_dict()))
     train_tiny(tmp_path / "second", start=str(first.folder))
     assert all(torch.equal(weights[name], seen[0][name]) for name in weights)
-    with pytest.raises(RecipeError, match=r"the network in .* has other sizes"):
-        train_tiny(tmp_path / "other", start=str(first.folder), model="resnet20", knobs={"excitation_hidden": 2})
 
 
 def test_without_a_compiler_training_goes_on_and_says_so(
@@ -303,3 +326,20 @@ def test_a_network_with_real_weights_is_not_packed(train_tiny: TrainTiny, tmp_pa
     run = train_tiny(tmp_path / "run", epochs=1, knobs={"binary_weights": False})
     with pytest.raises(CaptureError, match="the weights are real"):
         pack_run(run.folder)
+
+
+def test_very_unequal_classes_suggest_weights_which_change_what_is_learned(
+    tiny_recipe: Callable[..., Recipe], pictures: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "unequal"
+    shutil.copytree(pictures, folder)
+    for path in sorted((folder / "train" / "light").iterdir())[5:]:
+        path.unlink()
+    told, losses = [], []
+    for weights in (False, True):
+        text = io.StringIO()
+        recipe = tiny_recipe(data=str(folder), epochs=1, class_weights=weights)
+        losses.append(train(recipe, tmp_path / f"{weights}", console=Console(file=text, width=200)).metrics)
+        told.append("--set class_weights=true gives each the same weight" in text.getvalue())
+    assert told == [True, False]
+    assert losses[0]["train_loss"] != losses[1]["train_loss"]

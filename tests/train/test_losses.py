@@ -5,7 +5,10 @@ import math
 import pytest
 import torch
 
+from evenbit.train import load_recipe
+from evenbit.train.checkpoint import Task
 from evenbit.train.losses import attention_loss, balance_loss, distillation_loss, label_loss
+from evenbit.train.objective import Objective
 
 
 def test_smoothed_cross_entropy_by_hand() -> None:
@@ -41,3 +44,13 @@ def test_balance_by_hand() -> None:
     shares = [torch.tensor([0.5, 1.0]), torch.tensor([0.25])]
     assert balance_loss(shares, 0.5).item() == pytest.approx((0.125 + 0.0625) / 2)
     assert balance_loss(shares, 0.25).item() == pytest.approx((0.625 / 2 + 0) / 2)
+
+
+def test_weights_of_classes_give_each_the_same_share_of_the_loss() -> None:
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    logits = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    recipe = load_recipe(None, {"method": "float", "class_weights": True})
+    task = Task(("many", "few"), 1, 8, 8, (0.5,), (0.5,))
+    loss = Objective(recipe, task, torch.nn.Identity(), labels)(logits, logits, labels)
+    each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    assert loss.item() == pytest.approx((each[:6].mean() + each[6:].mean()).item() / 2)

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from evenbit.data import READERS
 from evenbit.errors import RecipeError
 from evenbit.models import model_names
 from evenbit.train import load_recipe
-from evenbit.train.recipe import change_recipe, make_recipe, packaged_recipes, parse_settings
+from evenbit.train.recipe import MIRRORED, change_recipe, make_recipe, packaged_recipes, parse_settings
 
 
 def write(folder: Path, text: str) -> Path:
@@ -107,3 +108,28 @@ def test_a_knob_that_is_overridden_leaves_the_others() -> None:
 def test_a_setting_without_a_value_is_refused() -> None:
     with pytest.raises(RecipeError, match="KEY=VALUE, but is 'epochs'"):
         parse_settings(["epochs"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate"),
+    [
+        ({"method": "fd"}, 2e-2),
+        ({"method": "bnn", "batch_size": 256}, 2e-2),
+        ({"method": "float"}, 4e-3),
+        ({"method": "fd", "batch_size": 32}, 1e-2),
+        ({"method": "float", "batch_size": 16}, 1.4e-3),
+        ({"method": "fd", "learning_rate": 3e-3}, 3e-3),
+    ],
+)
+def test_a_method_knows_its_learning_rate(settings: dict[str, Any], rate: float) -> None:
+    assert load_recipe(None, settings).learning_rate == rate
+
+
+@pytest.mark.parametrize(("data", "flip"), [("digits", False), ("cifar10", True), ("photos", None)])
+def test_named_data_sets_know_whether_they_may_be_mirrored(data: str, flip: bool | None) -> None:
+    assert load_recipe(None, {"data": data}).flip is flip
+    assert load_recipe(None, {"data": data, "flip": True}).flip is True
+
+
+def test_every_packaged_data_set_says_whether_it_may_be_mirrored() -> None:
+    assert set(MIRRORED) == {name for name in READERS if name != "shapes"}  # which an example adds

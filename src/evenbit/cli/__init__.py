@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 from evenbit import terminal
 from evenbit.cli import deployment, machine, measurement, training  # noqa: F401  (they register their commands)
@@ -47,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _explain(error: Exception) -> str:
     """An error in one line."""
+    if isinstance(error, UnusedCliTokensError):
+        command = " ".join(("evenbit", *(error.command_chain or ())))
+        extra = " ".join(f"'{token}'" for token in error.unused_tokens or ())
+        return f"{command} takes no more after the arguments before {extra}; see {command} --help"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Group, Parameter, Token, convert
 
 # In the order of `evenbit --help`; within a group, commands are in the order of their `sort_key`.
 TRAIN = Group("Train", sort_key=1)
 DEPLOY = Group("Deploy", sort_key=2)
 MEASURE = Group("Measure", sort_key=3)
 HELP = Group("Help", sort_key=4)
+
+
+def _exactly(type_: Any, tokens: Sequence[Token]) -> Any:
+    """A value of the command line as its type; 1.5 is no whole number, and is not rounded to one."""
+    if int in (type_, *get_args(type_)):
+        for token in tokens:
+            with contextlib.suppress(ValueError):
+                if not float(token.value).is_integer():
+                    raise TypeError
+    return convert(type_, tokens)
+
 
 app = App(
     name="evenbit",
@@ -20,6 +33,7 @@ app = App(
     print_error=False,
     group_commands=HELP,
     result_action="return_value",
+    default_parameter=Parameter(converter=_exactly),
 )
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]

@@ -30,6 +30,9 @@ def pack(
 ) -> None:
     """Pack a trained network into an .evb file.
 
+    How sure the network may be is measured on the images that it was not trained on, and kept in the file for
+    `evenbit predict`.
+
     Args:
         run: Folder of a run.
         out: The file to write.
@@ -38,7 +41,7 @@ def pack(
         freeze_excitation: Let each excitation and third moment be its mean over the first training images, which
             makes the file smaller and faster, but costs much accuracy where there are third moments; the last line of
             the run's metrics.jsonl has it.
-        data_root: Where the files of a named data set are, for int8 and for freezing.
+        data_root: Where the files of a named data set are.
         untrained: Pack this model with fresh weights instead, for benchmarks.
         method: Method of the untrained network.
         channels: Image channels of the untrained network.
@@ -48,8 +51,9 @@ def pack(
     """
     import numpy as np
 
-    from evenbit.deploy import calibration_split, pack_run, pack_untrained, quantize_float_layers
-    from evenbit.errors import RecipeError
+    from evenbit.confidence import LEAST_IMAGES, with_confidence
+    from evenbit.deploy import calibration_split, held_out_split, pack_run, pack_untrained, quantize_float_layers
+    from evenbit.errors import DataError, RecipeError
     from evenbit.evaluation import evaluate as measure
     from evenbit.nn.excitation import FREEZING_IMAGES
     from evenbit.runtime.engine import Engine
@@ -73,6 +77,18 @@ def pack(
         if split is not None:
             accuracy = {"float_accuracy": measure(Engine(floats), split).accuracy}
             accuracy |= {"int8_accuracy": measure(Engine(plan), split).accuracy}
+    if run is not None:
+        try:
+            held_out = held_out_split(run, data_root)
+        except DataError as error:
+            terminal.print_error(f"{out} will not say 'unsure', which is measured on held-out images: {error}")
+        else:
+            with bar("measuring certainty") as progress:
+                plan = with_confidence(plan, Engine(plan), held_out, progress)
+            if len(held_out) < LEAST_IMAGES:
+                terminal.print_error(
+                    f"{out} will not say 'unsure', which takes {LEAST_IMAGES} held-out images, not {len(held_out)}"
+                )
     plan_file.save(plan, out)
     row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops), **accuracy}
     terminal.show([row], as_json=as_json, single=True)
@@ -88,10 +104,12 @@ def predict(
 ) -> int:
     """Name what is on photos.
 
-    A photo that cannot be read is told on standard error, and the exit status is then 2.
+    A photo that cannot be read is told on standard error, and the exit status is then 2. Where the file says how sure
+    the network may be, an answer is marked "unsure" if it has little certainty or the photo is unlike those that the
+    network was trained on.
 
     Args:
-        paths: Photos and folders of photos, after the .evb file that is to name them; without one, the network that
+        paths: Photos and folders of photos, and the .evb file that is to name them; without one, the network that
             comes with evenbit does, which knows the ten classes of CIFAR-10.
         top: How many classes to name.
         isa: Instruction set of the engine; the best one if not given.
@@ -100,13 +118,26 @@ def predict(
     """
     from evenbit.errors import InputError
     from evenbit.predict import predict_images
+    from evenbit.pretrained import NETWORK
 
     if as_csv and as_json:
         raise InputError("choose one of --csv and --json")
-    network = paths[0] if paths and paths[0].suffix == ".evb" else None
+    networks = [path for path in paths if path.suffix == ".evb"]
+    if len(networks) > 1:
+        raise InputError(f"one network names photos, but there are {len(networks)}: {', '.join(map(str, networks))}")
+    network = networks[0] if networks else None
     with bar("looking") as progress:
-        found = predict_images(network, paths[1:] if network else paths, top=top, isa=isa, progress=progress)
-    terminal.show_predictions(found, as_csv=as_csv, as_json=as_json, pretrained=network is None)
+        found = predict_images(
+            network,
+            [path for path in paths if path != network],
+            top=top,
+            isa=isa,
+            progress=progress,
+            tell=terminal.print_error,
+        )
+    terminal.show_predictions(
+        found, plan_file.load(network or NETWORK), as_csv=as_csv, as_json=as_json, pretrained=network is None
+    )
     return 2 if any("error" in item for item in found) else 0
 
 
@@ -128,7 +159,16 @@ def info(path: Path, *, as_json: Json = False) -> None:
 
 
 @app.command(group=DEPLOY, sort_key=3)
-def export(path: Path, *, to: str, out: Out, name: str | None = None, as_json: Json = False) -> None:
+def export(
+    path: Path,
+    *,
+    to: str,
+    out: Out,
+    name: str | None = None,
+    fit_flash: str | None = None,
+    fit_ram: str | None = None,
+    as_json: Json = False,
+) -> None:
     """Write a packed file as C source, ONNX, QONNX or a web page.
 
     Args:
@@ -136,14 +176,22 @@ def export(path: Path, *, to: str, out: Out, name: str | None = None, as_json: J
         to: The form; c for a folder of C99 source, web for one with a page, onnx or qonnx for a file.
         out: The file or folder to write.
         name: What names in C begin with, evenbit if not given; one for each network of a program.
+        fit_flash: Flash of a device, such as 256K; C that takes more is refused.
+        fit_ram: RAM of a device, such as 128K; C that takes more is refused.
         as_json: Print JSON.
     """
     from evenbit.errors import ExportError
     from evenbit.export import EXPORTERS
+    from evenbit.export.c.size import check_fits, parse_memory
 
     if to not in EXPORTERS:
         raise ExportError(f"unknown form '{to}'; there are {', '.join(EXPORTERS)}")
     if name is not None and to != "c":
         raise ExportError("--name goes with --to c")
-    row = EXPORTERS[to](plan_file.load(path), out, **({} if name is None else {"name": name}))
+    if (fit_flash or fit_ram) and to != "c":
+        raise ExportError("--fit-flash and --fit-ram go with --to c")
+    plan = plan_file.load(path)
+    if fit_flash or fit_ram:
+        check_fits(plan, parse_memory(fit_flash, fit_ram))
+    row = EXPORTERS[to](plan, out, **({} if name is None else {"name": name}))
     terminal.show([row], as_json=as_json, single=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from evenbit import terminal
 from evenbit.cli.app import MEASURE, Json, Out, app
@@ -28,6 +27,7 @@ def evaluate(
     data_root: str | None = None,
     threads: int | None = None,
     isa: str | None = None,
+    wrong: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run or a packed file on test images.
@@ -40,26 +40,39 @@ def evaluate(
         data_root: Where the files of a named data set are.
         threads: Threads of the engine; all CPUs if not given.
         isa: Instruction set of the engine; the best one if not given.
+        wrong: List the images that are named wrong, the surest mistakes first; wrong labels are among these.
         as_json: Print JSON.
     """
-    from evenbit.data import load_dataset
+    from evenbit.data import READERS, load_dataset
     from evenbit.errors import DataError
     from evenbit.evaluation import evaluate as measure
+    from evenbit.images import describe_passed_over
 
     predict, classes, shape, trained_on = _open_classifier(path, threads, isa)
     source = data or trained_on
     if source is None:
         raise DataError(f"{path} does not say what it was trained on; name a data set with --data")
+    if data is None and path.is_file() and source not in READERS and not Path(source).is_dir():
+        raise DataError(f"{path} was trained on the folder {source}, which is not here; say where it is with --data")
     dataset = load_dataset(source, root=data_root, size=shape[1])
     if dataset.shape != shape:
         raise DataError(f"{path} takes images of the shape {shape}, but those of {dataset.name} have {dataset.shape}")
     if dataset.classes != classes:
         raise DataError(f"{path} knows other classes than {dataset.name} has: {_differing(classes, dataset.classes)}")
+    if others := describe_passed_over(dataset.passed_over):
+        terminal.print_error(f"{dataset.name}: {others}")
     with bar("evaluating") as progress:
-        result = measure(predict, dataset.test, progress=progress)
-    row = {"path": str(path), "data": dataset.name, "images": len(dataset.test)}
-    row |= {"accuracy": result.accuracy, "top5": result.top5, "loss": result.loss}
-    terminal.show([row], as_json=as_json, single=True)
+        result = measure(predict, dataset.test, classes=classes, progress=progress)
+    if not as_json:
+        print(printable(f"{path} on {dataset.name}"))
+        terminal.show_evaluation(result, wrong=wrong)
+        return
+    mistakes = [
+        {"image": item.name, "class": item.label, "named": item.given, "certainty": item.certainty}
+        for item in result.mistakes()
+    ]
+    head = {"path": str(path), "data": dataset.name, **result.as_dict()}
+    terminal.print_json({**head, "wrong": mistakes} if wrong else head)
 
 
 @app.command(group=MEASURE, sort_key=1)
@@ -132,9 +145,13 @@ def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 10
     """
     from evenbit.report import make_report
 
-    console = Console(stderr=True)
+    console = terminal.open_console(stderr=True)
     make_report(
-        runs, out, data_root=data_root, images=images, tell=lambda line: console.print(printable(line), markup=False)
+        runs,
+        out,
+        data_root=data_root,
+        images=images,
+        tell=lambda line: console.print(printable(line), markup=False, soft_wrap=True),
     )
     print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
 
@@ -156,7 +173,7 @@ def _open_classifier(
 
         run = load_run(path)
         task = run.task
-        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.recipe.data
+        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.data
     from evenbit.runtime.engine import Engine
 
     engine = Engine.load(path, threads=threads, isa=isa)

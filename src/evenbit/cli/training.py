@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
-from evenbit.errors import TrainingError
+from evenbit.errors import CaptureError, ExportError, TrainingError
 from evenbit.files import check_target, write_atomically
 from evenbit.printable import printable
 from evenbit.progress import bar
@@ -30,18 +30,23 @@ def train(
     epochs: int | None = None,
     seed: int | None = None,
     teacher: str | None = None,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
     set_: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    fit_flash: str | None = None,
+    fit_ram: str | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a network and leave it in a folder.
 
-    Trained on a folder of images without a recipe, what is not given is chosen by how many and how large they are.
+    Without a recipe, a named data set is trained on by the recipe that comes with evenbit for it, and for a folder of
+    images what is not given is chosen by how many and how large they are.
 
     Args:
         recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags win over it.
         out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
-        data: digits, cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet, or a folder with one subfolder a class.
+        data: digits (if nothing else is given), cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet, or a folder with
+            one subfolder a class.
         data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
         model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
             vgg_slim, vgg_dense or mlp; mostly in float: basic8, basic20, basic20_half, basic20_wider, basic20_wide,
@@ -50,36 +55,59 @@ def train(
         epochs: Passes over the training images.
         seed: Of everything random.
         teacher: Folder of a float run to distil from.
+        from_: Folder of a run to start from; other classes get a new head. Model, method and size of the images are
+            that run's if they are not given.
         set_: Any other key of a recipe as KEY=VALUE, such as learning_rate=1e-3 or knobs.estimator=ede.
-        resume: Go on after the last whole epoch of the run in --out.
+        fit_flash: Flash of a device, such as 256K: a network is chosen whose C export fits.
+        fit_ram: RAM of a device, such as 128K: a network and a size of images are chosen whose C export fits.
+        resume: Go on after the last whole epoch of the run in --out; with more --epochs, a finished run goes on too.
         as_json: Print the last epoch's metrics as JSON.
     """
     from accelerate import PartialState
 
     from evenbit.data import READERS
+    from evenbit.deploy import pack_run
+    from evenbit.export.c.size import memory_of, parse_memory
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
-    from evenbit.train.defaults import as_flags, folder_settings
+    from evenbit.train.defaults import as_flags, describe_run, fitting_recipe, folder_settings
+    from evenbit.train.fit import fit
     from evenbit.train.recipe import change_recipe, parse_settings
+    from evenbit.train.start import like_start
 
     given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
+    given |= {"start": from_}
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
     chosen: dict[str, Any] = {}
+    told, fits = "", ""
     if resume and out is not None and recipe is None:
         settings = change_recipe(read_checkpoint(out).recipe.model_dump(), overrides, str(out))
     else:
+        if isinstance(overrides.get("start"), str):
+            overrides = like_start(overrides["start"]) | overrides
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
+            told = f"chosen by the images: {as_flags(chosen)}"
+        elif recipe is None:
+            recipe = fitting_recipe(images, overrides)
+            told = f"by the recipe {recipe}: " if recipe else "no recipe comes with evenbit for this, so by defaults: "
         settings = load_recipe(recipe, {**chosen, **overrides})
+        if fit_flash or fit_ram:
+            kept = settings.model_fields_set if recipe else overrides
+            fitting, fits = fit(settings, kept, parse_memory(fit_flash, fit_ram), data_root)
+            settings = change_recipe(settings.model_dump(), fitting, "the recipe that fits")
+            if chosen:
+                chosen |= {key: value for key, value in fitting.items() if key not in overrides}
+                told = f"chosen by the images: {as_flags(chosen)}"
+        if told and not chosen:
+            told += describe_run(settings)
     folder = out or Path("runs") / f"{Path(settings.data).resolve().name}-{settings.model}-{settings.method}"
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
-    if chosen:
-        console.print(
-            printable(f"chosen by the images: {as_flags(chosen)}"), markup=False, highlight=False, soft_wrap=True
-        )
+    for line in filter(None, (told, fits)):
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     try:
         with bar("training", console) as progress:
             result = run_training(
@@ -92,14 +120,21 @@ def train(
     if not PartialState().is_main_process:  # of several processes, one tells
         return
     if as_json:
-        print(json.dumps(result.metrics))
+        print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
     else:
+        terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
+        wrong = f"see what is wrong with: {_command('eval', folder, '--wrong', *root)}\n"
         console.print(
-            f"{'validation' if settings.validation else 'test'} accuracy {result.accuracy:.2f} %; "
+            f"{wrong if result.accuracy < 100 else ''}"
             f"pack it with: {_command('pack', folder, '-o', 'model.evb')}\n"
             f"see it with: {_command('report', folder, '-o', 'report.html', *root)}",
             markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
+        with contextlib.suppress(CaptureError, ExportError):  # of what cannot be packed, or has no kernel in C
+            told = f"as C for a device it takes about {memory_of(pack_run(folder))}"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(group=TRAIN, sort_key=1)
@@ -128,7 +163,7 @@ def sweep(
         check_target(results)
     plan = load_sweep(path)
     folder = out or Path("runs") / plan.name
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     failure = None
     try:
         with bar("sweeping", console) as progress:
@@ -160,7 +195,7 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
     """
     from evenbit.demo import REPORT, run_demo
 
-    console = Console(stderr=as_json)
+    console = terminal.open_console(stderr=as_json)
     try:
         with bar("training", console) as progress:
             result = run_demo(out, console, progress)

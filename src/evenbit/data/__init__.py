@@ -28,7 +28,7 @@ READERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
 SOURCES = (CIFAR10, CIFAR100, FASHION_MNIST, SVHN, TINY_IMAGENET)
 
 
-def load_dataset(name: str, root: str | os.PathLike[str] | None = None, size: int = 32) -> Dataset:
+def load_dataset(name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, size: int = 32) -> Dataset:
     """A data set by name, or a folder of images by path.
 
     Args:
@@ -39,6 +39,7 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None, size: in
     Raises:
         DataError: If the data set is unknown, missing or damaged.
     """
+    name = os.fspath(name)
     if name in READERS:
         return READERS[name](root)
     if Path(name).is_dir():

@@ -6,6 +6,14 @@ import numpy as np
 
 from evenbit.data.dataset import Dataset
 
+UNEQUAL = 3  # times as many images in the largest class as in the smallest one
+
+
+def are_unequal(dataset: Dataset) -> bool:
+    """Whether the largest class has so many times the training images of the smallest that a network may neglect it."""
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
+    return bool(counts.max() >= UNEQUAL * counts.min())
+
 
 def describe_classes(dataset: Dataset) -> str:
     """Numbers of images, for people; if classes differ in size, also what naming the largest one always would score."""

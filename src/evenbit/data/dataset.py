@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,28 +20,40 @@ MOST_IN_STATISTICS = 100_000  # the mean of so many images is off by about a 300
 STATISTICS_BATCH = 1_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
-    """Images with their labels.
+    """Images with their labels: a sequence of pairs `(image, label)`, which torch's `DataLoader` takes as it is.
 
     Attributes:
         images: `[N, C, H, W]`, uint8, in memory or read from files where they are indexed.
         labels: `[N]`, int64, indices into the classes of the data set.
+        paths: Files of the images, None if they have none of their own.
     """
 
     images: ImageSource
     labels: Labels
+    paths: tuple[Path, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index: int) -> tuple[Images, int]:
+        """An image `[C, H, W]`, uint8, and its label; counted from the end if the index is negative."""
+        place = range(len(self))[index]  # raises IndexError, which ends a loop over the pairs
+        return self.images[place : place + 1][0], int(self.labels[place])
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.images.shape[1:]))
+        return f"<Split: {len(self):,} images of {size} in {len(set(self.labels.tolist()))} classes>"
+
     def subset(self, index: npt.NDArray[np.int64]) -> Split:
         """The images at some places; those in files stay there."""
         images = self.images.subset(index) if isinstance(self.images, ImageFiles) else self.images[index]
-        return Split(images, self.labels[index])
+        paths = None if self.paths is None else tuple(self.paths[i] for i in index)
+        return Split(images, self.labels[index], paths)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A classification data set.
 
@@ -48,12 +62,17 @@ class Dataset:
         classes: Class names in the order of the labels.
         train: Images to train on.
         test: Images to measure on.
+        passed_over: Files beside the images of a folder that are not taken for images.
     """
 
     name: str
     classes: tuple[str, ...]
     train: Split
     test: Split
+    passed_over: tuple[Path, ...] = field(default=(), kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}: {len(self.classes)} classes; to train on {self.train}, to test on {self.test}>"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -79,7 +98,7 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
         name = dataset.classes[int(np.argmax(counts == 1))]
         raise DataError(f"{dataset.name}: class '{name}' has 1 training image; to hold some out it needs at least 2")
     rest, held = stratified_split(dataset.train.labels, share)
-    return Dataset(dataset.name, dataset.classes, dataset.train.subset(rest), dataset.train.subset(held))
+    return dataclasses.replace(dataset, train=dataset.train.subset(rest), test=dataset.train.subset(held))
 
 
 def channel_statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -2,7 +2,7 @@
 
 photos/cat/1.jpg  photos/dog/2.png ...                      about a fifth of each class is for testing
 photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       as it is laid out; the folders may be named as
-                                                            `TRAIN_FOLDERS` and `TEST_FOLDERS` are
+                                                            `TRAIN_FOLDERS` and `TEST_FOLDERS` are, in any case
 
 Where the folder is not laid out in two parts, the SHA-256 digest of an image's file says which part it is in: with the
 digest as a fraction in [0, 1), it is for testing below `TEST_SHARE`. So an image stays where it is as others come and
@@ -12,8 +12,9 @@ that with the smallest or largest digest changes over.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,13 @@ import numpy as np
 from evenbit.data.dataset import Dataset, Split, mixed
 from evenbit.data.image_files import ImageFiles, read_if_it_fits
 from evenbit.errors import DataError
-from evenbit.images import SUFFIXES
+from evenbit.images import describe_passed_over, is_image
 from evenbit.printable import is_text
 
 TRAIN_FOLDERS = ("train", "training")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 TEST_SHARE = 0.2
+MOST_NAMED = 3  # of folders, in an error
 LEAST_IMAGES = 2  # of a class, so that both parts of the split have one
 
 
@@ -56,7 +58,14 @@ def read_folder(folder: Path, size: int) -> Dataset:
         DataError: See `list_folder`; also if images cannot be read, which are named.
     """
     classes, train, test = list_folder(folder)
-    return read_parts(str(folder), classes, train.mixed(), test.mixed(), size)
+    dataset = read_parts(str(folder), classes, train.mixed(), test.mixed(), size)
+    return dataclasses.replace(dataset, passed_over=passed_over({path.parent for path in train.paths + test.paths}))
+
+
+def passed_over(folders: Iterable[Path]) -> tuple[Path, ...]:
+    """The files in class folders that are not taken for images, without those that are hidden."""
+    files = sorted(path for folder in folders for path in folder.iterdir() if not path.name.startswith("."))
+    return tuple(path for path in files if not is_image(path) and path.is_file())
 
 
 def read_parts(name: str, classes: tuple[str, ...], train: Part, test: Part, size: int) -> Dataset:
@@ -67,20 +76,20 @@ def read_parts(name: str, classes: tuple[str, ...], train: Part, test: Part, siz
     """
     images = read_if_it_fits([ImageFiles(part.paths, size) for part in (train, test)])
     labels = [np.array(part.labels, np.int64) for part in (train, test)]
-    return Dataset(name, classes, *map(Split, images, labels))
+    return Dataset(name, classes, *map(Split, images, labels, [train.paths, test.paths]))
 
 
 def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     """The classes of a folder, its images to train on and those to test on.
 
-    Hidden files, files whose suffix is not in `evenbit.images.SUFFIXES` and folders inside a class folder are passed
-    over.
+    Hidden files, files that `evenbit.images.is_image` does not take, and folders inside a class folder are passed over.
 
     Raises:
         DataError: If there are fewer than two classes, a class has too few images, or the parts differ in their
             classes.
     """
-    laid_out = [[name for name in names if (folder / name).is_dir()] for names in (TRAIN_FOLDERS, TEST_FOLDERS)]
+    inside = sorted(item.name for item in folder.iterdir() if item.is_dir())
+    laid_out = [[name for name in inside if name.lower() in names] for names in (TRAIN_FOLDERS, TEST_FOLDERS)]
     if all(laid_out):
         train, test = (names[0] for names in laid_out)
         classes = _classes(folder / train)
@@ -109,14 +118,24 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 def _files(folder: Path, least: int) -> list[Path]:
     """The images of a class in order of their names."""
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    paths = sorted(path for path in folder.iterdir() if is_image(path) and path.is_file())
     if len(paths) < least:
-        raise DataError(f"class folder {folder} holds {len(paths)} images; it needs at least {least}")
+        others = describe_passed_over(passed_over([folder]))
+        told = f"class folder {folder} holds {len(paths)} images; it needs at least {least}{_inside(folder)}"
+        raise DataError(f"{told}; {others}" if others else told)
     return paths
+
+
+def _inside(folder: Path) -> str:
+    """What to do if a class folder holds folders, which may be the classes that were meant."""
+    inside = sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    if not inside:
+        return ""
+    named = ", ".join(inside[:MOST_NAMED]) + (", ..." if len(inside) > MOST_NAMED else "")
+    return (
+        f". It holds folders ({named}), and images in those are not read: if they are the classes, give {folder}, "
+        "else move the images up"
+    )
 
 
 def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

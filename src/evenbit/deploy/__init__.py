@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evenbit.data.dataset import Split
+from evenbit.data.dataset import Dataset, Split
 from evenbit.deploy.capture import capture
 from evenbit.deploy.passes import PASSES
 from evenbit.deploy.quantize import quantize_float_layers
-from evenbit.errors import CaptureError, CheckpointError, RecipeError
+from evenbit.errors import CaptureError, CheckpointError, DataError, RecipeError
 from evenbit.evaluation import batch_for
 from evenbit.models import create_model
-from evenbit.nn import freeze_excitation, resolve_method
+from evenbit.nn import freeze_excitation
 from evenbit.nn.conversion.trace import image_size
 from evenbit.plan import Plan
 from evenbit.printable import is_text
@@ -133,13 +133,25 @@ def calibration_split(
         CheckpointError: If the folder holds no run.
         DataError: If its data set cannot be read.
     """
+    train = _dataset(folder, data_root).train
+    return Split(train.images[:images], train.labels[:images])
+
+
+def held_out_split(folder: str | os.PathLike[str], data_root: str | None = None) -> Split:
+    """The images that a run was measured on, to measure how sure its network may be; see `calibration_split`."""
+    return _dataset(folder, data_root).test
+
+
+def _dataset(folder: str | os.PathLike[str], data_root: str | None) -> Dataset:
+    """The data of a run as it was trained on them: with the images held out for validation, if any, in `test`."""
     from evenbit.data import hold_out, load_dataset
     from evenbit.train import load_run
 
-    recipe = load_run(Path(folder)).recipe
-    dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
-    train = hold_out(dataset, recipe.validation).train if recipe.validation else dataset.train
-    return Split(train.images[:images], train.labels[:images])
+    run = load_run(Path(folder))
+    dataset = load_dataset(run.data, root=data_root, size=run.recipe.image_size)
+    if (dataset.classes, dataset.shape) != (run.task.classes, (run.task.channels, run.task.height, run.task.width)):
+        raise DataError(f"{folder} was trained on other data than {run.data} is now")
+    return hold_out(dataset, run.recipe.validation) if run.recipe.validation else dataset
 
 
 def pack_untrained(model: str, method: str, *, channels: int, size: int, classes: int) -> Plan:
@@ -151,18 +163,17 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
     if min(channels, size, classes) < 1:
         raise RecipeError("channels, size and classes should be at least 1")
     torch.manual_seed(0)
-    network = create_model(
-        model,
-        method=resolve_method(method, {}),
-        channels=channels,
-        classes=classes,
-        height=size,
-        width=size,
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-    )
+    network = create_model(model, method=method, channels=channels, classes=classes, height=size, width=size)
     info = {"model": model, "method": method}
     return pack(network.eval(), torch.zeros(1, channels, size, size), info=info)
 
 
-__all__ = ["calibration_split", "pack", "pack_network", "pack_run", "pack_untrained", "quantize_float_layers"]
+__all__ = [
+    "calibration_split",
+    "held_out_split",
+    "pack",
+    "pack_network",
+    "pack_run",
+    "pack_untrained",
+    "quantize_float_layers",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ Exporter = Callable[..., Mapping[str, Any]]
 def _module(name: str) -> Exporter:
     """`export` of a module that is only imported when it is used, since each needs packages of its own."""
 
-    def export(plan: Plan, path: Path, **options: str) -> Mapping[str, Any]:
-        row: Mapping[str, Any] = importlib.import_module(f"evenbit.export.{name}").export(plan, path, **options)
+    def export(plan: Plan, path: str | os.PathLike[str], **options: str) -> Mapping[str, Any]:
+        row: Mapping[str, Any] = importlib.import_module(f"evenbit.export.{name}").export(plan, Path(path), **options)
         return row
 
     return export

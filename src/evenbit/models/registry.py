@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
 from evenbit.nn.block import ResidualPair
-from evenbit.nn.method import Method
+from evenbit.nn.method import Method, resolve_method
 
 # (method, channels, classes, (height, width)) -> network from normalized images to logits
 Builder = Callable[[Method, int, int, tuple[int, int]], nn.Sequential]
@@ -70,36 +70,39 @@ class Normalize(nn.Module):
 def create_model(
     name: str,
     *,
-    method: Method,
-    channels: int,
-    classes: int,
-    height: int,
-    width: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    method: Method | str = "fd",
+    channels: int = 3,
+    classes: int = 10,
+    height: int = 32,
+    width: int = 32,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> nn.Module:
     """A fresh network, initialized from torch's global random state.
 
     Args:
         name: One of `model_names()`.
-        method: The way to binarize.
+        method: The way to binarize, or its name.
         channels: Channels of the images.
         classes: Number of logits.
         height: Height of the images.
         width: Width of the images.
-        mean: Of the training images for each channel, in units of [0, 1].
-        std: Of the training images for each channel, in units of [0, 1].
+        mean: Of the training images for each channel, in units of [0, 1]; 0.5 for each if not given. See
+            `evenbit.data.channel_statistics`.
+        std: The same for the standard deviation; 0.25 for each if not given.
 
     Returns:
         A network from images `[N, channels, height, width]` in [0, 1] to logits `[N, classes]`.
 
     Raises:
-        RecipeError: If the name is unknown, the images are too small for the network, or the method asks for shortcuts
-            over two convolutions of a network that has none.
+        RecipeError: If name or method are unknown, the images are too small for the network, or the method asks for
+            shortcuts over two convolutions of a network that has none.
     """
     if name not in _MODELS:
         raise RecipeError(f"unknown model '{name}'; known are {', '.join(model_names())}")
+    method = resolve_method(method, {}) if isinstance(method, str) else method
     network = _MODELS[name](method, channels, classes, (height, width))
     if method.double_skip and not any(isinstance(module, ResidualPair) for module in network.modules()):
         raise RecipeError(f"the knob 'double_skip' is for residual networks; {name} has no pairs of convolutions")
-    return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), **dict(network.named_children())))
+    normalize = Normalize(mean or (0.5,) * channels, std or (0.25,) * channels)
+    return nn.Sequential(OrderedDict(normalize=normalize, **dict(network.named_children())))

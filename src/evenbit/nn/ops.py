@@ -54,7 +54,7 @@ def convolve_padded(
 
         conv(x padded with 1)[o, i, j] = conv(x padded with 0)[o, i, j] + sum of the w[o, :, ky, kx] outside of x
 
-    The second term is the same for all images and is 0 except at the edges, so it is cheaper than a padded copy.
+    The second term is the same for all images and 0 except at the edges, so it is cheaper than a padded copy.
     """
     y = F.conv2d(x, weight, stride=tuple(stride), padding=tuple(padding), groups=groups)
     if not any(padding):

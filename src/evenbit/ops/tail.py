@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Bits:
     flip: TensorName
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tail:
     """The elementwise end of an op, each part optional, applied to the accumulator `v` in this order.
 
@@ -78,6 +79,10 @@ class Tail:
     shift: TensorName | None = None
     mean: NewName | None = None
     bits: Bits | None = None
+
+    def __repr__(self) -> str:
+        parts = ((field.name, getattr(self, field.name), field.default) for field in dataclasses.fields(self))
+        return f"Tail({', '.join(f'{name}={value!r}' for name, value, default in parts if value != default)})"
 
     def check(self, shape: Shape, scope: Scope) -> None:
         """Refuses a Tail that does not fit an accumulator of that shape.

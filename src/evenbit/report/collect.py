@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from evenbit import plan_file
 from evenbit.data import hold_out, load_dataset
 from evenbit.data.dataset import Split
 from evenbit.deploy import pack_network
-from evenbit.errors import CaptureError, CheckpointError, RecipeError
-from evenbit.evaluation import Evaluation, collect_logits, score
+from evenbit.errors import CaptureError, CheckpointError, ExportError, RecipeError
+from evenbit.evaluation import Evaluation, evaluate
+from evenbit.export.c.arena import plan_arena
+from evenbit.export.c.source import network
 from evenbit.plan import Plan
-from evenbit.predict import softmax
 from evenbit.printable import printable
 from evenbit.report.layers import BinaryLayer, observe_layers
 from evenbit.summary import Row, summarize, total
@@ -39,12 +38,16 @@ class Packed:
         bytes: Size of its file.
         rows: One for each op.
         sums: Multiply-adds and bytes, 1-bit and float.
+        flash: Bytes of the constants of the exported C; None if it holds an op that has no kernel there.
+        ram: Bytes of its memory for one image, with 32-bit words; None as `flash`.
     """
 
     plan: Plan
     bytes: int
     rows: list[Row]
     sums: dict[str, int]
+    flash: int | None
+    ram: int | None
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,7 @@ class Measured:
         folder: Where it lies, as it was named.
         run: Its network, recipe and origin.
         metrics: What was recorded after each epoch; empty if the folder has no record of them.
-        logits: Of the measured images, `[N, K]`.
-        evaluation: The same, compared with the labels.
+        evaluation: What it says of the measured images, compared with the labels.
         layers: Its binary layers by name.
         packed: Its packed form, or why there is none.
     """
@@ -66,15 +68,9 @@ class Measured:
     folder: Path
     run: Run
     metrics: list[dict[str, Any]]
-    logits: npt.NDArray[np.float32]
     evaluation: Evaluation
     layers: dict[str, BinaryLayer]
     packed: Packed | str
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
-        """Softmax of the logits."""
-        return softmax(self.logits)
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ def collect(
     for folder, run in zip(folders[1:], runs[1:], strict=True):
         _check_same_task(folders[0], runs[0], folder, run)
     recipe = runs[0].recipe
-    dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+    dataset = load_dataset(runs[0].data, root=data_root, size=recipe.image_size)
     if recipe.validation:
         dataset = hold_out(dataset, recipe.validation)
     if (dataset.classes, dataset.shape) != (runs[0].task.classes, _shape(runs[0])):
@@ -133,12 +129,13 @@ def collect(
 
 
 def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> Measured:
-    logits = collect_logits(torch_predict(run.model), split.images)
+    evaluation = evaluate(torch_predict(run.model), split, classes=run.task.classes)
     batches = map(to_float, torch.split(torch.from_numpy(split.images[:images]), LAYER_BATCH))
     try:
         plan = pack_network(run)
         rows = summarize(plan)
-        packed: Packed | str = Packed(plan, len(plan_file.to_bytes(plan)), rows, total(rows))
+        flash, ram = _device_bytes(plan)
+        packed: Packed | str = Packed(plan, len(plan_file.to_bytes(plan)), rows, total(rows), flash, ram)
     except CaptureError as error:
         packed = str(error)
     return Measured(
@@ -146,11 +143,18 @@ def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> M
         folder=folder,
         run=run,
         metrics=read_metrics(folder, run.epoch),
-        logits=logits,
-        evaluation=score(logits, split.labels),
+        evaluation=evaluation,
         layers=observe_layers(run.model, batches),
         packed=packed,
     )
+
+
+def _device_bytes(plan: Plan) -> tuple[int | None, int | None]:
+    try:
+        narrow, wide = plan_arena(plan, 32), plan_arena(plan, 64)
+        return network(plan, "evenbit", narrow, wide).constant_bytes, narrow.bytes
+    except ExportError:
+        return None, None
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from evenbit.report.collect import Comparison, Measured, Packed
 from evenbit.report.layers import BinaryLayer, Distribution
-from evenbit.report.svg import FAINT, INK, MINUS, PLUS, RUNS, WINDOW, embed, new_figure
+from evenbit.report.svg import FAINT, INK, MINUS, PLUS, RUNS, WINDOW, embed, name, new_figure
 
 LABELLED_CLASSES = 20  # with more, a confusion matrix has no room for names and numbers
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
@@ -37,7 +38,7 @@ def curves(comparison: Comparison, quantity: str) -> Figure | None:
     runs = [run for run in comparison.runs if run.metrics]
     if not runs:
         return None
-    unit = " in %" if quantity == "accuracy" else ""
+    percent = " %" if quantity == "accuracy" else ""
     part = comparison.part
     figure = new_figure(2.5)
     axes = figure.add_subplot()
@@ -47,11 +48,13 @@ def curves(comparison: Comparison, quantity: str) -> Figure | None:
         values = [line[f"{part}_{quantity}"] for line in run.metrics]
         colour, marker = _colour(comparison.runs.index(run)), "o" if len(epochs) == 1 else None
         axes.plot(epochs, values, color=colour, linestyle=DASHES[index % len(DASHES)], label=str(index), marker=marker)
+        for epoch, value in zip(epochs, values, strict=True):
+            _say_at(axes, epoch, value, f"{run.label}, epoch {epoch}: {value:.4g}{percent} on the {part} images")
         axes.plot(epochs, [line[f"train_{quantity}"] for line in run.metrics], color=colour, linewidth=0.6, alpha=0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epoch (pass over the training images)", title=f"{quantity}{unit}")
+    axes.set(xlabel="epoch (pass over the training images)", title=f"{quantity}{percent and ' in %'}")
     _legend(axes, [run.label for run in runs])
-    last = ", ".join(f"{run.label} {run.metrics[-1][f'{part}_{quantity}']:.3g}{unit[4:]}" for run in runs)
+    last = ", ".join(f"{run.label} {run.metrics[-1][f'{part}_{quantity}']:.3g}{percent}" for run in runs)
     return Figure(
         embed(figure, f"Curves of the {quantity} by epoch. At the end, on the {part} images: {last}.", quantity),
         f"{quantity.capitalize()} by epoch. Thick lines: {part} images, which the network never trains on. "
@@ -70,6 +73,9 @@ def entropies(comparison: Comparison, binary: Sequence[Measured]) -> Figure:
         places = range(1, len(run.layers) + 1)
         layers = run.layers.values()
         axes.plot(places, [x.after.probe.entropy for x in layers], color=colour, marker="o", ms=3, label=str(index))
+        for place, (called, found) in zip(places, run.layers.items(), strict=True):
+            value = found.after.probe.entropy
+            _say_at(axes, place, value, f"{run.label}, {called}: {value:.3f} bits")
         if any(layer.adjusted for layer in layers):
             before = [layer.before.probe.entropy for layer in layers]
             axes.plot(places, before, color=colour, marker="o", ms=2, linewidth=0.7, linestyle="--", alpha=0.8)
@@ -160,8 +166,12 @@ def confusion(run: Measured, classes: Sequence[str], part: str, key: str) -> Fig
     colours[..., 3] = np.where(counts > 0, 0.1 + 0.6 * shares, 0)
     axes.imshow(colours, interpolation="nearest")
     axes.set(xlabel="the network's answer", ylabel="what it is", xticks=[], yticks=[])
+    for row, column in np.argwhere(counts > 0) if labelled else []:
+        cell = Rectangle((column - 0.5, row - 0.5), 1, 1, alpha=0, linewidth=0, zorder=5)
+        told = "named right" if row == column else f"taken for {classes[column]}"
+        name(axes.add_patch(cell), f"{classes[row]} {told}: {counts[row, column]:,} of {counts[row].sum():,}")
     if labelled:
-        places, names = range(len(classes)), [_short(name) for name in classes]
+        places, names = range(len(classes)), [_short(called) for called in classes]
         axes.set_xticks(places, names, rotation=90 if max(map(len, names)) > 2 else 0, fontsize=7)
         axes.set_yticks(places, names, fontsize=7)
         for row, column in np.argwhere(counts > 0):
@@ -189,13 +199,15 @@ def bits_and_floats(comparison: Comparison) -> Figure | None:
         (panels[1], "million multiply-adds", ("binary_macs", "float_macs"), 1e6),
     ):
         start = np.zeros(len(packed))
-        for key, colour, name in zip(keys, (PLUS, MINUS), ("1-bit", "float"), strict=True):
+        for key, colour, kind in zip(keys, (PLUS, MINUS), ("1-bit", "float"), strict=True):
             values = np.array([one.sums[key] / unit for _, one in packed])
-            axes.barh(range(len(packed)), values, left=start, color=colour, label=name, height=0.6)
+            bars = axes.barh(range(len(packed)), values, left=start, color=colour, label=kind, height=0.6)
+            for (run, one), bar in zip(packed, bars, strict=True):
+                name(bar, f"{run.label}, {kind}: {one.sums[key]:,} {'bytes' if unit == 1e3 else 'multiply-adds'}")
             start += values
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.set(title=title, yticks=range(len(packed)))
-        axes.set_yticklabels([_end(run.label) for run, _ in packed])
+        axes.set_yticklabels([shortened(run.label) for run, _ in packed])
     panels[0].invert_yaxis()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     texts = [
@@ -209,9 +221,16 @@ def bits_and_floats(comparison: Comparison) -> Figure | None:
     )
 
 
+def _say_at(axes: Axes, x: float, y: float, text: str) -> None:
+    """What a point of a curve stands for, where the mouse rests on it."""
+    (point,) = axes.plot([x], [y], marker="o", ms=7, color=INK, alpha=0, linestyle="none")
+    name(point, text)
+
+
 def _legend(axes: Axes, labels: Sequence[str], **options: Any) -> None:
     """A legend with these labels; matplotlib itself would leave out those that begin with an underscore."""
-    for text, label in zip(axes.legend(**options).get_texts(), labels, strict=True):
+    lines = [line for line in axes.get_lines() if str(line.get_label()).isdigit()]
+    for text, label in zip(axes.legend(handles=lines, **options).get_texts(), labels, strict=True):
         text.set_text(label)
 
 
@@ -223,5 +242,6 @@ def _short(name: str) -> str:
     return name if len(name) <= 12 else f"{name[:11]}…"
 
 
-def _end(path: str) -> str:
+def shortened(path: str) -> str:
+    """The end of a path, for a figure's margin."""
     return path if len(path) <= 24 else f"…{path[-23:]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,14 +15,15 @@ from evenbit.files import check_target, write_atomically
 from evenbit.printable import printable
 from evenbit.report import figures, samples, words
 from evenbit.report.collect import LAYER_BATCH, Comparison, Packed, collect
+from evenbit.report.drawing import draw_network
 from evenbit.report.svg import settings
-from evenbit.report.timing import time_networks
+from evenbit.report.timing import Timings, time_networks
 from evenbit.train.origin import Origin
 
 
 def make_report(
-    folders: Sequence[Path],
-    out: Path,
+    folders: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
     *,
     data_root: str | None = None,
     images: int = 1000,
@@ -41,13 +43,14 @@ def make_report(
         RecipeError: If there is no run, or they were not measured on the same images.
         OSError: If the file cannot be written.
     """
+    out = Path(out)
     check_target(out)
-    comparison = collect(folders, data_root=data_root, images=images, tell=tell)
+    comparison = collect([Path(folder) for folder in folders], data_root=data_root, images=images, tell=tell)
     tell("timing the packed networks")
     timings = time_networks(comparison.runs)
     tell("drawing")
     with settings():
-        context = _context(comparison)
+        context = _context(comparison, timings)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("evenbit.report"),
         autoescape=True,
@@ -60,7 +63,7 @@ def make_report(
     write_atomically(out, page.encode())
 
 
-def _context(comparison: Comparison) -> dict[str, Any]:
+def _context(comparison: Comparison, timings: Timings | None) -> dict[str, Any]:
     """What the templates read, figures drawn."""
     runs, binary = comparison.runs, words.binary_runs(comparison)
     classes = [printable(name) for name in runs[0].run.task.classes]
@@ -80,6 +83,9 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "data": Path(runs[0].run.recipe.data).name,
         "made": datetime.now(timezone.utc),
         "in_short": words.in_short(comparison),
+        "warnings": words.warnings(comparison),
+        "float_run": any(not run.layers for run in runs),
+        "unmeasured": math.isnan,
         "method_parts": {run.label: words.method_parts(run.run.recipe.resolved_method()) for run in runs},
         "entropies": {run.label: words.mean_entropies(run) for run in binary},
         "settings": {run.label: _settings(run.run.recipe.model_dump()) for run in runs},
@@ -96,6 +102,11 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "mistakes": mistakes,
         "watched": watched,
         "parts": figures.bits_and_floats(comparison),
+        "drawings": [
+            draw_network(run, run.packed, timings.ops[run.label], f"n{index}")
+            for index, run in enumerate(runs)
+            if timings is not None and isinstance(run.packed, Packed)
+        ],
     }
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 from evenbit.data.dataset import Images
+from evenbit.printable import printable
 from evenbit.report.collect import Comparison, Measured
 
 OF_EACH_CLASS = 8  # images, the first one of each of the first classes
-MISTAKES = 4
+MISTAKES = 12
 
 
 @dataclass(frozen=True)
@@ -34,29 +35,33 @@ class Sample:
     Attributes:
         source: As a data URI.
         name: What it is.
+        file: Its file's path; empty if it has none of its own.
         guesses: One for each run.
     """
 
     source: str
     name: str
+    file: str
     guesses: list[Guess]
 
 
 def choose(comparison: Comparison, classes: Sequence[str], watched: Measured) -> tuple[list[Sample], list[Sample]]:
-    """The first image of each of the first classes, and the first ones that `watched` takes for something else."""
+    """The first image of each of the first classes, and those that `watched` is surest of and wrong."""
     labels = comparison.images.labels
     firsts = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:OF_EACH_CLASS]]
-    wrong = np.flatnonzero(watched.logits.argmax(1) != labels)[:MISTAKES]
-    probabilities = [run.probabilities for run in comparison.runs]
+    wrong = watched.evaluation.mistakes()[:MISTAKES]
+    probabilities = [run.evaluation.probabilities for run in comparison.runs]
 
     def sample(index: int) -> Sample:
         guesses = []
         for run, rows in zip(comparison.runs, probabilities, strict=True):
             best = int(rows[index].argmax())
             guesses.append(Guess(run.label, classes[best], float(rows[index, best]), best == labels[index]))
-        return Sample(_data_uri(comparison.images.images[index : index + 1][0]), classes[labels[index]], guesses)
+        image, label = comparison.images[index]
+        file = "" if comparison.images.paths is None else printable(str(comparison.images.paths[index]))
+        return Sample(_data_uri(image), classes[label], file, guesses)
 
-    return [sample(index) for index in firsts], [sample(int(index)) for index in wrong]
+    return [sample(index) for index in firsts], [sample(item.number) for item in wrong]
 
 
 def _data_uri(image: Images) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -50,8 +51,14 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.4,
 }
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+TITLE = "title: "  # begins the gid of an artist that says something when the mouse rests on it
 # matplotlib's style sheet would hold for the whole page, which has the same rule for its figures alone.
 DROPPED = (f"{{{SVG}}}metadata", f"{{{SVG}}}style")
+
+
+def name(artist: Artist, text: str) -> None:
+    """Says a text when the mouse rests on an artist of a figure that is embedded."""
+    artist.set_gid(TITLE + text)
 
 
 def new_figure(height: float) -> Figure:
@@ -94,6 +101,10 @@ def embed(figure: Figure, alt: str, key: str) -> Markup:
 def _clean(element: ET.Element, used: set[str], key: str) -> None:
     """Ids that are unique in the page, the page's colours and font, and no digits that nobody sees."""
     attributes = element.attrib
+    if attributes.get("id", "").startswith(TITLE):
+        title = ET.Element(f"{{{SVG}}}title")
+        title.text = attributes["id"].removeprefix(TITLE)
+        element.insert(0, title)
     if attributes.get("id") in used:
         attributes["id"] = f"{key}-{attributes['id']}"
     else:

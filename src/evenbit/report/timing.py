@@ -19,6 +19,7 @@ TWINS = {
     "onnxruntime-int8": "the same network in 8 bits, ONNX Runtime",
 }
 ROUNDS = 10
+OP_ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Timings:
         machine: Model and number of the CPUs.
         isa: Instruction set of the engine.
         load: How many processes wanted a CPU, in the mean of the last minute.
+        ops: For each of our networks the microseconds of each of its ops.
     """
 
     rows: list[Timing]
@@ -57,6 +59,7 @@ class Timings:
     machine: str
     isa: str
     load: float
+    ops: dict[str, list[float]]
 
 
 def time_networks(runs: Sequence[Measured]) -> Timings | None:
@@ -90,7 +93,8 @@ def time_networks(runs: Sequence[Measured]) -> Timings | None:
         else:
             rows.append(Timing(TWINS[name], found, times[name]["ms"], times[name]["least_ms"]))
     isa = next(iter(engines.values())).isa
-    return Timings(rows, twin_of.info.get("model", ""), machine(), isa, load)
+    ops = {label: [1e6 * op.seconds for op in engine.profile(images, OP_ROUNDS)] for label, engine in engines.items()}
+    return Timings(rows, twin_of.info.get("model", ""), machine(), isa, load, ops)
 
 
 def _call(engine: Engine, images: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Runner:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from evenbit.nn.method import Method
+from evenbit.printable import printable
 from evenbit.report.collect import Comparison, Measured, Packed
+
+LEAST_GAIN = 0.01  # bits of entropy; less is not seen in two digits
 
 
 def method_parts(method: Method) -> list[str]:
@@ -34,6 +37,22 @@ def mean_entropies(run: Measured) -> tuple[float, float]:
     layers = run.layers.values()
     before = np.mean([layer.before.probe.entropy for layer in layers])
     return float(before), float(np.mean([layer.after.probe.entropy for layer in layers]))
+
+
+def warnings(comparison: Comparison) -> list[str]:
+    """What a reader has to know before comparing the accuracies."""
+    told = []
+    epochs = {run.label: run.run.epoch for run in comparison.runs}
+    if len(set(epochs.values())) > 1:
+        lengths = ", ".join(f"{label} {count}" for label, count in epochs.items())
+        told.append(f"The runs were not trained equally long, so their accuracies do not compare: epochs of {lengths}.")
+    constant = comparison.runs[0].evaluation.constant
+    if any(run.evaluation.constant.near for run in comparison.runs):
+        told.append(
+            f"Always answering {printable(constant.name)} would give {constant.accuracy:.2f} %. Look at the balanced "
+            "accuracy, in which each class counts the same."
+        )
+    return told
 
 
 def in_short(comparison: Comparison) -> list[str]:
@@ -76,6 +95,8 @@ def clearest_layer(comparison: Comparison) -> tuple[str, str]:
     name = max(gains, key=lambda name: gains[name])
     if not any(layer.adjusted for run in binary_runs(comparison) for layer in run.layers.values()):
         return name, "This is the first of the binary layers."
+    if 0 < gains[name] < LEAST_GAIN:
+        return name, "The adjustment changes how much the bits say by less than 0.01 in every layer."
     if gains[name] <= 0:
         return name, "In no layer do the bits say more for the adjustment; in this one they lose least."
     return name, "This is the layer in which the bits gain most from the adjustment."

@@ -14,7 +14,7 @@ from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
 from evenbit.plan import Plan
 from evenbit.runtime import _core
-from evenbit.runtime.reference import check_images
+from evenbit.runtime.reference import as_array, check_images
 
 ISA_VARIABLE = "EVENBIT_ISA"
 MAX_THREADS = 256
@@ -51,7 +51,7 @@ class Engine:
     forked process, too, each call runs only on the thread that makes it.
 
     Args:
-        plan: The network.
+        plan: The network, or the path of an `.evb` file.
         threads: Number of threads, including the caller's; None for one for each CPU that the process may use.
         isa: One of `isas()`; None for the one that the variable `EVENBIT_ISA` names, or else the best.
         tile: One of `tiles(isa)` for all binary convolutions, for tests and measurements; None for the tiles that
@@ -62,14 +62,30 @@ class Engine:
         threads: Number of threads of the engine, including the caller's.
 
     Raises:
-        PlanError: If the Plan is not valid or needs more than 2 GiB for one image.
+        PlanError: If the Plan is not valid or needs more than 2 GiB for one image; if the file cannot be read, is no
+            `.evb`, is damaged, or is of a newer format version.
         EvenbitError: If the instruction set or tile is unknown here or `threads` is out of range.
     """
 
     def __init__(
-        self, plan: Plan, *, threads: int | None = None, isa: str | None = None, tile: str | None = None
+        self,
+        plan: Plan | str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        isa: str | None = None,
+        tile: str | None = None,
     ) -> None:
-        self._start(plan_file.to_bytes(plan), threads, isa, tile)
+        if isinstance(plan, Plan):
+            self._start(plan_file.to_bytes(plan), threads, isa, tile)
+            return
+        file = plan_file.read(plan)
+        try:
+            self._start(file, threads, isa, tile)
+        except PlanError as error:
+            raise PlanError(f"{plan}: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"<Engine: {self.plan!r} on {self.isa}, {self.threads} threads>"
 
     def _start(self, file: bytes, threads: int | None, isa: str | None, tile: str | None = None) -> None:
         self._file = file
@@ -87,18 +103,8 @@ class Engine:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
-        """The network in an `.evb` file; see the class.
-
-        Raises:
-            PlanError: If the file cannot be read, is no `.evb`, is damaged, or is of a newer format version.
-        """
-        engine = cls.__new__(cls)
-        file = plan_file.read(path)
-        try:
-            engine._start(file, threads, isa)
-        except PlanError as error:
-            raise PlanError(f"{path}: {error}") from None
-        return engine
+        """The network in an `.evb` file; the same as `Engine(path)`."""
+        return cls(path, threads=threads, isa=isa)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the file's bytes and the settings; the other process loads the engine from them."""
@@ -114,11 +120,11 @@ class Engine:
         """Bytes of memory for the values of one image while it is computed."""
         return self._core.arena_bytes
 
-    def __call__(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def __call__(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Logits of a batch.
 
         Args:
-            images: `[N, C, H, W]`, float32 in [0, 1] or uint8 in [0, 255].
+            images: `[N, C, H, W]`, float32 in [0, 1] or uint8 in [0, 255]; an array, or a tensor of torch.
 
         Returns:
             Logits `[N, classes]`, float32.
@@ -126,6 +132,7 @@ class Engine:
         Raises:
             InputError: If the images do not fit the network or hold a value that is not finite.
         """
+        images = as_array(images)
         check_images(self._core.images, images)
         if not self._looked and images.dtype == np.float32 and len(images):
             self._looked = True

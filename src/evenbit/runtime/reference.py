@@ -48,10 +48,24 @@ def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, Array]:
     return written
 
 
+def as_array(images: Any) -> npt.NDArray[Any]:
+    """An array, or a tensor of torch as one, wherever it lies and whether or not it has a gradient.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    if hasattr(images, "detach"):  # a tensor; whoever has one has imported torch, and this need not
+        images = images.detach().cpu()
+    if not hasattr(images, "__array__"):
+        raise InputError(f"images should be an array of float32 or uint8, but are of type {type(images).__name__}")
+    try:
+        return np.asarray(images)
+    except TypeError:  # a type that numpy lacks
+        raise InputError(f"images should be float32 or uint8, but are {images.dtype}") from None
+
+
 def check_images(size: Sequence[int], images: npt.NDArray[Any]) -> None:
     """Raises InputError unless `images` is a finite float32 or uint8 batch of that size: channels, height, width."""
-    if not isinstance(images, np.ndarray):
-        raise InputError(f"images should be an array of float32 or uint8, but are of type {type(images).__name__}")
     if images.dtype not in (np.float32, np.uint8):
         raise InputError(f"images should be float32 or uint8, but are {images.dtype}")
     if images.ndim != 4 or images.shape[1:] != tuple(size):

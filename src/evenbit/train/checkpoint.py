@@ -36,7 +36,7 @@ from evenbit.files import write_atomically
 from evenbit.models import create_model
 from evenbit.nn import Method, set_progress
 from evenbit.ops import MAX_ELEMENTS
-from evenbit.train.origin import Origin
+from evenbit.train.origin import Origin, find_data
 from evenbit.train.precision import exact_float32
 from evenbit.train.recipe import Recipe, make_recipe
 
@@ -179,6 +179,11 @@ class Run:
     model: nn.Module
     origin: Origin | None
 
+    @property
+    def data(self) -> str:
+        """The data set, or the folder of images from here."""
+        return find_data(self.recipe.data, self.origin)
+
 
 def build_model(recipe: Recipe, task: Task) -> nn.Module:
     """The recipe's network, its weights drawn with the recipe's seed.
@@ -199,7 +204,7 @@ def load_run(folder: str | Path) -> Run:
         CheckpointError: If the folder holds no checkpoint, one of a run without a finished epoch, or one that is
             damaged or of another model.
     """
-    checkpoint = read_checkpoint(Path(folder))
+    checkpoint = read_checkpoint(folder)
     model = checkpoint.build_model()
     if checkpoint.epoch == 0:
         raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
@@ -261,13 +266,13 @@ def write_checkpoint(
     write_atomically(folder / FILE, safetensors.torch.save(tensors, metadata))
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: str | Path) -> Checkpoint:
     """Reads and checks the checkpoint of a run folder.
 
     Raises:
         CheckpointError: If there is none, or it is damaged or of another format version.
     """
-    path = folder / FILE
+    path = Path(folder) / FILE
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no trained network (no {FILE})")
     try:

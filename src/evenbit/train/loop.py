@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,16 +19,18 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from evenbit.data import READERS, hold_out, load_dataset
+from evenbit.data import READERS, Dataset, hold_out, load_dataset
 from evenbit.data.augment import Augmentation, Share
-from evenbit.data.balance import describe_classes
+from evenbit.data.balance import are_unequal, describe_classes
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
 from evenbit.files import append_line, is_part, write_atomically
+from evenbit.images import describe_passed_over
 from evenbit.nn import (
     excitations,
     freeze_excitation,
@@ -44,7 +47,6 @@ from evenbit.train.checkpoint import (
     Checkpoint,
     Task,
     build_model,
-    load_run,
     read_checkpoint,
     to_float,
     torch_predict,
@@ -54,11 +56,13 @@ from evenbit.train.compilation import compile_network, compiler_found
 from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
 from evenbit.train.objective import Objective
-from evenbit.train.origin import Origin
+from evenbit.train.origin import Origin, find_data
 from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
+from evenbit.train.sides import classes_of_a_side, describe_sides
+from evenbit.train.start import take_over
 from evenbit.train.step import CapturedStep, CudaGraph, Step
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
@@ -77,16 +81,18 @@ class Result:
         folder: Its folder.
         accuracy: On the test images, or on those held out for validation, in percent.
         metrics: The last line of `metrics.jsonl`.
+        evaluation: What the network says of the images it was measured on.
     """
 
     folder: Path
     accuracy: float
     metrics: dict[str, Any]
+    evaluation: Evaluation
 
 
 def train(
     recipe: Recipe,
-    out: Path,
+    out: str | os.PathLike[str],
     *,
     data_root: str | None = None,
     resume: bool = False,
@@ -99,7 +105,8 @@ def train(
         recipe: The settings.
         out: Folder of the run; must not exist, or be empty, unless the run is resumed.
         data_root: Where the data set's files are.
-        resume: Go on after the last whole epoch of the run in `out`.
+        resume: Go on after the last whole epoch of the run in `out`. The recipe may have more epochs than the run had:
+            then the learning rate goes on where it would be after so many epochs of the longer schedule.
         console: Where each epoch's line is printed.
         progress: Called now and then with the number of steps done and of all.
 
@@ -109,6 +116,7 @@ def train(
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
+    out = Path(out)
     if not is_text(str(out)):
         raise CheckpointError(f"the name of the folder {out} is not UTF-8; choose another with --out")
     if out.exists() and not out.is_dir():
@@ -135,14 +143,16 @@ class _Training:
         progress: Report | None,
         accelerator: Accelerator,
     ) -> None:
-        self.recipe, self.out, self.console, self.accelerator = recipe, out, console, accelerator
-        self.progress = progress
+        self.out, self.console, self.accelerator, self.progress = out, console, accelerator, progress
         if accelerator.device.type == "cpu":
             keep_freed_memory()
         checkpoint = read_checkpoint(out) if resume else None
+        if checkpoint:
+            recipe = recipe.decided_as(checkpoint.recipe)
         if accelerator.is_main_process:  # whose files the others may see already
             _check_folder(recipe, out, checkpoint)
-        dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+        data = find_data(recipe.data, checkpoint.origin if checkpoint else None)
+        dataset = load_dataset(data, root=data_root, size=recipe.image_size)
         if recipe.validation:
             dataset = hold_out(dataset, recipe.validation)
         self.measured = "validation" if recipe.validation else "test"
@@ -153,13 +163,16 @@ class _Training:
             raise DataError(
                 f"{recipe.data} has {len(dataset.train)} image to train on; it takes at least {LEAST_BATCH}"
             )
+        if recipe.flip is None:
+            recipe = recipe.model_copy(update={"flip": self._may_be_mirrored(dataset, recipe.seed)})
+        self.recipe = recipe
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
         self.dataset = dataset
         self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start is not None and checkpoint is None:
-            _start(self.network, recipe.start)
+            self._tell(take_over(self.network, recipe, self.task))
         if self.accelerator.num_processes > 1:
             synchronize(self.network)
         network: Callable[[Tensor], Tensor] = self.network
@@ -168,8 +181,9 @@ class _Training:
         elif recipe.compile:
             console.print("no C++ compiler was found, so the network is trained without being compiled")
         self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
-        self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
         self.first_epoch = checkpoint.epoch if checkpoint else 0
+        self.extended = checkpoint is not None and checkpoint.recipe.epochs < recipe.epochs
+        self.evaluation: Evaluation | None = None
         here = Origin.here(self.accelerator.device)
         self.origin: Origin | None = here
         if checkpoint:
@@ -181,11 +195,20 @@ class _Training:
             checkpoint.load_optimizer(self.optimizer.optimizer, self.network)
         self.images = place(dataset.train.images, self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
-        self.augmentation = Augmentation(recipe.area, recipe.pad, recipe.flip, recipe.cutout)
+        self.objective = Objective(recipe, self.task, self.network, self.labels)
+        self.augmentation = Augmentation(recipe.area, recipe.pad, bool(recipe.flip), recipe.cutout)
         self.steps = len(dataset.train) // self.batch
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
         self.share = Share(self.batch, slice(index * size, (index + 1) * size))
         self.step: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] | None = None  # made of the first batch
+
+    def _may_be_mirrored(self, dataset: Dataset, seed: int) -> bool:
+        """Looks at the training images and says what was found; of several processes, one decides for all."""
+        found: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            found[0] = sides = classes_of_a_side(dataset, seed)
+            self._tell(describe_sides(sides))
+        return not broadcast_object_list(found)[0]
 
     def run(self) -> Result:
         """All epochs that are left."""
@@ -193,14 +216,21 @@ class _Training:
         lines = _kept_metrics(out, self.first_epoch)
         if main:
             out.mkdir(parents=True, exist_ok=True)
-            if self.first_epoch == 0:
-                self._save(0)  # the first file of a run, so that whatever is in its folder can be resumed
+            if self.first_epoch == 0 or self.extended:
+                # The first file of a run, so that whatever is in its folder can be resumed; of a run that is given more
+                # epochs, how many it has now.
+                self._save(self.first_epoch)
             write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         if self.recipe.data not in READERS:
-            text = printable(f"{self.recipe.data}: {describe_classes(self.dataset)}")
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            for text in (describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)):
+                if text:
+                    self._tell(f"{self.recipe.data}: {text}")
+            if not self.recipe.class_weights and are_unequal(self.dataset):
+                self._tell(
+                    "the classes are very unequal; --set class_weights=true gives each the same weight in the loss"
+                )
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = self._epoch(epoch)
             if main and writer is not None:
@@ -215,7 +245,11 @@ class _Training:
             self.accelerator.wait_for_everyone()
         if writer is not None:
             writer.close()
-        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics)
+        evaluation = self.evaluation or self._evaluate()[0]
+        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics, evaluation)
+
+    def _tell(self, text: str) -> None:
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _save(self, epoch: int) -> None:
         optimizer = self.optimizer.optimizer
@@ -245,6 +279,7 @@ class _Training:
                     self.progress(epoch * self.steps + step + 1, recipe.epochs * self.steps)
         seconds = time.perf_counter() - start
         evaluation, activations = self._evaluate()
+        self.evaluation = evaluation
         frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
         if not math.isfinite(evaluation.loss):
             raise TrainingError(f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
@@ -299,7 +334,7 @@ class _Training:
         """Accuracy over the measured images, and the binary activations over the first of them."""
         self.network.eval()
         device = self.accelerator.device
-        evaluation = evaluate(torch_predict(self.network), self.dataset.test)
+        evaluation = evaluate(torch_predict(self.network), self.dataset.test, classes=self.dataset.classes)
         probed = torch.from_numpy(self.dataset.test.images[:PROBE_IMAGES]).to(device)
         return evaluation, probe_activations(self.network, probed, batch_for(self.dataset.test.images))
 
@@ -326,6 +361,8 @@ def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> N
         return
     for key in Recipe.model_fields:
         there, here = getattr(checkpoint.recipe, key), getattr(recipe, key)
+        if key == "epochs" and there < here:
+            continue  # more of them: see `train`
         if there != here:
             raise CheckpointError(f"{out} was trained with another recipe: {key} is {there!r} there, but {here!r} here")
 
@@ -341,18 +378,6 @@ def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
     ]
     groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=ADAM_EPSILON, fused=True)
-
-
-def _start(network: nn.Module, folder: str) -> None:
-    """Takes the weights of a run over, as far as the network has them too."""
-    run = load_run(folder)
-    known = network.state_dict()
-    state = run.model.state_dict()
-    if any(name in known and known[name].shape != tensor.shape for name, tensor in state.items()):
-        raise RecipeError(f"the network in {folder} has other sizes than this recipe's")
-    if not known.keys() & state.keys():
-        raise RecipeError(f"the network in {folder} has no weights in common with this recipe's")
-    network.load_state_dict({name: tensor for name, tensor in state.items() if name in known}, strict=False)
 
 
 def _kept_metrics(out: Path, epochs: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Losses.
 
-    labels         L = - sum_k q_k log softmax(z)_k                 q: one-hot, smoothed
+    labels         L = - sum_k c_k q_k log softmax(z)_k             q: one-hot, smoothed; c: 1, or N / (K N_k), where
+                                                                    N_k of the N training images are of class k of K
     distillation   L = T² KL(softmax(teacher / T) || softmax(z / T))
     attention      L = mean over stages of || a / ||a|| - b / ||b|| ||²        a, b: mean over channels of the
                                                                               network's and the teacher's map, squared
@@ -21,9 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def label_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy; logits `[N, K]`, labels `[N]`."""
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+def label_loss(logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy; logits `[N, K]`, labels `[N]`, weights of the classes `[K]`."""
+    if weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    # Torch's own mean would divide by the weights of the batch, and so give an image another weight in each batch.
+    return F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=smoothing).mean()
 
 
 def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

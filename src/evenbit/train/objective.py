@@ -22,16 +22,21 @@ class Objective:
         recipe: Names the losses and their weights.
         task: What is classified; a teacher must have been trained on the same.
         network: The network, whose layers are read where a loss is about them.
-        device: Where the teacher is to be.
+        labels: `[N]`, of the training images, which say how large the classes are; a teacher goes where they are.
 
     Raises:
         RecipeError: If the teacher or the network does not fit the recipe.
         CheckpointError: If the teacher's run cannot be read.
     """
 
-    def __init__(self, recipe: Recipe, task: Task, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, task: Task, network: nn.Module, labels: Tensor) -> None:
+        device = labels.device
         self._recipe = recipe
         self._teacher = _load_teacher(recipe, task, device)
+        self._class_weights = None
+        if recipe.class_weights:
+            counts = torch.bincount(labels.cpu(), minlength=len(task.classes)).to(device)
+            self._class_weights = len(labels) / (len(counts) * counts.clamp(min=1))
         self._binary = [module for module in network.modules() if isinstance(module, BinaryActivation)]
         self._stages = [name for name, _ in network.named_children() if name.startswith("stage")]
         self._maps: dict[str, list[Tensor]] = {"network": [], "teacher": []}
@@ -61,7 +66,7 @@ class Objective:
             labels: `[N]`.
         """
         recipe = self._recipe
-        loss = label_loss(logits, labels, recipe.label_smoothing)
+        loss = label_loss(logits, labels, recipe.label_smoothing, self._class_weights)
         if self._teacher is not None:
             autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
             with torch.inference_mode(), autocast, self._recording(self._teacher, "teacher"):
@@ -100,6 +105,12 @@ def _load_teacher(recipe: Recipe, task: Task, device: torch.device) -> nn.Module
     if recipe.teacher is None:
         return None
     run = load_run(recipe.teacher)
+    method = run.recipe.resolved_method()
+    if method.binary and method.binary_weights:
+        raise RecipeError(
+            f"teacher {recipe.teacher} is a binary network ({method.name}), which knows no more than its pupil; "
+            "train one with --method float and give its folder"
+        )
     if run.task.input != task.input:
         raise RecipeError(
             f"teacher {recipe.teacher} takes {run.task.input} images, but those of {recipe.data} are {task.input}"

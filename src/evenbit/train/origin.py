@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from evenbit.bench import machine
+from evenbit.data import READERS
+from evenbit.printable import is_text
 
 PACKAGES = ("evenbit", "torch", "numpy")
 
@@ -31,7 +33,9 @@ class Origin:
             from a git checkout.
         threads: Of torch, on which the rounding of sums depends; None if it was not recorded.
         epoch: The first epoch that was trained so.
-        later: How the run went on, each time that it was resumed with anything of this changed but the command.
+        later: How the run went on, each time that it was resumed with anything of this changed but the command and the
+            folder.
+        folder: The working directory, from which relative paths of the recipe go; empty if it was not recorded.
     """
 
     command: str
@@ -41,6 +45,7 @@ class Origin:
     threads: int | None = None
     epoch: int = 1
     later: tuple[Origin, ...] = ()
+    folder: str = ""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Origin:
@@ -53,12 +58,15 @@ class Origin:
         versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
         commit = source_commit(Path(__file__).parents[1])
         gpu = f", {torch.cuda.get_device_name(device)}" if device is not None and device.type == "cuda" else ""
-        return cls(command_line(sys.argv), versions, machine() + gpu, commit, torch.get_num_threads())
+        folder = str(Path.cwd())
+        told = folder if is_text(folder) else ""
+        return cls(command_line(sys.argv), versions, machine() + gpu, commit, torch.get_num_threads(), folder=told)
 
     def resumed(self, here: Origin, epoch: int) -> Origin:
         """The same, and from that epoch on what the process has that goes on."""
         last = self.later[-1] if self.later else self
-        if dataclasses.replace(here, command=last.command, epoch=last.epoch, later=last.later) == last:
+        kept = {key: getattr(last, key) for key in ("command", "epoch", "later", "folder")}
+        if dataclasses.replace(here, **kept) == last:
             return self
         return dataclasses.replace(self, later=(*self.later, dataclasses.replace(here, epoch=epoch)))
 
@@ -71,6 +79,14 @@ class Origin:
                 text += f", from epoch {one.epoch} on {value}" if text else value
             last = value
         return text
+
+
+def find_data(data: str, origin: Origin | None) -> str:
+    """The data of a recipe: a relative path of a folder goes from where training was started, if it is still there."""
+    if data in READERS or origin is None or not origin.folder or Path(origin.folder) == Path.cwd():
+        return data
+    there = Path(origin.folder) / data
+    return str(there) if there.is_dir() else data
 
 
 def command_line(arguments: list[str]) -> str:

@@ -163,7 +163,7 @@ def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, 
     """
     run = load_run(folder)
     check_number(images)
-    dataset = load_dataset(run.recipe.data, root=data_root, size=run.recipe.image_size)
+    dataset = load_dataset(run.data, root=data_root, size=run.recipe.image_size)
     if run.recipe.validation:
         dataset = hold_out(dataset, run.recipe.validation)
     looked_at = dataset.test.images[:images]

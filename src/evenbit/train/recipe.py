@@ -12,9 +12,32 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evenbit.errors import RecipeError
 from evenbit.models import model_names
-from evenbit.nn.method import Method, resolve_method
+from evenbit.nn.method import METHODS, Method, resolve_method
 from evenbit.printable import is_text
 from evenbit.train.toml import parse_toml
+
+# Peaks of the learning rate for batches of 128 and more, from the runs with held-out images in docs/results.md. Smaller
+# batches have noisier gradients, and take the root of their share of 128.
+FLOAT_RATE, BINARY_RATE = 4e-3, 2e-2
+RATES_BATCH = 128
+# Whether a mirrored image is still one of its class.
+MIRRORED = {
+    "digits": False,
+    "svhn": False,
+    "cifar10": True,
+    "cifar100": True,
+    "fashion-mnist": True,
+    "tiny-imagenet": True,
+}
+
+
+def good_rate(method: str, batch_size: int) -> float:
+    """The learning rate that a method takes if none is given, to two digits."""
+    rate = BINARY_RATE if method in METHODS and METHODS[method].binary else FLOAT_RATE
+    return float(f"{rate * min(1, batch_size / RATES_BATCH) ** 0.5:.1e}")
+
+
+AUGMENTATIONS = ("area", "pad", "flip", "cutout")  # keys that change images
 
 
 class Recipe(BaseModel):
@@ -31,15 +54,18 @@ class Recipe(BaseModel):
         epochs: Passes over the training images.
         batch_size: Images a step, over all processes; all of them where there are fewer. The rest of an epoch that
             fills no batch is left out.
-        learning_rate: Peak of the schedule: linear warm-up, then half a cosine to 0, changed every step.
+        learning_rate: Peak of the schedule: linear warm-up, then half a cosine to 0, changed every step. If it is not
+            given, 2e-2 for binary methods and 4e-3 for float, times the root of batch_size / 128 below 128.
         warmup_epochs: Length of the warm-up.
         weight_decay: AdamW's, on real weights of convolutions and dense layers.
         latent_weight_decay: AdamW's, on the latent weights of binary layers.
+        class_weights: Whether each class has the same weight in the loss, however many images it has.
         label_smoothing: Share of the target that is spread over all classes.
         area: Least part of an image's area that a window which is brought to its size covers, for random resized
             crops; 1 for none.
         pad: Zeros added on each side before a random crop.
-        flip: Whether to mirror half of the images.
+        flip: Whether to mirror half of the images. If it is not given, as suits a named data set; for others None,
+            and training finds out whether classes differ by side (`evenbit.train.sides`) and keeps what it found.
         cutout: Side of a square set to zero; 0 for none.
         teacher: Folder of a float run to distil from, or None.
         distillation: Weight of the teacher's term in the loss; the labels' term has the rest.
@@ -47,7 +73,8 @@ class Recipe(BaseModel):
         attention: Weight of the distance between the teacher's and the network's attention after each stage.
         balance: Weight of the loss that pulls each channel's share of +1 towards `balance_target`; 0 leaves it free.
         balance_target: That share: 0.5 forces even bits.
-        start: Folder of a run whose weights the network starts from, or None; for training in two steps.
+        start: Folder of a run whose weights the network starts from, or None; for other classes than those of that run
+            with a new head, and for training in two steps.
         precision: "no" for float32, "bf16" for bfloat16 autocast.
         compile: Whether to compile the network with torch.compile.
         seed: Of everything random.
@@ -63,14 +90,17 @@ class Recipe(BaseModel):
     validation: float = Field(0, ge=0, le=0.5)
     epochs: int = Field(12, ge=1)
     batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(4e-3, gt=0)
+    learning_rate: float = Field(
+        default_factory=lambda known: good_rate(known.get("method", "fd"), known.get("batch_size", RATES_BATCH)), gt=0
+    )
     warmup_epochs: float = Field(1, ge=0)
     weight_decay: float = Field(1e-2, ge=0)
     latent_weight_decay: float = Field(0, ge=0)
+    class_weights: bool = False
     label_smoothing: float = Field(0, ge=0, lt=1)
     area: float = Field(1, gt=0, le=1)
     pad: int = Field(4, ge=0)
-    flip: bool = True
+    flip: bool | None = Field(default_factory=lambda known: MIRRORED.get(known.get("data", "")))
     cutout: int = Field(0, ge=0)
     teacher: str | None = None
     distillation: float = Field(0.5, ge=0, le=1)
@@ -90,6 +120,10 @@ class Recipe(BaseModel):
             RecipeError: If the method or a knob is unknown.
         """
         return resolve_method(self.method, self.knobs)
+
+    def decided_as(self, known: Recipe) -> Recipe:
+        """The recipe with what it leaves to the training images decided as in another one."""
+        return self.model_copy(update={"flip": known.flip}) if self.flip is None else self
 
 
 def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Recipe:

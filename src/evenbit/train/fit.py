@@ -1,0 +1,81 @@
+"""A network and a size of images that fit a device, chosen before training.
+
+The flash that a network takes follows from the network, its RAM from the size of the images as well. So the networks
+are tried from the largest to the smallest, and for each the sizes from the largest to the smallest, until both fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evenbit.data import READERS, load_dataset
+from evenbit.data.folder import list_folder
+from evenbit.deploy import pack
+from evenbit.errors import RecipeError
+from evenbit.export.c.size import Memory, memory_of
+from evenbit.plan import Plan
+from evenbit.train.checkpoint import Task, build_model
+from evenbit.train.recipe import Recipe
+
+SMALLER_MODELS = {"resnet20": ("resnet8",), "resnet20_wide": ("resnet20", "resnet8")}
+SIZES = (64, 48, 32, 24, 16)  # pixels
+
+
+def fit(recipe: Recipe, given: Collection[str], device: Memory, data_root: str | None) -> tuple[dict[str, Any], str]:
+    """The keys of a recipe in which it has to change to fit a device.
+
+    Args:
+        recipe: What would be trained without a device.
+        given: The keys that the user has set, which stay. The size of a named data set's images stays too.
+        device: Its memory.
+        data_root: Where the files of a named data set are.
+
+    Returns:
+        The keys that change with their values, and for people what was chosen and what it takes.
+
+    Raises:
+        RecipeError: If nothing fits; says what the smallest network takes.
+        DataError: If the data cannot be read.
+    """
+    if recipe.data in READERS:
+        dataset = load_dataset(recipe.data, data_root)
+        channels, size, _ = dataset.shape
+        classes, sizes = len(dataset.classes), [size]
+    else:
+        classes, channels, sizes = len(list_folder(Path(recipe.data))[0]), 3, [recipe.image_size]
+        if "image_size" not in given:
+            sizes += [size for size in SIZES if size < recipe.image_size]
+    models = [recipe.model, *(() if "model" in given else SMALLER_MODELS.get(recipe.model, ()))]
+    for model in models:
+        for size in sizes:
+            needed = memory_of(untrained_plan(recipe, model, channels, size, classes))
+            if device.holds(needed):
+                changed = {"model": model, "image_size": size, "pad": recipe.pad if "pad" in given else size // 8}
+                kept = {key: value for key, value in changed.items() if recipe.data not in READERS or key == "model"}
+                return kept, f"fits {device}: {model} on {size}x{size} pixels takes about {needed} as C"
+            if not Memory(device.flash, None).holds(needed):
+                break  # and no size of images changes that
+    needed = memory_of(untrained_plan(recipe, models[-1], channels, sizes[-1], classes))
+    raise RecipeError(
+        f"nothing fits {device}: the smallest that may be chosen, {models[-1]} on {sizes[-1]}x{sizes[-1]} pixels, "
+        f"takes about {needed} as C"
+    )
+
+
+def untrained_plan(recipe: Recipe, model: str, channels: int, size: int, classes: int) -> Plan:
+    """The Plan of a network before training, as large as it is after it.
+
+    Equal tables of constants are stored once, and many are equal before training; so all numbers are made to differ.
+    """
+    with torch.random.fork_rng(devices=[]):
+        task = Task(tuple(map(str, range(classes))), channels, size, size, (0.5,) * channels, (0.25,) * channels)
+        network = build_model(recipe.model_copy(update={"model": model}), task)
+        with torch.no_grad():
+            for tensor in network.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.mul_(1 + 0.1 * torch.rand_like(tensor)).add_(0.01 * torch.rand_like(tensor))
+    return pack(network.eval(), torch.zeros(1, channels, size, size))

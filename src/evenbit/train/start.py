@@ -1,0 +1,102 @@
+"""Starting from a network that is trained already: its body is kept, its head too where the classes are the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from evenbit.errors import RecipeError
+from evenbit.pretrained import card
+from evenbit.train.checkpoint import Run, Task, load_run
+from evenbit.train.recipe import Recipe
+
+BUNDLED = "bundled"
+MOST_NAMED = 4
+OF_IMAGES = ("normalize.mean", "normalize.std")  # which belong to the data, and not to what was learned
+
+
+def load_start(start: str) -> Run:
+    """The run to start from.
+
+    Raises:
+        RecipeError: If it is a packed file, in which the real weights that training needs are no longer.
+        CheckpointError: If it is not the folder of a run.
+    """
+    if start == BUNDLED:
+        here = card()
+        raise RecipeError(
+            "the network that comes with evenbit is packed to bits, and training needs the real weights behind them; "
+            f"train it with: {here['command']} and give that folder to --from"
+        )
+    if Path(start).is_file():
+        raise RecipeError(
+            f"{start} is a file, and training needs the real weights behind the bits of a packed network; give the "
+            "folder of the run that it was packed from"
+        )
+    return load_run(start)
+
+
+def like_start(start: str) -> dict[str, Any]:
+    """The keys of a recipe in which a network has to be like the one it starts from; see `load_start`."""
+    recipe = load_start(start).recipe
+    return {key: getattr(recipe, key) for key in ("model", "method", "knobs", "image_size")}
+
+
+def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
+    """Gives a network the weights of the run that `recipe.start` names, as far as it has them too.
+
+    Where the classes differ, its head stays as it was drawn; where the data differs, so does the normalization of the
+    images.
+
+    Args:
+        network: Made by the recipe for the task; changed.
+        recipe: Its `start` is set.
+        task: What is to be classified.
+
+    Returns:
+        What was taken over and what was not, for people.
+
+    Raises:
+        RecipeError, CheckpointError: If the run cannot be read, or is of another model or of images of another size.
+    """
+    assert recipe.start is not None
+    run = load_start(recipe.start)
+    if run.recipe.model != recipe.model:
+        there = run.recipe.model
+        raise RecipeError(f"{recipe.start} is a {there}, not a {recipe.model}; add --model {there}")
+    if run.task.input != task.input:
+        size = f"; add --set image_size={run.task.height}" if run.task.channels == task.channels else ""
+        raise RecipeError(f"{recipe.start} takes images of {run.task.input}, but those here are {task.input}{size}")
+    state = network.state_dict()
+    last = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1:]
+    head = (
+        [] if run.task.classes == task.classes else [f"{name}.{part}" for name in last for part in ("weight", "bias")]
+    )
+    taken = {
+        name: tensor
+        for name, tensor in run.model.state_dict().items()
+        if name in state and name not in (*head, *OF_IMAGES)
+    }
+    other = [name for name, tensor in taken.items() if tensor.shape != state[name].shape]
+    if other:
+        raise RecipeError(
+            f"{recipe.start} has other sizes than this network in {', '.join(other[:MOST_NAMED])}; "
+            f"its method is {run.recipe.method} with knobs {run.recipe.knobs}"
+        )
+    network.load_state_dict(taken, strict=False)
+    left = sorted({_layer(name) for name in state.keys() - taken.keys() - set(OF_IMAGES)})
+    fresh = ", ".join(left[:MOST_NAMED]) + (f" and {len(left) - MOST_NAMED} more" if left[MOST_NAMED:] else "")
+    classes = f" for {len(task.classes)} classes instead of {len(run.task.classes)}" if head else ""
+    return (
+        f"from {recipe.start} ({run.recipe.model}, {run.recipe.method}, {run.epoch} epochs on {run.recipe.data}): "
+        f"{sum(tensor.numel() for tensor in taken.values()):,} numbers taken over; "
+        + (f"new: {fresh}{classes}" if left else "nothing is new")
+    )
+
+
+def _layer(name: str) -> str:
+    """The layer of a tensor."""
+    return re.sub(r"\.[^.]*$", "", name)

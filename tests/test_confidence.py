@@ -1,0 +1,62 @@
+"""How sure a network may be: each part against numbers worked out by hand or by another way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evenbit.confidence import Confidence, measure, statistics, with_confidence
+from evenbit.data import Split
+from evenbit.evaluation import score
+from evenbit.plan_file import load
+from evenbit.pretrained import NETWORK
+
+
+def test_statistics_by_hand() -> None:
+    striped = np.zeros((3, 4, 4), np.uint8)
+    striped[:, :, ::2] = 200  # columns of 200 and 0: deviation 100, neighbours differ by 200 across and 0 down
+    red = np.zeros((3, 4, 4), np.uint8)
+    red[0] = 90  # grey 30; the channels lie 60, -30 and -30 from it
+    found = statistics(np.stack([striped, red]))
+    assert found[0] == pytest.approx([100, np.sqrt(200**2 / 2) / 100, 0])
+    assert found[1] == pytest.approx([0, 0, np.sqrt((60**2 + 2 * 30**2) / 3)])
+
+
+def test_the_temperature_undoes_logits_that_are_too_large() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 5)).astype(np.float32)
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row / row.sum()) for row in shares.astype(np.float64)])
+    images = rng.integers(0, 256, (4000, 3, 4, 4), dtype=np.uint8)
+    for factor in (1, 3):
+        found = measure(images, factor * logits, labels)
+        assert found.temperature == pytest.approx(factor, rel=0.06)
+        assert (
+            score(factor * logits / np.float32(found.temperature), labels).loss <= score(factor * logits, labels).loss
+        )
+
+
+def test_one_in_twenty_is_below_the_certainty_and_one_in_fifty_outside_a_range() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, (1000, 4)).astype(np.float32)
+    levels = rng.integers(0, 256, (1000, 3, 1, 1)) / 2 + rng.integers(0, 128, (1000, 3, 6, 6))
+    images = levels.astype(np.uint8)
+    found = measure(images, logits, logits.argmax(1))
+    doubts = found.doubts(images, logits)
+    assert sum("certainty" in one for one in doubts) == 50
+    for name in ("contrast", "detail", "colour"):
+        assert sum(name in one for one in doubts) == 20
+
+
+def test_it_goes_into_the_info_and_back() -> None:
+    found = Confidence(1.25, 0.5, {"contrast": (1, 2), "detail": (0.25, 0.75), "colour": (0, 30)})
+    info = found.as_info()
+    assert info["detail"] == "0.25 to 0.75"
+    assert Confidence.of_info({"model": "resnet8", **info}) == found
+    assert Confidence.of_info({"model": "resnet8"}) is None
+
+
+def test_few_images_say_nothing() -> None:
+    plan = load(NETWORK)
+    few = Split(np.zeros((19, 3, 32, 32), np.uint8), np.zeros(19, np.int64))
+    assert with_confidence(plan, lambda images: np.zeros((len(images), 10), np.float32), few) is plan

@@ -1,0 +1,114 @@
+"""Networks that fit a device, and what they take, beside what compilers and emulators have measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evenbit import plan_file
+from evenbit.cli import main
+from evenbit.deploy import pack_run
+from evenbit.errors import ExportError, RecipeError
+from evenbit.export.c.size import Memory, memory_of, parse_memory
+from evenbit.train import Recipe, load_recipe
+from evenbit.train.checkpoint import read_checkpoint
+from evenbit.train.fit import fit, untrained_plan
+
+RESULTS = Path(__file__).parents[2] / "results"
+CASES = [("cifar10-resnet20-fd", "resnet20", 3, 32), ("digits-resnet8-fd", "resnet8", 1, 8)]
+
+
+@pytest.mark.parametrize(("kept", "model", "channels", "size"), CASES)
+def test_what_is_told_is_what_compiled_networks_take(kept: str, model: str, channels: int, size: int) -> None:
+    measured = json.loads((RESULTS / f"microcontroller-{kept}.json").read_text())["microcontrollers"]
+    told = memory_of(untrained_plan(load_recipe(None, {"model": model}), model, channels, size, 10))
+    for device in measured:
+        assert told.ram == device["ram_bytes"]
+        assert told.flash == pytest.approx(device["flash_bytes"], rel=0.01)
+
+
+def settings(pictures: Path, **changes: object) -> Recipe:
+    return load_recipe(None, {"data": str(pictures), "model": "resnet20", "image_size": 64, "pad": 8, **changes})
+
+
+@pytest.mark.parametrize(
+    ("flash", "ram", "given", "wanted"),
+    [
+        ("256K", "128K", (), {"model": "resnet20", "image_size": 32, "pad": 4}),
+        ("64K", "200K", (), {"model": "resnet8", "image_size": 48, "pad": 6}),
+        (None, "60K", ("model", "pad"), {"model": "resnet20", "image_size": 24, "pad": 8}),
+    ],
+)
+def test_the_largest_that_fits_is_chosen(
+    pictures: Path, flash: str | None, ram: str, given: tuple[str, ...], wanted: dict[str, object]
+) -> None:
+    changed, told = fit(settings(pictures), given, parse_memory(flash, ram), None)
+    assert changed == wanted
+    assert f"{wanted['model']} on {wanted['image_size']}x{wanted['image_size']} pixels takes about" in told
+
+
+@pytest.mark.parametrize(
+    ("flash", "ram", "given", "message"),
+    [
+        (
+            "64K",
+            "200K",
+            ("model",),
+            r"nothing fits 64.0 KiB of flash .*resnet20 on 16x16 pixels, takes about 9\d\.\d",
+        ),
+        (
+            None,
+            "128K",
+            ("image_size",),
+            r"nothing fits 128.0 KiB of RAM: .*resnet8 on 64x64 .* 273.0 KiB of RAM",
+        ),
+    ],
+)
+def test_nothing_that_fits_says_what_the_smallest_takes(
+    pictures: Path, flash: str | None, ram: str | None, given: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        fit(settings(pictures), given, parse_memory(flash, ram), None)
+
+
+def test_images_of_a_named_data_set_keep_their_size() -> None:
+    recipe = load_recipe("digits-resnet8-fd", {"model": "resnet20"})
+    assert fit(recipe, (), parse_memory("64K", None), None)[0] == {"model": "resnet8"}
+
+
+@pytest.mark.parametrize(("text", "size"), [("256K", 2**18), ("1M", 2**20), ("70296", 70296), ("64KiB", 2**16)])
+def test_memory_is_a_number_of_bytes(text: str, size: int) -> None:
+    assert parse_memory(text, None) == Memory(size, None)
+    assert parse_memory(None, text) == Memory(None, size)
+
+
+@pytest.mark.parametrize("text", ["much", "-1K", "1.5K", "1G", ""])
+def test_what_is_no_memory_is_refused(text: str) -> None:
+    with pytest.raises(ExportError, match="--fit-ram should be a number of bytes such as 256K"):
+        parse_memory("1K", text)
+
+
+def test_train_chooses_tells_and_export_refuses(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "net.evb"
+    command = ["train", "--data", str(pictures), "--epochs", "1", "--set", "flip=true", "--fit-flash", "64K"]
+    assert main([*command, "--fit-ram", "32K", "--out", str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("chosen by the images: --model resnet8 --set image_size=16 ")
+    assert lines[1].startswith("fits 64.0 KiB of flash and 32.0 KiB of RAM: resnet8 on 16x16 pixels takes about ")
+    assert read_checkpoint(run).recipe.image_size == 16
+    plan = pack_run(run)
+    needed = memory_of(plan)
+    assert lines[-1] == f"as C for a device it takes about {needed}"
+    told = memory_of(untrained_plan(read_checkpoint(run).recipe, "resnet8", 3, 16, 2))
+    assert told.ram == needed.ram
+    assert told.flash == pytest.approx(needed.flash, rel=0.01)
+    plan_file.save(plan, file)
+    export = ["export", str(file), "--to", "c", "-o", str(tmp_path / "c")]
+    assert main([*export, "--fit-ram", "4K"]) == 2
+    assert f"takes about {needed} as C, more than 4.0 KiB of RAM" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+    assert main([*export, "--fit-ram", "32K", "--fit-flash", "64K"]) == 0
