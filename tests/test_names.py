@@ -116,7 +116,7 @@ def test_classes_and_facts_become_text_or_are_refused() -> None:
     with pytest.raises(CaptureError, match="info 'x' should be text, but is None"):
         pack(network, example, info={"x": None})
     for wrong in (three((1, 2, 3)), three(("a", "b", "c"), {"epochs": 5}), three((np.zeros(2), "b", "c"))):
-        with pytest.raises(PlanError, match=r"wrong value for|holds what a file cannot"):
+        with pytest.raises(PlanError, match=r"wrong value for|holds a value that a file cannot hold"):
             plan_file.to_bytes(wrong)
 
 

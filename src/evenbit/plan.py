@@ -1,14 +1,14 @@
-"""The contract between training and running: a Plan, the deployable network without any framework.
+"""The contract between training and running: a Plan is a deployable network that needs no framework.
 
 A Plan is a list of ops over named *values*, plus named constant *tensors*. A value is, for each image,
 a float32 map of shape `(height, width, channels)` or a bit map of the same shape with its channels packed
 into 64-bit words; vectors are maps of height and width 1. Bit `c` of a map lies in word `c // 64` at position
 `c % 64`; a set bit means +1, a clear bit -1, and bits past the last channel are 0.
 
-What the ops compute is in `evenbit.ops`, and `evenbit.runtime.reference` runs them in numpy.
+`evenbit.ops` defines what the ops compute, and `evenbit.runtime.reference` runs them in numpy.
 
-Deployment (`evenbit.deploy`) writes Plans, the runtime and the exporters read them; this module imports
-neither torch nor the engine.
+Deployment (`evenbit.deploy`) writes Plans; the runtime and the exporters read them. This module imports neither torch
+nor the engine.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Plan:
         """
         return self._checked.results
 
-    @functools.cached_property  # checking reads every weight, and most of what works on Plans asks for both shapes
+    @functools.cached_property  # checking reads every weight, and most users of Plans need both kinds of shapes
     def _checked(self) -> _Checker:
         checker = _Checker(self)
         for op in self.ops:
@@ -86,7 +86,7 @@ class Plan:
 
 
 class _Checker(Scope):
-    """Walks the ops in order and knows the shape of every value so far, and of each op's result."""
+    """Walks the ops in order and keeps the shape of every value so far, and of each op's result."""
 
     def __init__(self, plan: Plan) -> None:
         images = Shape("float", plan.height, plan.width, plan.channels)

@@ -1,6 +1,7 @@
 """Reading and writing `.evb`, the file that holds a Plan.
 
-An `.evb` is a safetensors file: the tensors as they are, and in its metadata under the one key `evenbit` a JSON object
+An `.evb` file is a safetensors file. It holds the tensors as they are; its metadata has one key, `evenbit`, with a JSON
+object:
 
     version  the format version
     sha256   digest over `plan` and every tensor's name, type, shape and bytes, in order of name
@@ -8,7 +9,7 @@ An `.evb` is a safetensors file: the tensors as they are, and in its metadata un
 
 The same Plan always gives the same bytes.
 
-docs/file-format.md is the page about it. Nothing is unpickled, and a file is checked whole before it is used.
+docs/file-format.md describes the format. Nothing is unpickled, and the whole file is checked before it is used.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def to_bytes(plan: Plan) -> bytes:
     """The file that holds `plan`.
 
     Raises:
-        PlanError: If it could not be read again: the Plan is not valid, or holds a tensor that is neither float32,
-            uint64 nor int8, or something else than text for a name.
+        PlanError: If the file could not be read again: the Plan is not valid, holds a tensor that is neither float32,
+            uint64 nor int8, or has a name that is not text.
     """
     tensors = {name: np.ascontiguousarray(array) for name, array in plan.tensors.items()}
     for name, array in tensors.items():
@@ -90,13 +91,13 @@ def to_bytes(plan: Plan) -> bytes:
     try:
         text = _canonical(head)
     except (TypeError, ValueError) as error:
-        raise PlanError(f"holds what a file cannot ({error})") from None
+        raise PlanError(f"holds a value that a file cannot hold ({error})") from None
     _plan_from_json(json.loads(text), tensors).shapes()
     return _file(head, tensors)
 
 
 def _head(plan: Plan) -> dict[str, Any]:
-    """All of a Plan but its tensors."""
+    """Everything in a Plan except its tensors."""
     return {
         "input": [plan.channels, plan.height, plan.width],
         "classes": list(plan.classes),
@@ -112,7 +113,7 @@ def _file(head: object, tensors: Mapping[str, Array]) -> bytes:
 
 
 def from_bytes(data: bytes) -> Plan:
-    """The Plan in a file's bytes, its digest and structure checked, its shapes not yet.
+    """The Plan in a file's bytes. The digest and the structure are checked, the shapes not yet.
 
     Raises:
         PlanError: If the bytes are no `.evb`, are damaged, or are of a newer format version.
@@ -132,7 +133,7 @@ def from_bytes(data: bytes) -> Plan:
 
 
 def _content(data: bytes) -> dict[str, Any]:
-    """What the metadata of a safetensors header says: 8 bytes of little-endian length, then JSON."""
+    """The JSON object in the metadata of a safetensors header: 8 bytes of little-endian length, then JSON."""
     try:
         (length,) = struct.unpack_from("<Q", data)
         if length > len(data) - 8 and data[8:9] == b"{":
@@ -208,7 +209,7 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
 
 
 def _typed(value: Any, hint: Any, key: str) -> Any:
-    """`value` as the type `hint`, one of those that occur in Plan dataclasses."""
+    """`value` as the type `hint`, which is one of the types in Plan dataclasses."""
     options = [option for option in typing.get_args(hint) if option is not type(None)]
     if hint in (Tail, Bits) or options in ([Tail], [Bits]):
         if isinstance(value, dict):

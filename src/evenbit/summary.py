@@ -1,4 +1,4 @@
-"""What a Plan is made of: its ops with shapes, multiply-adds and bytes, and what of it stays float."""
+"""A summary of a Plan: its ops with shapes, multiply-adds and bytes, separated into 1-bit and float."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Row:
     """One op.
 
     Attributes:
-        kind: Its kind.
-        name: Where it comes from.
-        input: Shape of what it reads.
+        kind: Kind of the op.
+        name: Where the op comes from, usually a module path.
+        input: Shape of its input.
         output: Shape of its result.
-        binary_macs: 1-bit multiply-adds for an image.
-        float_macs: Float multiply-adds for an image.
+        binary_macs: 1-bit multiply-adds for one image.
+        float_macs: Float multiply-adds for one image.
         bit_bytes: Bytes of its packed weights.
-        float_bytes: Bytes of its other constants; those shared with an earlier op count there.
+        float_bytes: Bytes of its other constants. A constant shared with an earlier op counts only there.
     """
 
     kind: str

@@ -66,7 +66,7 @@ def test_what_does_not_fit_leaves_the_old_file(packed: Path, monkeypatch: pytest
     out = packed.with_name("model.onnx")
     out.write_bytes(b"old")
     monkeypatch.setattr(graph, "MAX_BYTES", 10_000)
-    with pytest.raises(ExportError, match=r"takes [\d,]+ bytes as ONNX, which allows 10,000"):
+    with pytest.raises(ExportError, match=r"takes [\d,]+ bytes as ONNX, which allows at most 10,000"):
         EXPORTERS["onnx"](plan_file.load(packed), out)
     assert out.read_bytes() == b"old"
 

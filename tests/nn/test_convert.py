@@ -256,12 +256,12 @@ def test_dense_layers_become_binary(bias: bool) -> None:
 def test_bad_requests_are_named() -> None:
     net = Net(nn.Conv2d(8, 8, 1))
     with pytest.raises(
-        BinarizeError, match=r"keep names 'stage1', which is no layer of the network; layers are 'stem.0'"
+        BinarizeError, match=r"keep names 'stage1', which is not a layer of the network; it has 'stem.0'"
     ):
         binarize(net, IMAGES, keep=("first", "stage1"))
     with pytest.raises(BinarizeError, match="keep should be a sequence of names, but is the string 'first'"):
         binarize(net, IMAGES, keep="first")
-    with pytest.raises(BinarizeError, match="method 'float' is not a binary one"):
+    with pytest.raises(BinarizeError, match="method 'float' is not binary"):
         binarize(net, IMAGES, method="float")
     with pytest.raises(RecipeError, match="unknown method 'none'"):
         binarize(net, IMAGES, method="none")
@@ -301,7 +301,7 @@ def test_control_flow_on_the_images_is_named() -> None:
 def test_a_pruned_weight_is_named() -> None:
     layer = nn.Conv2d(8, 8, 3, padding=1)
     torch.nn.utils.prune.l1_unstructured(layer, "weight", 0.5)
-    with pytest.raises(BinarizeError, match=r"module 'parts.0': its weight is worked out from others, by pruning"):
+    with pytest.raises(BinarizeError, match=r"module 'parts.0': its weight is computed from other tensors, by pruning"):
         binarize(Net(layer), IMAGES)
     torch.nn.utils.prune.remove(layer, "weight")
     assert binarize(Net(layer), IMAGES).table

@@ -91,7 +91,7 @@ def test_a_list_is_named() -> None:
 
 def test_floats_up_to_255_are_told_once() -> None:
     engine = Engine(PLAN)
-    with pytest.warns(UserWarning, match="hold floats up to 255; 1 stands for white"):
+    with pytest.warns(UserWarning, match="hold floats up to 255; 1 stands for white in float images"):
         engine(np.full((1, 3, 9, 7), 255, np.float32))
     again = engine(np.full((1, 3, 9, 7), 255, np.float32))  # a second warning would be an error
     assert again.shape == Engine(PLAN)(np.full((1, 3, 9, 7), 1.5, np.float32)).shape

@@ -42,16 +42,16 @@ def pack(
     Args:
         module: Any network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, or to something
             that holds them under the name `logits`, as Hugging Face's networks do.
-        example: Images `[N, C, H, W]`, of which only C, H and W count: the Plan takes images of that size.
-        classes: Class names in the order of the logits; their numbers if there are none.
+        example: Images `[N, C, H, W]`, of which only C, H and W count: the Plan takes images of this size.
+        classes: Class names in the order of the logits; None names the classes by their numbers.
         info: Where the network comes from; kept in the file for people.
 
     Returns:
         The Plan, checked.
 
     Raises:
-        CaptureError: If the network holds something that cannot be deployed, which names the module, or a class or a
-            fact is neither text, a number nor a path.
+        CaptureError: If the network holds something that cannot be deployed (the message names the module), or a class
+            name or a value of `info` is neither text, a number nor a path.
     """
     if isinstance(classes, str):
         raise CaptureError(f"classes should be a list of names, but is the text '{classes}'")
@@ -75,13 +75,13 @@ def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None, 
     """The Plan of a run's network.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         freeze_on: If given, images over which each excitation is averaged into a constant
             (`evenbit.nn.freeze_excitation`).
-        progress: Called before each batch of these with the number of images done and of all.
+        progress: Called before each batch of these images, with the number of images done and of all.
 
     Raises:
-        CheckpointError: If the folder is not that of a run.
+        CheckpointError: If the folder holds no run.
         CaptureError: If its network cannot be deployed.
     """
     from evenbit.train import load_run
@@ -93,7 +93,7 @@ def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None, 
 
 
 def pack_network(run: Run, *, freeze_on: Split | None = None, progress: Report | None = None) -> Plan:
-    """The Plan of the network of a run that is loaded; see `pack_run`.
+    """The Plan of the network of a loaded run; see `pack_run`.
 
     Raises:
         CaptureError: If the network cannot be deployed.
@@ -122,15 +122,15 @@ def _batches(split: Split, progress: Report | None) -> Iterator[Tensor]:
 def calibration_split(
     folder: str | os.PathLike[str], data_root: str | None = None, images: int = CALIBRATION_IMAGES
 ) -> Split:
-    """The first images that a run was trained on, to calibrate 8-bit layers or freeze excitations with.
+    """The first training images of a run, to calibrate 8-bit layers or to freeze excitations.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         data_root: Where the files of a named data set are.
-        images: How many, if there are as many.
+        images: How many images, at most.
 
     Raises:
-        CheckpointError: If the folder is not that of a run.
+        CheckpointError: If the folder holds no run.
         DataError: If its data set cannot be read.
     """
     train = _dataset(folder, data_root).train
@@ -158,7 +158,7 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
     """The Plan of a network with fresh weights, for benchmarks; its classes are numbers.
 
     Raises:
-        RecipeError: If model or method are unknown, or a number is not positive.
+        RecipeError: If the model or the method is unknown, or a number is not positive.
     """
     if min(channels, size, classes) < 1:
         raise RecipeError("channels, size and classes should be at least 1")

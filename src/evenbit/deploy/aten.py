@@ -1,4 +1,4 @@
-"""How each ATen op becomes Plan ops: `LOWERINGS` is the table; a function of it handles one kind of node."""
+"""How each ATen op becomes Plan ops: `LOWERINGS` is the table; each function in it handles one kind of node."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ def _prelu(lowering: Lowering, node: Node) -> None:
 
 
 def _clamp(low: Any, high: Any, before: tuple[float, float] | None = None) -> Callable[[Lowering, Node], None]:
-    """A clamp between limits that the node's arguments may replace, of `scale x + bias` where `before` is given."""
+    """A clamp between limits that the node's arguments may replace; `before` is a scale and bias that come first."""
 
     def lower(lowering: Lowering, node: Node) -> None:
         limits = (argument(node, 1, node.kwargs.get("min", low)), argument(node, 2, node.kwargs.get("max", high)))

@@ -1,4 +1,4 @@
-"""Collects ops and tensors under fresh names and makes a Plan of them."""
+"""Collects ops and tensors under new names and makes a Plan of them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Builder:
         return out
 
     def normalize(self) -> str:
-        """The images as they are; their normalization is part of the network."""
+        """Adds the op that reads the images; their normalization is a later part of the network."""
         return self.add(Normalize, "images", Tail())
 
     def elementwise(self, source: str, tail: Tail) -> str:

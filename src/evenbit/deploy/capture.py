@@ -1,9 +1,9 @@
 """Capture: a torch module in eval mode becomes a Plan of unfused ops.
 
 `evenbit.nn.conversion.trace` gives a graph of ATen ops in which binary layers are single nodes. Nodes that do not
-depend on the images, such as the binarization of weights, are evaluated on the spot; each of the others is turned into
-Plan ops by the function that `evenbit.deploy.aten` has for it. An op without one is an error that names it and the
-module it comes from.
+depend on the images, such as the binarization of weights, are evaluated at once. A function of `evenbit.deploy.aten`
+turns each other node into Plan ops (it *lowers* the node). An ATen op without such a function is an error that names
+the op and its module.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def check_weights(module: nn.Module) -> None:
             if not layer.weight.isfinite().all():
                 raise CaptureError(f"module '{path}': holds a weight that is not finite")
             if not layer.weight.any():
-                raise CaptureError(f"module '{path}': its weights are all zero, which have no signs")
+                raise CaptureError(f"module '{path}': its weights are all zero, so they have no signs")
 
 
 def _walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
@@ -105,7 +105,7 @@ def _lower(node: Node, lowering: Lowering) -> None:
 
 
 def _check_settings(node: Node) -> None:
-    """Refuses what no lowering looks at."""
+    """Refuses settings and types that no lowering looks at."""
     result = node.meta["val"]
     if result is None:  # a check that holds while tracing
         return
@@ -128,11 +128,11 @@ def _check_in_place(node: Node) -> None:
     source: Any = node.args[0]
     shared = [user for user in source.users if user is not node and user.target in VIEWS]
     if shared or (source.target in VIEWS and len(source.all_input_nodes[0].users) > 1):
-        raise CaptureError(f"{where(node)}: {node.target} changes a tensor of which a view is used too")
+        raise CaptureError(f"{where(node)}: {node.target} changes a tensor in place while a view is used too")
 
 
 def _check_constant(node: Node) -> None:
-    """Refuses what is not the same in every run."""
+    """Refuses a node whose result is not the same in every run."""
     if _is_mutable(node):
         raise CaptureError(f"{where(node)}: {node.target} changes a parameter or buffer while running")
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):

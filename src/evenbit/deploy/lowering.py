@@ -1,4 +1,4 @@
-"""Lowering: what is known of a graph's nodes while they become Plan ops; `evenbit.deploy.aten` has the ops."""
+"""Lowering: the state while a graph's nodes become Plan ops; `evenbit.deploy.aten` lowers the single ops."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ aten = torch.ops.aten
 
 
 class Lowering:
-    """What is known of the nodes so far.
+    """The state of a lowering: what is known about the nodes so far.
 
     Attributes:
         builder: Collects the Plan.
         constants: Values of the nodes that do not depend on the images.
-        values: Plan names of the others.
+        values: Plan names of the nodes that depend on the images.
         maps: Channels, height and width of each Plan value.
         pads: Zeros that a convolution has to add around its input: above, below, left, right.
-        softsigns: Divisions that are a softsign, with the nodes that belong to them.
+        softsigns: Divisions that end a softsign, each with the other nodes of the softsign.
     """
 
     def __init__(self, graph: torch.fx.Graph) -> None:

@@ -1,8 +1,8 @@
 """From unfused ops to the deployable Plan: pure functions from Plan to Plan, applied in the order of `PASSES`.
 
 They move affine maps `s x + t` (batch normalization, scales, biases) until each has become part of a weight, a
-threshold or a Tail, and then join what can be computed in one go. Constants are combined in float64; what a
-pass makes is rounded to float32. docs/folding.md derives the formulas.
+threshold or a Tail, and then join ops that can be computed at once. A pass combines constants in float64 and rounds the
+constants that it makes to float32. docs/folding.md derives the formulas.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Vector = npt.NDArray[np.float64]
 
 
 def join_cubes(plan: Plan) -> Plan:
-    """Makes one op of `u u u` with `u = s x + t`, which reads the map x that is stored anyway."""
+    """Makes one op of `u u u` with `u = s x + t`; the op reads the map x, which is stored anyway."""
     rewriter = Rewriter(plan)
     for op in plan.ops:
         square = rewriter.producer(op.input)
@@ -42,7 +42,7 @@ def join_cubes(plan: Plan) -> Plan:
 
 
 def move_affine_past_mean(plan: Plan) -> Plan:
-    """`mean(s x + t) = s mean(x) + t`: the mean reads the map that is stored anyway, the affine maps a vector."""
+    """`mean(s x + t) = s mean(x) + t`: the mean reads the stored map, and the affine map works on a vector."""
     rewriter = Rewriter(plan)
     for op in plan.ops:
         if not isinstance(op, Elementwise) or op.tail != Tail(mean=op.tail.mean):
@@ -61,12 +61,12 @@ def move_affine_past_mean(plan: Plan) -> Plan:
 
 
 def merge_thresholds(plan: Plan) -> Plan:
-    """Makes one compare of each chain that ends in a sign.
+    """Makes one comparison of each chain of ops that ends in a sign.
 
-    The chain is followed back through affine maps and at most one vector `e` of the instance (group excitation),
-    which gives `sign(s x + t + e)`. Without `e` it is `x >= -t / s` for s > 0, `x <= -t / s` for s < 0 and constant
-    for s = 0; with `e` the same is solved at run time by a `Threshold`. A map that other ops read is not looked past:
-    two maps would have to be stored then.
+    The chain is followed back through affine maps and at most one vector `e` that depends on the image (group
+    excitation), which gives `sign(s x + t + e)`. Without `e`, the bit is `x >= -t / s` for s > 0, `x <= -t / s` for
+    s < 0, and constant for s = 0. With `e`, a `Threshold` op solves the same at run time. The chain ends at a map that
+    other ops read: going further back would mean storing two maps.
     """
     rewriter = Rewriter(plan)
     for op in plan.ops:
@@ -115,7 +115,7 @@ def _chain(rewriter: Rewriter, op: Elementwise) -> tuple[str, Vector, Vector, st
 
 
 def _is_stored(rewriter: Rewriter, value: str) -> bool:
-    """Whether `value` is kept in any case: read by something else than what the passes look through."""
+    """Whether `value` is stored in any case, since an op reads it that the passes cannot look through."""
 
     def looks_through(reader: Op) -> bool:
         residual = reader.tail.residual
@@ -132,7 +132,7 @@ def _static_threshold(scale: Vector, offset: Vector) -> tuple[npt.NDArray[np.flo
         exact = -offset / scale
         rounded = exact.astype(np.float32)
         above = np.nextafter(rounded, np.float32(np.inf))
-        # The least float32 that is >= the exact limit, and the least that is > it (where the compare is flipped).
+        # The least float32 that is >= the exact limit, and the least that is > it (if the comparison is flipped).
         at_least = np.where(rounded < exact, above, rounded)
         beyond = np.where(rounded <= exact, above, rounded)
     constant = np.where(offset >= 0, -np.inf, np.inf)
@@ -141,7 +141,7 @@ def _static_threshold(scale: Vector, offset: Vector) -> tuple[npt.NDArray[np.flo
 
 
 def fold_affine(plan: Plan) -> Plan:
-    """Makes affine maps part of the op before or, where that is shared, of the convolution after.
+    """Makes an affine map part of the op before it or, if other ops read that op, of the convolution after it.
 
     s (W x + b) + t  = (s W) x + (s b + t)          float convolution before
     s (v a + b) + t  = v (s a) + (s b + t)          any other op before, in its Tail
@@ -185,7 +185,7 @@ def _fold_backward(rewriter: Rewriter, producer: Op, affine: Elementwise) -> Op 
 
 
 def _fold_forward(rewriter: Rewriter, affine: Elementwise) -> None:
-    """Folds `affine` into every convolution that reads it, if all its readers are such."""
+    """Folds `affine` into the convolutions that read it, if only convolutions read it and all of them can take it."""
     assert affine.out is not None
     readers = rewriter.readers(affine.out)
     fits = all(isinstance(op, Conv) and op.padding == (0, 0) and op.tail.scale is None for op in readers)
@@ -223,7 +223,7 @@ def join_shifts(plan: Plan) -> Plan:
 
 
 def fuse_tails(plan: Plan) -> Plan:
-    """Joins an elementwise op with the op before it, where the parts of their Tails follow each other in order."""
+    """Joins an elementwise op with the op before it, if the parts of their Tails follow each other in order."""
     rewriter = Rewriter(plan)
     for op in plan.ops:
         if not isinstance(op, Elementwise) or op.out is None:
@@ -233,7 +233,7 @@ def fuse_tails(plan: Plan) -> Plan:
             continue
         residual = op.tail.residual
         other = rewriter.producer(residual) if residual else None
-        # Both sides of a sum may be the one that is computed last, if nothing comes before the sum.
+        # Either side of a sum may be the one that is computed last, if nothing comes before the sum.
         is_spread = rewriter.is_vector(residual) and not rewriter.is_vector(op.input)
         if other and other.out == residual and not (op.tail.scale or op.tail.bias or is_spread):
             _try_join(rewriter, other, op, replace(op.tail, residual=op.input))
@@ -261,7 +261,7 @@ def _try_join(rewriter: Rewriter, producer: Op, op: Elementwise, second: Tail) -
     changes = {_PARTS[index]: getattr(second, _PARTS[index]) for index in wanted}
     changes |= {name: getattr(second, name) or getattr(first, name) for name in ("slope", "low", "high")}
     joined = replace(first, **changes, mean=second.mean, bits=second.bits)
-    # The joined op stands where the second one stood: its residual may be computed in between.
+    # The joined op takes the place of the second one, since its residual may be computed in between.
     rewriter.replace(producer)
     rewriter.replace(op, replace(producer, out=op.out, tail=joined))
     return True

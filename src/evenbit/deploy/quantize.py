@@ -1,10 +1,10 @@
 """Float convolutions in 8 bits: stem, downsample and head become `Int8Conv`, with scales from real images.
 
-For each of them, with x its input over the calibration images and w its weights,
+For each of these layers, with x its input over the calibration images and w its weights,
 
     multiplier = 127 / max |x|                      one for the map
-    s[o] = max |w[o]| / 127,  q[o] = round(w[o] / s[o])       symmetric, one scale an output
-    W x  =  s[o] / multiplier * (q ⊛ round(x * multiplier))   but for rounding
+    s[o] = max |w[o]| / 127,  q[o] = round(w[o] / s[o])       symmetric, one scale per output
+    W x  =  s[o] / multiplier * (q ⊛ round(x * multiplier))   except for rounding
 
 (Krishnamoorthi, Quantizing deep convolutional networks for efficient inference, 2018.) The small dense layers of group
 excitation, which read a vector inside the network, cost nothing and stay float.
@@ -34,8 +34,8 @@ def quantize_float_layers(plan: Plan, images: npt.NDArray[Any], progress: Report
 
     Args:
         plan: A Plan made by `evenbit.deploy.pack`.
-        images: `[N, C, H, W]`, uint8 or float32, such as the network was trained on; at least one.
-        progress: Called after each convolution with the number of those done and of all.
+        images: At least one image `[N, C, H, W]`, uint8 or float32, like those that the network was trained on.
+        progress: Called after each convolution, with the number of convolutions done and of all.
 
     Returns:
         The Plan; its other ops are the same.
@@ -67,8 +67,8 @@ def _is_worth_it(plan: Plan, op: Conv) -> bool:
 
 
 def _largest(plan: Plan, value: str, images: npt.NDArray[Any]) -> float:
-    """The largest |x| in a value over all images, by running the network so far and two pools over the whole map."""
-    from evenbit.runtime.engine import Engine  # deployment runs nothing but here
+    """The largest |x| in a value over all images: runs the network up to it, and two poolings over the whole map."""
+    from evenbit.runtime.engine import Engine  # deployment runs networks only here
 
     shape = plan.shapes()[value]
     tensors = {**plan.tensors, "minus": np.full(shape.channels, -1, np.float32)}

@@ -1,4 +1,4 @@
-"""Writing a Plan in other forms than `.evb`: one module a form, each with `export(plan, path)`."""
+"""Writes a Plan in other forms than `.evb`: one module per form, each with `export(plan, path)`."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ def _module(name: str) -> Exporter:
 
 
 EXPORTERS: dict[str, Exporter] = {name: _module(name) for name in ("c", "onnx", "qonnx", "web")}
-"""What `evenbit export --to` offers. Each writes the Plan to the path and returns what the command prints."""
+"""The forms that `evenbit export --to` offers. Each function writes the Plan and returns what the command prints."""

@@ -1,4 +1,4 @@
-"""Weights of 8 bits as digits, for readers that add in float32."""
+"""8-bit weights as digits, for programs that add in float32."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ INT8 = 127  # integers of 8 bits go from -127 to 127
 
 
 def exact_digits(weight: npt.NDArray[np.int8]) -> tuple[int, list[npt.NDArray[np.int8]]]:
-    """Weights `[O, C, kh, kw]` as digits whose sums with integers of 8 bits are exact in float32.
+    """Weights `[O, C, kh, kw]` as digits, whose sums of products with 8-bit integers are exact in float32.
 
     Returns:
-        The base, and the digits as such arrays, the lowest first; each has the sign of its weight. It is the largest
-        power of 2 of which no sum of magnitudes is above 2^24. With bits there is one for 2^17 inputs, the most that an
-        op has.
+        The base, and the digits as arrays like the weights, the lowest digit first; each digit has the sign of its
+        weight. The base is the largest power of 2 for which no sum of magnitudes is above 2^24. Base 2 is always
+        enough, since an op has at most 2^17 inputs.
     """
     magnitude = np.abs(weight)
     digits = []

@@ -1,4 +1,4 @@
-"""Writing an export that is a folder."""
+"""Writes an export that is a folder."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from evenbit.files import write_together
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], mark: str, marked: Mapping[str, str]) -> None:
-    """Writes the files of an export together; an earlier export there is replaced, any other file is left alone.
+    """Writes the files of an export together. An earlier export is replaced; any other file is left alone.
 
     Args:
-        folder: Made if it is missing; its parent has to exist.
+        folder: Created if it is missing; its parent has to exist.
         files: Their contents by their names.
-        mark: Text by which the first lines of an export's file tell that it is one.
-        marked: For each file, the one whose first lines tell it.
+        mark: Text in the first lines of a file that shows that the file comes from an export.
+        marked: For each file, the name of the file whose first lines hold the mark for it.
 
     Raises:
-        ExportError: If a file that would be replaced is not of an export.
+        ExportError: If a file that would be replaced does not come from an export.
         OSError: If the folder cannot be written.
     """
     for name in files:

@@ -17,8 +17,8 @@ from evenbit.errors import ExportError
 from evenbit.files import write_atomically
 from evenbit.plan import Plan
 
-OPSET = 13  # of 2020; every operator used is in it, and readers of today take it
-MAX_BYTES = 2**31 - 1  # of one protobuf message
+OPSET = 13  # of 2020; it has every operator that is used, and today's programs read it
+MAX_BYTES = 2**31 - 1  # largest size of a protobuf message
 
 Dims = tuple[int | str, ...]  # a name is a size that is not fixed
 
@@ -27,7 +27,7 @@ class Graph:
     """Nodes in execution order, with the shape and type of everything they compute.
 
     Attributes:
-        batch: Images a call: a number, or the name of a dimension that is not fixed.
+        batch: Number of images per call, or the name of a dimension that is not fixed.
     """
 
     def __init__(self, batch: int | str) -> None:
@@ -38,7 +38,7 @@ class Graph:
         self._values: list[onnx.ValueInfoProto] = []
 
     def name(self, wanted: str) -> str:
-        """`wanted`, or if there is one of that name already, the same with a number."""
+        """`wanted`, or if that name is taken, the same with a number."""
         name, count = wanted, 1
         while name in self._names:
             count += 1
@@ -66,12 +66,12 @@ class Graph:
 
         Args:
             operator: Its ONNX name.
-            inputs: Names of what it reads.
+            inputs: Names of its inputs.
             dims: Shape of its result.
             wanted: Name of its result, and of the node, unless it is taken.
             kind: Element type of its result.
-            domain: Whose operator it is, if not ONNX's own.
-            **attributes: Of the operator.
+            domain: Domain of the operator, if it is not one of ONNX's own.
+            **attributes: Attributes of the operator.
 
         Returns:
             The name of its result.
@@ -85,9 +85,9 @@ class Graph:
         """The finished model, from float32 `images` `[N, C, H, W]` to `logits` `[N, classes]`.
 
         Args:
-            plan: Where classes and origin are taken from; they become metadata.
+            plan: The Plan whose class names and origin become metadata.
             logits: Name of the map `[N, classes, 1, 1]`.
-            domains: Operator sets used beside ONNX's own, each in version 1.
+            domains: Operator sets used besides ONNX's own, each in version 1.
         """
         self._nodes.append(helper.make_node("Flatten", [logits], ["logits"], name="logits"))
         images = (self.batch, plan.channels, plan.height, plan.width)
@@ -119,7 +119,7 @@ def save(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
         ExportError: If it is larger than an ONNX file can be.
     """
     if model.ByteSize() > MAX_BYTES:
-        raise ExportError(f"the network takes {model.ByteSize():,} bytes as ONNX, which allows {MAX_BYTES:,}")
+        raise ExportError(f"the network takes {model.ByteSize():,} bytes as ONNX, which allows at most {MAX_BYTES:,}")
     onnx.checker.check_model(model)
     data = model.SerializeToString(deterministic=True)
     write_atomically(path, data)
@@ -134,5 +134,5 @@ def window(kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int,
 def convolution(
     kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], groups: int = 1
 ) -> dict[str, Any]:
-    """Attributes of a convolution; those that have a default too, since some readers ask for them."""
+    """Attributes of a convolution, including those that have a default, since some programs require them."""
     return {**window(kernel, stride, padding), "dilations": [1, 1], "group": groups}

@@ -1,11 +1,11 @@
-"""From the ops of a Plan to ONNX nodes. What is binary is left to the two forms, `onnx` and `qonnx`.
+"""From the ops of a Plan to ONNX nodes. The two forms, `onnx` and `qonnx`, handle the binary ops in their own ways.
 
-Maps are NCHW, vectors `[N, C, 1, 1]`. Every operation of the Plan is one node, so it is rounded once as the Plan
-says. Sums of floats (`Conv`, `AveragePool`, `GlobalAveragePool`) are added in the order of whoever runs the graph.
+Maps are NCHW, vectors `[N, C, 1, 1]`. Every operation of the Plan is one node, so it is rounded once, as the Plan says.
+The program that runs the graph chooses the order of sums of floats (`Conv`, `AveragePool`, `GlobalAveragePool`).
 
-Sums of 8-bit integers are float convolutions too, of which every partial sum is a whole number that float32 holds, so
-that they are exact in any order. Where the weights are too large for that, each is written as digits, there is a
-convolution for each digit, and what they give is added in int32.
+Sums of 8-bit integers are float convolutions too. Every partial sum is a whole number that float32 holds exactly, so
+these sums are exact in any order. Where the weights are too large for that, each weight is split into digits, with one
+convolution for each digit, and the results are added in int32.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Lowering(ABC):
 
     Attributes:
         plan: The Plan.
-        graph: Where the nodes go.
+        graph: The graph that gets the nodes.
         shapes: Shape of each value of the Plan.
         values: Name in the graph of each value of the Plan.
     """
@@ -83,8 +83,8 @@ class Lowering(ABC):
         """Adds the bits of a map, in the form that `binary_conv` reads.
 
         Args:
-            op: The op whose Tail they end.
-            bits: What they are.
+            op: The op whose Tail ends in these bits.
+            bits: Their part of the Tail.
             x: Name of the map.
             flip: Which channels are flipped, `[C]`.
             shape: Shape of the map.
@@ -98,7 +98,7 @@ class Lowering(ABC):
         """Adds the rounding of a map to integers from -127 to 127, halves to even.
 
         Args:
-            op: The op that reads them.
+            op: The op that reads the integers.
             x: Name of the map.
             dims: Its shape.
 
@@ -108,18 +108,18 @@ class Lowering(ABC):
 
     @abstractmethod
     def int8_weight(self, op: Int8Conv, weight: npt.NDArray[np.int8]) -> str:
-        """Adds weights of 8 bits `[O, C, kh, kw]` of the op, or digits of them; returns the name of floats."""
+        """Adds the op's 8-bit weights `[O, C, kh, kw]`, or digits of them; returns the name of the floats."""
 
     def int8_sum(self, op: Int8Conv, sums: list[str], base: int, dims: Dims) -> str:
-        """Adds up in int32 what the convolutions with each digit give.
+        """Adds up, in int32, the results of the convolutions with each digit.
 
-        One sum alone becomes int32 too: that keeps apart from the convolution what follows it. A scale that an
-        optimizer moved into the weights would be rounded before the sum.
+        A single sum becomes int32 too, which keeps an optimizer from moving the scale that follows into the weights,
+        where it would be rounded before the sum.
 
         Args:
             op: The op.
-            sums: Names of float maps of whole numbers, that of the lowest digits first.
-            base: Of the digits.
+            sums: Names of float maps of whole numbers, the map of the lowest digit first.
+            base: Base of the digits.
             dims: Shape of the maps.
 
         Returns:
@@ -141,8 +141,8 @@ class Lowering(ABC):
 
         Args:
             tensor: Name in the Plan.
-            array: What is stored if not the tensor itself but something made from it.
-            role: Tells such arrays of one tensor apart.
+            array: If given, stored instead of the tensor itself: an array that was made from it.
+            role: Distinguishes several such arrays of one tensor.
         """
         stored = self.plan.tensors[tensor] if array is None else array
         return self.constant((tensor, role) if role else (tensor,), stored.reshape(1, -1, 1, 1))
@@ -156,14 +156,14 @@ class Lowering(ABC):
         return self.constant(("sizes", "x".join(map(str, values))), np.asarray(values, np.int64))
 
     def constant(self, names: tuple[str, ...], array: npt.NDArray[Any]) -> str:
-        """A constant, stored once however often it is asked for under its names."""
+        """A constant; it is stored once, however often it is asked for under its names."""
         key = (*names, array.shape)
         if key not in self._constants:
             self._constants[key] = self.graph.constant("/".join(names), array)
         return self._constants[key]
 
     def threshold(self, name: str) -> str:
-        """What bits are compared with: a value of the instance or a constant."""
+        """The threshold of bits: a value that depends on the image, or a constant."""
         return self.values[name] if name in self.values else self.vector(name)
 
     def _finish(self, op: Op, v: str, shape: Shape) -> None:
@@ -208,7 +208,7 @@ class Lowering(ABC):
             self.values[tail.bits.out] = self.bits(op, tail.bits, v, flip, shape)
 
     def step(self, op: Op, dims: Dims) -> Callable[..., str]:
-        """What adds a node of the op to the graph, from its operator and inputs to the name of its result."""
+        """A function from an operator and its inputs to the name of the result; it adds the node to the graph."""
 
         def add(operator: str, *inputs: str, kind: int = TensorProto.FLOAT, **attributes: Any) -> str:
             return self.graph.node(operator, inputs, dims, f"{op.name}/{operator.lower()}", kind, **attributes)

@@ -1,6 +1,6 @@
-"""What each op is in ONNX, without its Tail: a function of the op's name, from op to the name of its map in the graph.
+"""What each op is in ONNX, without its Tail: a function with the op's name returns the name of its map in the graph.
 
-Each gets the lowering that holds the graph, the op and the shape of its result.
+Each function gets the lowering (which holds the graph), the op, and the shape of its result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from evenbit.export.lowering import Lowering
 
 BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
-LEAST = 2.0**-149  # the least float32 above 0
+LEAST = 2.0**-149  # the smallest float32 above 0
 LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -57,7 +57,8 @@ def cube(to: Lowering, op: Cube, shape: Shape) -> str:
     """`(u u) u` with `u` the affine map."""
     step = to.step(op, to.dims(shape))
     u = step("Add", step("Mul", to.values[op.input], to.vector(op.scale)), to.vector(op.offset))
-    # (|u| u) |u| is (u u) u to the bit. qonnx's clean-up renames one input alone of a node that has a tensor twice.
+    # (|u| u) |u| equals (u u) u bit for bit. If a node reads a tensor twice, qonnx's clean-up renames only one of its
+    # inputs.
     size = step("Abs", u)
     return step("Mul", step("Mul", size, u), size)
 
@@ -69,8 +70,8 @@ def concat(to: Lowering, op: Concat, shape: Shape) -> str:
 
 
 def flatten(to: Lowering, op: Flatten, shape: Shape) -> str:
-    """`Reshape`: in NCHW each channel lies row by row already."""
-    sizes = to.integers(0, shape.channels, 1, 1)  # 0: as many as there are
+    """`Reshape`, since in NCHW each channel lies row by row already."""
+    sizes = to.integers(0, shape.channels, 1, 1)  # 0: the size that there is
     return to.step(op, to.dims(shape))("Reshape", to.values[op.input], sizes)
 
 
@@ -83,7 +84,7 @@ def conv(to: Lowering, op: Conv, shape: Shape) -> str:
 
 
 def binary_conv(to: Lowering, op: BinaryConv, shape: Shape) -> str:
-    """What ONNX and QONNX say in different ways: see `Lowering.binary_conv`."""
+    """ONNX and QONNX express it in different ways: see `Lowering.binary_conv`."""
     channels = to.shapes[op.input].channels // op.groups
     weight = unpack_bits(to.plan.tensors[op.weight], channels).transpose(0, 3, 1, 2)
     return to.binary_conv(op, weight, to.dims(shape))
@@ -113,12 +114,12 @@ def avg_pool(to: Lowering, op: AvgPool, shape: Shape) -> str:
 
 
 def threshold(to: Lowering, op: Threshold, shape: Shape) -> str:
-    """The zero point of the instance, as the Plan solves it.
+    """The zero point of the image, computed as in the Plan.
 
-    `nextafter(t, inf)` is the largest of `t / u`, `t u` and `t + m`, with u the number below 1 and m the one above
-    0; or the lowest number, which follows -inf. The first is right for positive t and the second for negative: what
-    they add, rounded, is the distance to the next number. The third is right at 0 and near it, where numbers lie m
-    apart. None is ever too large.
+    `nextafter(t, inf)` is the largest of `t / u`, `t u`, `t + m` and the lowest finite number, with u the float below 1
+    and m the float above 0. `t / u` is right for positive t and `t u` for negative t: rounded, they move t to the next
+    float. `t + m` is right at 0 and near it, where floats lie m apart. The lowest finite number follows -inf. None of
+    the four is ever too large.
     """
     dims, e = to.dims(shape), to.values[op.input]
     scale, offset = to.plan.tensors[op.scale], to.plan.tensors[op.offset]

@@ -1,18 +1,18 @@
-"""ONNX of standard operators only, which runs wherever ONNX runs.
+"""ONNX with standard operators only, which runs wherever ONNX runs.
 
-A bit is the float `y = 1 - bit`, so 0 stands for +1 and 1 for -1. Then a binary convolution is a float convolution
-with zero padding, which pads with +1, and a constant:
+A bit is the float `y = 1 - bit`, so 0 stands for +1 and 1 for -1. Then a binary convolution is a constant minus a float
+convolution, whose zero padding stands for +1:
 
     sum of x w = sum of (1 - 2 y) w = sum of w - sum of y (2 w)
 
-All of its sums are even numbers up to 2^25, which float32 holds, so it is exact in whatever order it is added. And the
-subtraction keeps apart from the convolution what follows it: a scale that an optimizer moved into the weights would be
-rounded before the sum.
+All of its sums are even numbers up to 2^25, which float32 holds exactly, so it is exact in any order of addition. The
+subtraction also keeps an optimizer from moving the scale that follows into the weights, where it would be rounded
+before the sum.
 
-Weights of 8 bits are stored as bytes, and integers are rounded by `Round`, which rounds halves to even.
+8-bit weights are stored as bytes. `Round` rounds the inputs to integers, with halves to even.
 
-Binary weights are stored as bits: a table of 256 rows holds what eight of them stand for, and its rows are gathered by
-byte. An optimizer evaluates that once, when it loads the file.
+Binary weights are stored as bits: a table of 256 rows holds the eight values that each byte stands for, and `Gather`
+looks up its rows. An optimizer evaluates that once, when it loads the file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def export(plan: Plan, path: Path) -> dict[str, Any]:
 
 
 class StandardLowering(Lowering):
-    """Bits as floats `1 - bit`, weights as bytes that a table unpacks."""
+    """Bits become floats `1 - bit`; weights are stored as bytes that a table unpacks."""
 
     def __init__(self, plan: Plan, graph: Graph) -> None:
         super().__init__(plan, graph)
@@ -62,7 +62,7 @@ class StandardLowering(Lowering):
         return self.graph.node("Cast", [clear], dims, f"{op.name}/bits", to=TensorProto.FLOAT)
 
     def binary_conv(self, op: BinaryConv, weight: npt.NDArray[np.bool_], dims: Dims) -> str:
-        """The sum of the weights, less twice those at clear bits."""
+        """The sum of the weights, minus twice the weights at clear bits."""
         inputs = [self.values[op.input], self._doubled(op.weight, weight)]
         fields = convolution(weight.shape[2:], op.stride, op.padding, op.groups)
         clear = self.graph.node("Conv", inputs, dims, f"{op.name}/conv", **fields)
@@ -71,7 +71,7 @@ class StandardLowering(Lowering):
         return self.graph.node("Sub", [constant, clear], dims, f"{op.name}/sub")
 
     def int8(self, op: Int8Conv, x: str, dims: Dims) -> str:
-        """The number itself where it is above -127, so that a NaN becomes -127, and then the same at 127."""
+        """Keeps a number if it is above -127, so that a NaN becomes -127; then limits it to 127 and rounds it."""
         step = self.step(op, dims)
         least, most = self.scalar(-INT8), self.scalar(INT8)
         x = step("Where", step("Greater", x, least, kind=TensorProto.BOOL), x, least)
@@ -110,6 +110,6 @@ class StandardLowering(Lowering):
         return self.graph.node(operator, inputs, dims, f"{tensor}/{operator.lower()}", kind, **attributes)
 
     def _table(self) -> str:
-        """What the bits of each byte stand for, the first bit the highest: `[256, 8]` of 2 and -2."""
+        """The values that the bits of each byte stand for, the highest bit first: `[256, 8]` of 2 and -2."""
         bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
         return self.constant(("octets",), np.where(bits, np.float32(2), np.float32(-2)))

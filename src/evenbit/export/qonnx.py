@@ -1,18 +1,18 @@
 """QONNX, the dialect of ONNX in which FPGA tools exchange quantized networks.
 
-What is binary is marked by the operator `BipolarQuant` of the domain `qonnx.custom_op.general`,
+The operator `BipolarQuant` of the domain `qonnx.custom_op.general` marks binary values:
 
     BipolarQuant(x, s) = s if x >= 0 else -s,
 
-in front of each weight and activation; the values are floats of 1 and -1. For finite x and t, `x >= t` is
+It stands before each binary weight and activation; the values are floats of 1 and -1. For finite x and t, `x >= t` is
 `x - t >= 0`, since the difference of two unequal floats is never rounded to 0; an infinite t gives the right sign too.
 
-A flipped channel is negated first: `not (x >= t)` is `x <= p`, and that is `-x >= -p`, with p the number below t. So
-its sign is a multiplication with 1 or -1 in front of the quantizer, which FINN moves into the weights. A threshold of
-the instance is not known here, so there the result is negated. Maps are taken to hold finite numbers: for a NaN, the
-first way gives -1 where the Plan has a set bit.
+A flipped channel is negated first: `not (x >= t)` is `x <= p`, which is `-x >= -p`, with p the float below t. So a flip
+is a multiplication by -1 before the quantizer, which FINN moves into the weights. A threshold that depends on the image
+is not known here, so in that case the result is negated instead. Maps are assumed to hold finite numbers: for a NaN,
+negating first gives -1 where the Plan has a set bit.
 
-What has 8 bits is marked by `Quant` of 8 bits with scale 1, which rounds halves to even and gives -127 to 127.
+`Quant` of 8 bits with scale 1 marks 8-bit values; it rounds halves to even and gives -127 to 127.
 
 Operators: Pappalardo, Umuroglu, Blott et al., *QONNX: Representing Arbitrary-Precision Quantized Neural Networks*,
 2022, arXiv:2206.07527.
@@ -72,7 +72,7 @@ class BipolarLowering(Lowering):
         return result
 
     def binary_conv(self, op: BinaryConv, weight: npt.NDArray[np.bool_], dims: Dims) -> str:
-        """A border of 1, and a convolution without padding."""
+        """A border of 1, then a convolution without padding."""
         x = self.values[op.input]
         if any(op.padding):
             source = self.shapes[op.input]
@@ -80,7 +80,7 @@ class BipolarLowering(Lowering):
             padded = self.dims(source._replace(height=height, width=width))
             pads = self.integers(0, 0, *op.padding, 0, 0, *op.padding)
             x = self.graph.node("Pad", [x, pads, self.scalar(1)], padded, f"{op.name}/pad", mode="constant")
-        # FINN asks that each convolution have a quantizer of its own.
+        # FINN requires that each convolution has a quantizer of its own.
         stored = self.graph.constant(op.weight, np.where(weight, np.float32(1), np.float32(-1)))
         quantized = self._quantize(stored, weight.shape, f"{op.weight}/bits")
         fields = convolution(weight.shape[2:], op.stride, (0, 0), op.groups)
@@ -91,12 +91,12 @@ class BipolarLowering(Lowering):
         return self._quantize_int8(x, dims, f"{op.name}/int8")
 
     def int8_weight(self, op: Int8Conv, weight: npt.NDArray[np.int8]) -> str:
-        """Floats behind a Quant, which leaves them as they are."""
+        """Floats that pass through a Quant, which leaves them as they are."""
         stored = self.graph.constant(op.weight, weight.astype(np.float32))
         return self._quantize_int8(stored, weight.shape, f"{op.weight}/int8")
 
     def int8_sum(self, op: Int8Conv, sums: list[str], base: int, dims: Dims) -> str:
-        """One sum is left as it is, since FPGA tools know no casts and move scales only where that is exact."""
+        """A single sum is left as it is, since FPGA tools know no casts, and move scales only where that is exact."""
         return sums[0] if len(sums) == 1 else super().int8_sum(op, sums, base, dims)
 
     def _quantize_int8(self, x: str, dims: Dims, name: str) -> str:

@@ -1,14 +1,15 @@
-"""The operations of a Plan, one a file: what each computes, what it refuses, and its definition in numpy.
+"""The operations of a Plan, one per file: what each computes, what it refuses, and its definition in numpy.
 
 An op reads a value and computes, in this order and in float32 with every operation rounded once (no fused
 multiply-add),
 
     accumulator  ->  Tail  ->  float map, its spatial mean, its bits
 
-so that every executor gives the same bits (of a NaN, only that it is one). The file of an op defines its accumulator,
-`tail.py` what follows. Sums are taken one term after the other, because float addition depends on their order.
+so that every executor gives the same bits (a NaN stays a NaN, but its bits may differ). The file of an op defines its
+accumulator; `tail.py` defines what follows. Sums are taken one term after the other, because float addition depends on
+their order.
 
-This package needs numpy alone.
+This package needs only numpy.
 """
 
 from evenbit.ops.avg_pool import AvgPool

@@ -17,7 +17,7 @@ from evenbit.ops.scope import Scope, check_spare_bits
 from evenbit.ops.shape import Array, Kind, Shape
 from evenbit.ops.window import Window
 
-MAX_FAN_IN = 2**24  # integers up to here are exact in float32, so a binary accumulator is too
+MAX_FAN_IN = 2**24  # integers up to this are exact in float32, so a binary accumulator is exact too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +71,11 @@ class BinaryConv(Op):
         return np.asarray(np.concatenate(parts, axis=-1), np.float32)
 
     def fan_in(self, source: Shape, tensors: Mapping[str, Array]) -> int:
-        """Those of a group's inputs at each tap."""
+        """The inputs of one group at all taps."""
         _, height, width, _ = tensors[self.weight].shape
         return int(height * width * source.channels // self.groups)
 
     def window(self, tensors: Mapping[str, Array]) -> Window:
-        """Of the kernel's size."""
+        """The window, with the size of the kernel."""
         _, height, width, _ = tensors[self.weight].shape
         return Window((height, width), self.stride, self.padding)

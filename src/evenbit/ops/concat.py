@@ -17,7 +17,7 @@ from evenbit.ops.shape import MAX_ELEMENTS, Array, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Concat(Op):
-    """Channels of several float maps of one height and width, those of the input first.
+    """Joins the channels of several float maps with equal height and width; the input's channels come first.
 
     Attributes:
         others: Names of the maps whose channels follow, in order; at least one.

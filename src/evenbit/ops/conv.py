@@ -18,7 +18,7 @@ from evenbit.ops.window import Window
 
 @dataclass(frozen=True, kw_only=True)
 class Conv(Op):
-    """Float convolution, zero-padded: `v = sum over (ky, kx, i), in this order, of x * w`, from 0.
+    """Float convolution, zero-padded: `v = sum over (ky, kx, i), in this order, of x * w`, starting from 0.
 
     Attributes:
         weight: Name of a float32 tensor `[O, kh, kw, C / groups]`.
@@ -56,10 +56,10 @@ class Conv(Op):
         return np.concatenate(parts, axis=-1)
 
     def fan_in(self, source: Shape, tensors: Mapping[str, Array]) -> int:
-        """Those of a group's inputs at each tap."""
+        """The inputs of one group at all taps."""
         return int(tensors[self.weight][0].size)
 
     def window(self, tensors: Mapping[str, Array]) -> Window:
-        """Of the kernel's size."""
+        """The window, with the size of the kernel."""
         _, height, width, _ = tensors[self.weight].shape
         return Window((height, width), self.stride, self.padding)

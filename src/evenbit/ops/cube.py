@@ -16,7 +16,7 @@ from evenbit.ops.shape import Array, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Cube(Op):
-    """Third power of an affine map, whose mean is its third moment.
+    """Third power of an affine map; the mean of the result is a third moment.
 
         u = x * scale[c] + offset[c]
         v = (u * u) * u
@@ -31,7 +31,7 @@ class Cube(Op):
     offset: TensorName
 
     def result(self, source: Shape, scope: Scope) -> Shape:
-        """That of the input."""
+        """The shape of the input."""
         for name in (self.scale, self.offset):
             scope.tensor(name, np.float32, (source.channels,))
         return source

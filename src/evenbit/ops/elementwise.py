@@ -13,12 +13,12 @@ from evenbit.ops.shape import Array, Shape
 
 @dataclass(frozen=True)
 class Elementwise(Op):
-    """A Tail on its own: `v = x`."""
+    """Only a Tail: `v = x`."""
 
     kind: ClassVar[str] = "elementwise"
 
     def result(self, source: Shape, scope: Scope) -> Shape:
-        """That of the input."""
+        """The shape of the input."""
         return source
 
     def accumulate(self, x: Array, source: Shape, known: Mapping[str, Array]) -> Array:

@@ -1,4 +1,4 @@
-"""Groups of channels: of convolutions whose outputs read a part of the inputs each."""
+"""Groups of channels, for convolutions in which each output reads only a part of the inputs."""
 
 from __future__ import annotations
 

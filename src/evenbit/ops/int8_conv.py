@@ -20,17 +20,17 @@ MAX_INT8_FAN_IN = 2**17  # 2^17 products of up to 127 * 127 fit an int32
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Conv(Op):
-    """Convolution of integers of 8 bits, zero-padded, whose sum is exact.
+    """Convolution of 8-bit integers, zero-padded, with an exact sum.
 
         p = x * multiplier                             in float32
         q = rint(min(max(p, -127), 127))               halves to even; a NaN becomes -127
         v = float32(sum over (ky, kx, i) of q * w)     the sum in 32-bit integers
 
-    The Tail's scale brings `v` back to the units of the float network: `1 / multiplier` times that of the weights.
+    The Tail's scale brings `v` back to the units of the float network: it is the weights' scale times `1 / multiplier`.
 
     Attributes:
         weight: Name of an int8 tensor `[O, kh, kw, C]`, each from -127 to 127.
-        multiplier: 127 / the largest |x| that is to be told apart; positive.
+        multiplier: 127 / m, positive; values with |x| above m are clamped.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right.
     """
@@ -66,10 +66,10 @@ class Int8Conv(Op):
         return total.astype(np.float32)
 
     def fan_in(self, source: Shape, tensors: Mapping[str, Array]) -> int:
-        """Those of all inputs at each tap."""
+        """All inputs at all taps."""
         return int(tensors[self.weight][0].size)
 
     def window(self, tensors: Mapping[str, Array]) -> Window:
-        """Of the kernel's size."""
+        """The window, with the size of the kernel."""
         _, height, width, _ = tensors[self.weight].shape
         return Window((height, width), self.stride, self.padding)

@@ -17,14 +17,14 @@ class Multiply(Op):
     """Product of two values: `v = x * factor`.
 
     Attributes:
-        factor: Name of a float value of the same shape, or of a vector `(1, 1, C)` that every pixel is multiplied by.
+        factor: Name of a float value of the same shape, or of a vector `(1, 1, C)` by which every pixel is multiplied.
     """
 
     kind: ClassVar[str] = "multiply"
     factor: ValueName
 
     def result(self, source: Shape, scope: Scope) -> Shape:
-        """That of the input."""
+        """The shape of the input."""
         scope.same_or_vector("factor", self.factor, source)
         return source
 

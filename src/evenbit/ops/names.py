@@ -1,4 +1,4 @@
-"""The names by which ops refer to each other: each field that holds one says in its type what it names."""
+"""The names by which ops refer to each other. A field that holds a name says in its type what it names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 TensorName = Annotated[str, "tensor"]  # a constant that is read
 ValueName = Annotated[str, "value"]  # a map or vector that is read
-LimitName = Annotated[str, "limit"]  # one or the other, read
+LimitName = Annotated[str, "limit"]  # a constant or a value that is read
 NewName = Annotated[str, "new"]  # a value that is written
 
 

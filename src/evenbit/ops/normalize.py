@@ -1,4 +1,4 @@
-"""The images' way in."""
+"""The first op, which reads the images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from evenbit.ops.shape import Array, Shape
 
 @dataclass(frozen=True)
 class Normalize(Op):
-    """Images to the first float map: `v = x`, and its Tail holds the per-channel scale and bias.
+    """Turns images into the first float map: `v = x`; its Tail may hold a scale and bias per channel.
 
-    Reads the value `images`: float32 in [0, 1], or uint8, of which 255 means 1 (`x = u8 / 255`).
+    Reads the value `images`: float32 in [0, 1], or uint8, where 255 stands for 1 (`x = u8 / 255`).
     """
 
     kind: ClassVar[str] = "normalize"
 
     def result(self, source: Shape, scope: Scope) -> Shape:
-        """That of the images."""
+        """The shape of the images."""
         return source
 
     def accumulate(self, x: Array, source: Shape, known: Mapping[str, Array]) -> Array:

@@ -1,4 +1,4 @@
-"""What every op has and tells: the base of the classes in this package."""
+"""The base of the ops in this package: what every op has and can do."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from evenbit.ops.window import Window
 
 @dataclass(frozen=True)
 class Op(ABC):
-    """Base of all ops: an accumulator `v` is computed from the input, and the Tail ends it.
+    """Base of all ops: an op computes an accumulator `v` from its input, and its Tail does the rest.
 
     Attributes:
         name: Where the op comes from, usually a module path; for people only.
         input: Name of the value it reads.
         out: Name of the float map it writes, or None if only its mean or bits are needed.
-        tail: What follows the accumulator.
+        tail: The steps after the accumulator.
     """
 
     kind: ClassVar[str]
@@ -39,10 +39,10 @@ class Op(ABC):
 
         Args:
             source: Shape of the input.
-            scope: What else is known where the op stands.
+            scope: The constants, and the values of earlier ops.
 
         Raises:
-            PlanError: If something of the op does not fit the input or is out of range.
+            PlanError: If the op does not fit its input, or a field is out of range.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What is known where an op stands in a Plan: the constants, and the values that earlier ops write."""
+"""What an op in a Plan can read: the constants, and the values that earlier ops write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evenbit.ops.shape import Array, Kind, Shape, vector
 
 
 class Scope:
-    """Looks names up and refuses what does not fit.
+    """Looks up names and refuses values and constants that do not fit.
 
     Attributes:
         tensors: The constants by name.
@@ -39,7 +39,7 @@ class Scope:
         """Refuses a float value that has neither that shape nor one pixel of as many channels.
 
         Raises:
-            PlanError: Naming `what` the value is for.
+            PlanError: If it has another shape. The message says what the value is for (`what`).
         """
         if self.value(name, "float") not in (shape, vector(shape.channels)):
             raise PlanError(f"{what} '{name}' is {self.values[name]}, not {shape}")
@@ -64,7 +64,7 @@ class Scope:
 
 
 def check_spare_bits(name: str, packed: Array, channels: int) -> None:
-    """Raises PlanError if a bit past the last channel is set: it would count as a difference."""
+    """Raises PlanError if a bit past the last channel is set, since it would count as a difference."""
     spare = channels % WORD_BITS
     if spare and bool(np.any(packed[..., -1] >> np.uint64(spare))):
         raise PlanError(f"tensor '{name}' has bits set past channel {channels}")

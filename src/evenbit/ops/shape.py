@@ -9,7 +9,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]  # float32, uint64 or int8
 Kind = Literal["float", "bits"]
 
-MAX_ELEMENTS = 2**28  # of one value or tensor; a larger one is a damaged or hostile file
+MAX_ELEMENTS = 2**28  # largest size of a value or tensor; only a damaged or hostile file has a larger one
 
 
 class Shape(NamedTuple):

@@ -1,4 +1,4 @@
-"""The elementwise end that all ops share: scale, bias, residual, activation, shift, then mean and bits."""
+"""The elementwise steps that end every op: scale, bias, residual, activation, shift, then mean and bits."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from evenbit.ops.shape import Array, Shape, vector
 
 Activation = Literal["none", "prelu", "clamp", "sigmoid", "softsign"]
 
-# The activation "sigmoid", a ratio of polynomials: math libraries differ in the last bits of exp, sums and products do
-# not. Fitted to 1 / (1 + exp(-v)) by least squares, reweighted towards the largest error. Over all float32 it is at
-# most 2.1e-7 off and lies in [0, 1].
+# The activation "sigmoid" is a ratio of polynomials: math libraries differ in the last bits of exp, but not of sums and
+# products. It is fitted to 1 / (1 + exp(-v)) by least squares, reweighted towards the largest error. Over all float32
+# it is at most 2.1e-7 off and lies in [0, 1].
 SIGMOID_LIMIT = 16.0
 SIGMOID_NUMERATOR = (0.25, 0.008398873, 5.5690027e-05, 8.505203e-08, 1.4708866e-11)  # of u^0, u^1, ...
 SIGMOID_DENOMINATOR = (1.0, 0.116928793, 0.0016335023, 5.311231e-06, 3.3022258e-09)
@@ -31,11 +31,11 @@ SIGMOID_DENOMINATOR = (1.0, 0.116928793, 0.0016335023, 5.311231e-06, 3.3022258e-
 class Bits:
     """Bits of a float map: `bit = (x >= threshold[c]) xor flip[c]`.
 
-    A channel with a negative scale before its sign is flipped: `x <= t` is `not (x >= nextafter(t, inf))`.
+    A channel with a negative scale before its sign is flipped, since `x <= t` is `not (x >= nextafter(t, inf))`.
 
     Attributes:
         out: Name of the bit map.
-        threshold: Name of a float32 tensor `[C]` or, when it depends on the instance, of a value `(1, 1, C)`.
+        threshold: Name of a float32 tensor `[C]` or, if it depends on the image, of a value `(1, 1, C)`.
         flip: Name of a uint64 tensor `[words(C)]`.
     """
 
@@ -85,10 +85,10 @@ class Tail:
         return f"Tail({', '.join(f'{name}={value!r}' for name, value, default in parts if value != default)})"
 
     def check(self, shape: Shape, scope: Scope) -> None:
-        """Refuses what does not fit an accumulator of that shape.
+        """Refuses a Tail that does not fit an accumulator of that shape.
 
         Raises:
-            PlanError: Saying what.
+            PlanError: If it does not fit, saying why.
         """
         per_channel = (shape.channels,)
         for name in (self.scale, self.bias, self.slope, self.low, self.high, self.shift):
@@ -120,7 +120,7 @@ class Tail:
             known: Values and constants by name.
 
         Returns:
-            The values that the op writes: its float map, mean and bits, of those that it has.
+            The values that the op writes: its float map, its mean and its bits, as far as it has them.
         """
         if self.scale is not None:
             v = v * known[self.scale]

@@ -1,4 +1,4 @@
-"""The zero point of an instance as a threshold."""
+"""A zero point that depends on the image, as a threshold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evenbit.ops.shape import Array, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold(Op):
-    """The per-instance zero point, solved for the float map that is to be compared with it.
+    """The zero point of one image, solved for the float map that is compared with it.
 
     For the sign of `scale[c] * x + offset[c] + e[c]`, with `e` the input `(1, 1, C)`:
 
@@ -38,7 +38,7 @@ class Threshold(Op):
     flip: TensorName
 
     def result(self, source: Shape, scope: Scope) -> Shape:
-        """That of the input, a vector."""
+        """The shape of the input, a vector."""
         if (source.height, source.width) != (1, 1):
             raise PlanError(f"needs a vector, but '{self.input}' is {source}")
         scale = scope.tensor(self.scale, np.float32, (source.channels,))

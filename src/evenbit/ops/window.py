@@ -1,4 +1,4 @@
-"""The window that slides over a map: of convolutions and pooling."""
+"""The window of a convolution or pooling, which slides over a map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from evenbit.errors import PlanError
 from evenbit.ops.shape import MAX_ELEMENTS, Array, Shape
 
-MAX_SIZE = 2**15  # of kernel, stride and padding
+MAX_SIZE = 2**15  # largest kernel, stride and padding
 
 Pair = tuple[int, int]  # vertical, horizontal
 
@@ -46,12 +46,12 @@ class Window(NamedTuple):
         return Shape("float", height, width, channels)
 
     def padded(self, x: Array, value: float = 0) -> Array:
-        """`x` `[N, H, W, C]` with its border."""
+        """`x`, `[N, H, W, C]`, with the padding added."""
         border = ((0, 0), (self.padding[0],) * 2, (self.padding[1],) * 2, (0, 0))
         return np.pad(x, border, constant_values=value)
 
     def taps(self, padded: Array) -> list[tuple[int, int, Array]]:
-        """For each kernel position `(ky, kx)` in order, what all output pixels read there: `[N, H', W', C]`."""
+        """For each kernel position `(ky, kx)` in order, the values that all outputs read there: `[N, H', W', C]`."""
         (kh, kw), (sy, sx) = self.kernel, self.stride
         height, width = (padded.shape[1] - kh) // sy + 1, (padded.shape[2] - kw) // sx + 1
         return [

@@ -27,15 +27,15 @@ def isas() -> tuple[str, ...]:
 
 
 def tiles(isa: str) -> tuple[str, ...]:
-    """Names of the tiles that the binary convolutions of an instruction set can keep in registers."""
+    """Names of the tiles (blocks of results) that binary convolutions can keep in registers, for an instruction set."""
     return tuple(_core.tiles(isa))
 
 
 class OpTime(NamedTuple):
     """Seconds that an op takes on one thread.
 
-    A binary convolution is also timed in parts: with its Tail left out and with its sums left out. They need not add
-    up to the whole, since the CPU works on both at a time. For other ops they are 0.
+    A binary convolution is also timed in parts: without its Tail (`sums`) and without its sums (`tail`). The parts need
+    not add up to the whole, since the CPU works on both at the same time. For other ops the parts are 0.
     """
 
     seconds: float
@@ -46,19 +46,20 @@ class OpTime(NamedTuple):
 class Engine:
     """A network ready to run: `engine(images) -> logits`.
 
-    Several Python threads may call one engine at a time; the interpreter lock is released meanwhile. The engine's
-    own threads then serve one call, the others run on their caller's thread alone. In a forked process, too, calls run
-    on their caller's thread alone.
+    Several Python threads may call one engine at the same time, since it releases the interpreter lock while it runs.
+    The engine's own threads then serve one of the calls; each other call runs only on the thread that makes it. In a
+    forked process, too, each call runs only on the thread that makes it.
 
     Args:
         plan: The network, or the path of an `.evb` file.
-        threads: Threads of the engine, the caller's included; None for as many as the process may use CPUs.
-        isa: One of `isas()`; None for what the variable `EVENBIT_ISA` says, or else the best.
-        tile: One of `tiles(isa)` for all binary convolutions, to test and to measure; None for the measured choice.
+        threads: Number of threads, including the caller's; None for one for each CPU that the process may use.
+        isa: One of `isas()`; None for the one that the variable `EVENBIT_ISA` names, or else the best.
+        tile: One of `tiles(isa)` for all binary convolutions, for tests and measurements; None for the tiles that
+            measurements found best.
 
     Attributes:
         isa: The instruction set in use.
-        threads: Threads of the engine.
+        threads: Number of threads of the engine, including the caller's.
 
     Raises:
         PlanError: If the Plan is not valid or needs more than 2 GiB for one image; if the file cannot be read, is no
@@ -106,7 +107,7 @@ class Engine:
         return cls(path, threads=threads, isa=isa)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as the file's bytes and its settings, so that it can go into another process; loaded there anew."""
+        """Pickles the file's bytes and the settings; the other process loads the engine from them."""
         return _loaded, (self._file, self.threads, self.isa)
 
     @functools.cached_property
@@ -116,7 +117,7 @@ class Engine:
 
     @property
     def arena_bytes(self) -> int:
-        """Memory for the values of one image in flight."""
+        """Bytes of memory for the values of one image while it is computed."""
         return self._core.arena_bytes
 
     def __call__(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -155,14 +156,14 @@ class Engine:
         return [OpTime(*times) for times in self._core.profile(np.ascontiguousarray(image), rounds)]
 
     def measure_binary_limit(self) -> float:
-        """1-bit multiply-adds a second on one thread if a binary convolution were its inner step alone."""
+        """1-bit multiply-adds per second on one thread, if a binary convolution were only its innermost step."""
         return self._core.measure_binary_limit()
 
 
 def _warn_of_levels(largest: float) -> None:
-    """Floats up to 255 are nearly always a mistake; whoever wants them is told once an engine."""
+    """Floats up to 255 are nearly always a mistake, so each engine warns of them once."""
     if largest > MOST_EXPECTED:
-        text = f"images hold floats up to {largest:g}; 1 stands for white, and 255 does in images of uint8"
+        text = f"images hold floats up to {largest:g}; 1 stands for white in float images, 255 only in uint8 images"
         warnings.warn(text, stacklevel=3)
 
 

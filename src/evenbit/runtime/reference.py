@@ -1,8 +1,7 @@
-"""Runs a Plan in plain numpy: slow, exact, and the oracle for every executor.
+"""Runs a Plan in plain numpy: slow and exact; every executor is tested against it.
 
-What each op computes is defined in its file in `evenbit.ops`. Maps are `[N, H, W, C]` float32, bit maps
-`[N, H, W, words(C)]` uint64. Each term of a sum is a whole array, so the loops are over kernel taps and input channels
-only.
+The file of each op in `evenbit.ops` defines what the op computes. Maps are `[N, H, W, C]` float32, bit maps `[N, H, W,
+words(C)]` uint64. Each term of a sum is a whole array, so the loops are over kernel taps and input channels only.
 """
 
 from __future__ import annotations

@@ -26,25 +26,25 @@ def export(plan: Plan, folder: Path, name: str = "evenbit") -> Mapping[str, obje
 
     The folder then holds `NAME_network.c` and `.h` with `int NAME_run(const uint8_t *image, float *logits)`,
     `evenbit_kernels.h`, a self-test `NAME_test.c` with images and the reference's logits for them, and a `Makefile`
-    whose target `test` builds and runs it. An earlier export there is replaced, any other file is left alone.
+    whose target `test` builds and runs it. An earlier export in the folder is replaced; any other file is left alone.
 
     Args:
         plan: The network.
-        folder: Made if it is missing; its parent has to exist.
-        name: What the names in C begin with, macros in capitals.
+        folder: Created if it is missing; its parent has to exist.
+        name: Prefix of all names in C; macros have it in capitals.
 
     Returns:
         The folder, and the bytes of the constants and of the arena with 32-bit words.
 
     Raises:
         PlanError: If the Plan is not valid.
-        ExportError: If it holds an op that has no kernel in C, the name is no C name, or a file that would be replaced
-            is not of an export.
+        ExportError: If the Plan holds an op that has no kernel in C, the name is not a C name, or a file that would be
+            replaced does not come from an export.
         OSError: If the folder cannot be written.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > MAX_NAME:
         raise ExportError(
-            f"'{name}' cannot begin a name in C; use a letter, then letters, digits or _, {MAX_NAME} in all"
+            f"'{name}' cannot begin a name in C; use a letter, then letters, digits or _, at most {MAX_NAME} in all"
         )
     narrow, wide = plan_arena(plan, 32), plan_arena(plan, 64)
     code = network(plan, name, narrow, wide)

@@ -1,10 +1,10 @@
 """Where in the arena each value of a Plan lies while it is needed.
 
-The arena has three parts, floats, words of bits and bytes, so that no memory is ever used as two types. Values that are
-needed at the same time lie apart, with one exception. The kernels write a pixel of the result when they have made it,
-from the first pixel to the last; so a result may lie over the map that it is made from, as long as each pixel is
-written behind what is still to be read. A residual is thus replaced by its sum in place, a map by its pooled map, and a
-convolution needs but a few rows beside its result.
+The arena has three parts (floats, words of bits, and bytes), so that no memory is ever used as two types. Values that
+are needed at the same time do not overlap, with one exception. A kernel computes the pixels of its result from the
+first to the last, and writes each one as soon as it is computed. So a result may overlap the map that it is computed
+from, as long as each pixel is written to memory that is not read any more. Thus a sum replaces its residual in place, a
+pooled map replaces its input, and a convolution needs only a few rows beside its result.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Arena:
     """The memory for one image.
 
     Attributes:
-        offsets: For each value and scratch buffer its first element in its part.
+        offsets: For each value and scratch buffer, the index of its first element in its part.
         floats: Number of floats.
         words: Number of words.
         octets: Number of bytes, a multiple of 4.
@@ -54,7 +54,7 @@ class Arena:
 
 @dataclass(frozen=True)
 class _Buffer:
-    """A value or scratch buffer: elements, and the ops that write it and that read it last."""
+    """A value or scratch buffer: its size in elements, the op that writes it, and the last op that reads it."""
 
     key: Key
     part: Part
@@ -84,7 +84,8 @@ def plan_arena(plan: Plan, word_bits: int) -> Arena:
 def _place_well(buffers: list[_Buffer], overlaps: Mapping[tuple[Key, Key], int], offsets: dict[Key, int]) -> int:
     """Adds the best offsets found to `offsets`, and returns the size that they need.
 
-    Large buffers go first; then, again and again, the one that lies highest goes before all others.
+    Large buffers are placed first. Then, again and again, the buffer that ends highest is moved to the front and all
+    are placed again.
     """
     if not buffers:
         return 0
@@ -116,7 +117,7 @@ def _place_well(buffers: list[_Buffer], overlaps: Mapping[tuple[Key, Key], int],
 def _lowest(
     buffer: _Buffer, others: list[_Buffer], offsets: Mapping[Key, int], overlaps: Mapping[tuple[Key, Key], int]
 ) -> int:
-    """The lowest offset at which the buffer and those placed already do not disturb each other."""
+    """The lowest offset at which the buffer does not disturb the buffers that are already placed."""
     limits = []  # it has to begin up to the first number, or from the second one on
     for other in others:
         below, above = offsets[other.key] - buffer.size, offsets[other.key] + other.size
@@ -135,10 +136,10 @@ def words_of(channels: int, word_bits: int) -> int:
 
 
 def needs_taps(plan: Plan, op: Op, source: Shape, word_bits: int) -> bool:
-    """Whether what an op's window reads has to be copied together first.
+    """Whether the values that an op's window reads have to be copied together first.
 
-    It need not where its kernel does not ask for that, or the window lies in the map in one piece, without padding and
-    gaps between the bits of pixels.
+    They need not if the kernel does not ask for it, or if the window is one piece of the map, without padding and
+    without gaps between the bits of pixels.
     """
     window = op.window(plan.tensors)
     if window is None or "taps" not in kernel(op).parameters:
@@ -174,20 +175,20 @@ def _buffers(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> list[_B
 
 
 def taps_part(op: Op) -> Part:
-    """Where what an op's window reads is copied together: a group of bits, integers of 8 bits, or floats."""
+    """The part of the arena where the values that an op's window reads are copied together."""
     parts: dict[str, Part] = {"evenbit_word*": "words", "int8_t*": "octets", "float*": "floats"}
     return parts[kernel(op).parameters["taps"]]
 
 
 def _elements(shape: Shape, word_bits: int) -> int:
-    """Floats or words of a pixel."""
+    """Number of floats or words of a pixel."""
     return shape.channels if shape.kind == "float" else words_of(shape.channels, word_bits)
 
 
 def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[tuple[Key, Key], int]:
-    """For a result and a map that its op reads for the last time: how far behind the result that map has to begin.
+    """For a result and a map that its op is the last to read: how far behind the result's start the map has to start.
 
-    Then pixel o of the result, once written, ends before the first pixel that the op still reads.
+    Then each pixel of the result, once written, ends before the first pixel that the op still has to read.
     """
     last = {name: index for index, op in enumerate(plan.ops) for name in reads(op)}
     found: dict[tuple[Key, Key], int] = {}
@@ -213,7 +214,7 @@ def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[t
 
 
 def _read_beside(op: Op, result: Shape, shapes: Mapping[str, Shape]) -> list[str]:
-    """Maps other than the input of which the op reads, for a pixel of its result, the same pixel."""
+    """Maps other than the input from which the op reads the same pixel as the one that it computes."""
     names = [*list(named(op, "value"))[1:], *named(op.tail, "value")]
     return [name for name in names if shapes[name][1:3] == result[1:3]]
 

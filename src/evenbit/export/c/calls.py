@@ -1,11 +1,11 @@
-"""The calls of a network in C: one for each op, with what the parameters of its kernel ask for by their names.
+"""The calls of a network in C: one for each op, with the arguments that the names of its kernel's parameters ask for.
 
-A parameter that is named as a field of the op gets what the field says: a table with the constant, the place of a value
-in the arena, or a number. The others are
+A parameter with the name of a field of the op gets what the field says: a table with the constant, the place of a value
+in the arena, or a number. The other parameters are
 
     in, image           the place of the input, or the image
     window              the sizes of the window that slides over the input
-    taps                where what the window reads is copied together
+    taps                the place where the values that the window reads are copied together
     parts, count        the places and channels of the input and of the maps that are joined to it, and their number
     pixels, channels    sizes of the input
     FIELD_step          channels from a pixel of that value to its next: 0 for a vector that goes with every pixel
@@ -136,5 +136,5 @@ class Calls:
 
 
 def comment(text: str) -> str:
-    """Text that cannot end or open a comment, or continue a line."""
+    """The text without characters that could end or open a comment, or continue a line."""
     return re.sub(r"[^A-Za-z0-9 _.,:=+-]", "_", text)

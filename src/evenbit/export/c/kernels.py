@@ -1,4 +1,4 @@
-"""The kernels in C: `ops/KIND.h` holds the function `evenbit_KIND` of each op, and what that alone needs.
+"""The kernels in C: `ops/KIND.h` holds the function `evenbit_KIND` of each op, and what only this function needs.
 
 The names of its parameters say what a network passes to it; `evenbit.export.c.calls` lists them.
 """
@@ -53,7 +53,7 @@ def _kernel(kind: str) -> Kernel | None:
 
 
 def kernels_header() -> str:
-    """`evenbit_kernels.h`: what all kernels share, and all kernels, since networks in one folder share the file."""
+    """`evenbit_kernels.h`: the code that kernels share, and all kernels, since networks in one folder share it."""
     base = (resources.files("evenbit.export.c") / "base.h").read_text(encoding="utf-8")
     kernels = [found.text for found in map(_kernel, OPS) if found]
     return "\n".join([base, *kernels, "#endif\n"])

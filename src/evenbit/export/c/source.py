@@ -122,9 +122,9 @@ def self_test(plan: Plan, name: str, images: npt.NDArray[np.uint8], logits: npt.
 
     Args:
         plan: The network.
-        name: What the names in C begin with.
+        name: Prefix of the names in C.
         images: The images.
-        logits: What the reference computes for them, `[N, classes]`.
+        logits: The reference's logits for them, `[N, classes]`.
     """
     capital = name.upper()
     pixels = [in_lines(map(str, image.transpose(1, 2, 0).reshape(-1)), "      ") for image in images]

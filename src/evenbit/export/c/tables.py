@@ -1,4 +1,4 @@
-"""The constants of a network as tables in C, each written once however often it is read."""
+"""The constants of a network as tables in C; each is written once, however often it is read."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ LINE = 116  # columns of a table's rows
 
 
 class Tables:
-    """Tables that are asked for, under the names `t0`, `t1`, ...
+    """Collects the tables that are asked for, under the names `t0`, `t1`, ...
 
     Attributes:
-        nbytes: Bytes of all of them with 32-bit words.
+        nbytes: Bytes of all tables, with 32-bit words.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -42,7 +42,7 @@ class Tables:
         return self._table("float", str(array.size), array.nbytes, map(float_constant, array.reshape(-1).tolist()))
 
     def _bits(self, array: Array, channels: int) -> str:
-        """A vector of so many bits, or weights `[O, kh, kw, words(channels)]`.
+        """The table of a vector of that many bits, or of weights `[O, kh, kw, words(channels)]`.
 
         The bits of an output follow each other without gaps.
         """
@@ -61,7 +61,7 @@ class Tables:
 
 
 def _words(array: Array, halves: int) -> Iterable[str]:
-    """Rows of words as pairs of 32-bit words, of which a row takes `halves`; the second of its last may be missing."""
+    """Rows of words as pairs of 32-bit words; a row has `halves` of these, so its last pair may be incomplete."""
     for row in array.reshape(-1, array.shape[-1]).tolist():
         for index, word in enumerate(row):
             low, high = word & 0xFFFFFFFF, word >> 32
@@ -69,7 +69,7 @@ def _words(array: Array, halves: int) -> Iterable[str]:
 
 
 def float_constant(value: float) -> str:
-    """A float32 as a C constant that is exactly it."""
+    """A float32 as a C constant with exactly its value."""
     if np.isnan(value):
         return "NAN"
     if np.isinf(value):

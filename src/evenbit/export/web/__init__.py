@@ -1,6 +1,6 @@
 """A Plan as a web page: a folder with the page, the engine as a WebAssembly module, and the network.
 
-The page lies in `page/`; what lies in `site/` is made by `make wasm` from `web/` and `csrc/`.
+The page is in `page/`; `make wasm` makes the files in `site/` from `web/` and `csrc/`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ NETWORK = "model.evb"
 def export(plan: Plan, folder: Path) -> Mapping[str, object]:
     """Writes a page that classifies photos in the browser, with the reference's logits bit for bit.
 
-    The folder can be put on any static host, or be looked at by `python -m http.server` in it. An earlier export there
-    is replaced, any other file is left alone.
+    Any static web host can serve the folder; to look at the page, run `python -m http.server` in the folder. An earlier
+    export in it is replaced; any other file is left alone.
 
     Args:
-        plan: The network; of images with 1 or 3 channels.
-        folder: Made if it is missing; its parent has to exist.
+        plan: The network, for images with 1 or 3 channels.
+        folder: Created if it is missing; its parent has to exist.
 
     Returns:
-        The folder, and the bytes of the page with its module and of the network.
+        The folder, the bytes of the page with its module, and the bytes of the network.
 
     Raises:
         PlanError: If the Plan is not valid.
-        ExportError: If its images have other channels, or a file that would be replaced is not of an export.
+        ExportError: If its images have another number of channels, or a file that would be replaced does not come from
+            an export.
         OSError: If the folder cannot be written.
     """
     if plan.channels not in (1, 3):

@@ -69,14 +69,14 @@ def binarize(
     """
     chosen = resolve_method(method, {}) if isinstance(method, str) else method
     if not chosen.binary:
-        raise BinarizeError(f"method '{chosen.name}' is not a binary one")
+        raise BinarizeError(f"method '{chosen.name}' is not binary; choose another one")
     if isinstance(keep, str):
         raise BinarizeError(f"keep should be a sequence of names, but is the string '{keep}'")
     for path, part in module.named_modules():
         if any(isinstance(value, Tensor) and not value.is_leaf for value in vars(part).values()):
             raise BinarizeError(
-                f"module '{path}': its weight is worked out from others, by pruning or an old weight_norm; make it "
-                "plain with prune.remove or remove_weight_norm"
+                f"module '{path}': its weight is computed from other tensors, by pruning or the old weight_norm; "
+                "call prune.remove or remove_weight_norm first"
             )
     network = copy.deepcopy(module)
     modes = {path: part.training for path, part in network.named_modules()}
@@ -134,7 +134,7 @@ class _Conversion:
         for entry in self.keep:
             if entry not in KINDS and not any(_matches(entry, path) for path in self.calls):
                 known = ", ".join(f"'{path}'" for path in list(self.calls)[:3])
-                raise BinarizeError(f"keep names '{entry}', which is no layer of the network; layers are {known}, ...")
+                raise BinarizeError(f"keep names '{entry}', which is not a layer of the network; it has {known}, ...")
 
     def _reason(self, path: str) -> str:
         """Why the layer stays float; empty if it does not."""
@@ -187,7 +187,7 @@ class _Conversion:
         if not weight.isfinite().all():
             raise BinarizeError(f"module '{path}': holds a weight that is not finite")
         if not weight.any():
-            raise BinarizeError(f"module '{path}': its weights are all zero, which have no signs")
+            raise BinarizeError(f"module '{path}': its weights are all zero, so they have no signs")
         method = _fitted(self.method, calls, never_negative)
         layer: nn.Module
         if isinstance(module, nn.Conv2d):

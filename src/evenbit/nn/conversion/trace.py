@@ -72,7 +72,7 @@ def trace(module: nn.Module, channels: int, height: int, width: int) -> torch.ex
         place = f"module '{entered[-1]}'" if entered and entered[-1] else "the network"
         reason = str(error).strip().splitlines() or [type(error).__name__]
         if isinstance(error, GuardOnDataDependentSymNode):
-            reason = ["which ops it does, or on what shapes, depends on the values of the images"]
+            reason = ["which ops it runs, or on which shapes, depends on the values of the images"]
         raise CaptureError(f"{place}: torch.export cannot trace it: {reason[0]}") from error
 
 
