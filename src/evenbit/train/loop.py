@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from evenbit.data import READERS, Dataset, hold_out, load_dataset
-from evenbit.data.augment import Augmentation, Share
+from evenbit.data.augment import Augmentation, Mixed, Share, mix
 from evenbit.data.balance import are_unequal, describe_classes
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
@@ -164,6 +164,8 @@ class _Training:
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
+        if recipe.mixup and self.accelerator.num_processes > 1 and self.batch // self.accelerator.num_processes % 2:
+            raise RecipeError("mixup needs an even number of images a step in each process")
         self.dataset = dataset
         self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start is not None and checkpoint is None:
@@ -190,7 +192,7 @@ class _Training:
         self.images = place(dataset.train.images, self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
         self.objective = Objective(recipe, self.task, self.network, self.labels)
-        self.augmentation = Augmentation(recipe.area, recipe.pad, bool(recipe.flip), recipe.cutout)
+        self.augmentation = make_augmentation(recipe)
         self.steps = len(dataset.train) // self.batch
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
         self.share = Share(self.batch, slice(index * size, (index + 1) * size))
@@ -257,8 +259,10 @@ class _Training:
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
         shares = [batch[self.share.part] for batch in torch.split(order, self.batch)[: self.steps]]
         for step, images in enumerate(batches(self.images, shares)):
-            images = self.augmentation(images, generator, self.share)
-            loss, hits = self._step(to_float(images), self.labels[shares[step]], epoch * self.steps + step)
+            images, mixed = self.augmentation(images, generator, self.share), None
+            if recipe.mixup:
+                images, mixed = mix(images, recipe.mixup, generator, self.share)
+            loss, hits = self._step(to_float(images), self.labels[shares[step]], epoch * self.steps + step, mixed)
             losses[step] = loss
             correct += hits
             if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
@@ -284,7 +288,7 @@ class _Training:
             **_summary(activations, self.weights.look()),
         }
 
-    def _step(self, inputs: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def _step(self, inputs: Tensor, labels: Tensor, step: int, mixed: Mixed | None) -> tuple[Tensor, Tensor]:
         """One update by this process's share of a batch; returns its mean loss and number of hits."""
         recipe, accelerator = self.recipe, self.accelerator
         for group in self.optimizer.param_groups:
@@ -294,7 +298,7 @@ class _Training:
             torch.autocast(accelerator.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"),
         ):
             logits = self.model(inputs)
-        loss = self.objective(inputs, logits.float(), labels)
+        loss = self.objective(inputs, logits.float(), labels, mixed)
         self.optimizer.zero_grad()
         accelerator.backward(loss)
         self.optimizer.step()
@@ -343,6 +347,13 @@ class _Training:
     def _mean(self, value: Tensor) -> float:
         """Mean over the processes."""
         return float(self.accelerator.reduce(value, "mean"))
+
+
+def make_augmentation(recipe: Recipe) -> Augmentation:
+    """What a recipe does to images, but for mixing them."""
+    return Augmentation(
+        recipe.area, recipe.pad, bool(recipe.flip), recipe.cutout, recipe.rotate, recipe.color, recipe.erase
+    )
 
 
 def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> None:
