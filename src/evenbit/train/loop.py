@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from evenbit.data import READERS, Dataset, hold_out, load_dataset
-from evenbit.data.augment import Augmentation, Mixed, Share, mix
+from evenbit.data.augment import Mixed, Share, mix
 from evenbit.data.balance import are_unequal, describe_classes
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
@@ -42,6 +42,7 @@ from evenbit.nn.synchronized import synchronize
 from evenbit.printable import is_text, printable
 from evenbit.progress import Report
 from evenbit.train import lock
+from evenbit.train.augmented import describe_augmentation, make_augmentation
 from evenbit.train.checkpoint import (
     Checkpoint,
     Task,
@@ -220,6 +221,7 @@ class _Training:
         metrics = json.loads(lines[-1]) if lines else {}
         if self.recipe.data not in READERS:
             self._tell(f"{self.recipe.data}: {describe_classes(self.dataset)}")
+            self._tell(describe_augmentation(self.recipe))
             if not self.recipe.class_weights and are_unequal(self.dataset):
                 self._tell(
                     "the classes are very unequal; --set class_weights=true gives each the same weight in the loss"
@@ -347,13 +349,6 @@ class _Training:
     def _mean(self, value: Tensor) -> float:
         """Mean over the processes."""
         return float(self.accelerator.reduce(value, "mean"))
-
-
-def make_augmentation(recipe: Recipe) -> Augmentation:
-    """What a recipe does to images, but for mixing them."""
-    return Augmentation(
-        recipe.area, recipe.pad, bool(recipe.flip), recipe.cutout, recipe.rotate, recipe.color, recipe.erase
-    )
 
 
 def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> None:
