@@ -30,7 +30,7 @@ from evenbit.train.checkpoint import Task, build_model
 from evenbit.train.compilation import compile_network
 from evenbit.train.objective import Objective
 from evenbit.train.recipe import Recipe
-from evenbit.train.step import CapturedStep, CudaGraph, Step
+from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
 from origin import commit
 
 TASK = Task(tuple("0123456789"), 3, 32, 32, (0.5,) * 3, (0.25,) * 3)
@@ -62,10 +62,11 @@ def make_step(case: Case, arguments: argparse.Namespace) -> Callable[[], None]:
     objective = Objective(recipe, TASK, network, labels)
     update = Step(run, network, objective, optimizer, bf16=arguments.precision == "bf16")
     images = torch.randint(0, 256, (arguments.batch, 32, 32, 3), dtype=torch.uint8).permute(0, 3, 1, 2).to(device)
-    captured = CapturedStep(update, images, labels, CudaGraph()) if case.captured else None
+    batch = Batch(images, labels)
+    captured = CapturedStep(update, batch, CudaGraph()) if case.captured else None
 
     def step() -> None:
-        (captured or update)(images, labels, 1e-3)
+        (captured or update)(batch, 1e-3)
         if device == "cuda":
             torch.cuda.synchronize()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from evenbit.data.augment import Augmentation, Share
+from evenbit.data.augment import Augmentation, Share, mix
 
 COUNT, HEIGHT, WIDTH = 600, 4, 5
 
@@ -92,7 +92,7 @@ def test_a_resized_crop_of_one_color_keeps_it_and_its_type():
 
 def test_a_share_of_a_batch_is_augmented_as_in_the_whole():
     images = torch.randint(256, (12, 2, HEIGHT, HEIGHT), dtype=torch.uint8, generator=generator())
-    augmentation = Augmentation(area=0.5, pad=1, flip=True, cutout=2)
+    augmentation = Augmentation(area=0.5, pad=1, flip=True, cutout=2, rotate=20, color=0.5, erase=0.5)
     whole = augmentation(images, generator(1))
     for part in (slice(0, 6), slice(6, 12)):
         assert torch.equal(augmentation(images[part], generator(1), Share(12, part)), whole[part])
@@ -146,3 +146,91 @@ def test_without_parts_nothing_is_drawn_and_nothing_changes():
 def test_it_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Augmentation().pad = 1  # type: ignore[misc]
+
+
+def test_images_are_turned_both_ways_around_their_middle():
+    size, count = 33, 500
+    places = torch.linspace(-1, 1, size)
+    images = torch.stack([places.expand(size, size), places[:, None].expand(size, size)]).expand(count, -1, -1, -1)
+    result = Augmentation(rotate=30)(images, generator())
+    middle, right = result[:, :, 16, 16], result[:, :, 16, 24]  # half way to the border
+    assert middle.abs().max() < 1e-5
+    torch.testing.assert_close(right.norm(dim=1), torch.full((count,), 0.5), atol=1e-4, rtol=0)
+    degrees = torch.rad2deg(torch.atan2(right[:, 1], right[:, 0]))
+    assert -30.01 < degrees.min() < -28
+    assert 28 < degrees.max() < 30.01
+    assert degrees.mean().abs() < 3
+
+
+def test_a_turned_image_that_is_not_square_keeps_its_angles():
+    height, width = 21, 41
+    images = torch.stack(
+        [
+            (torch.arange(width) - 20.0).expand(height, width),
+            (torch.arange(height) - 10.0)[:, None].expand(height, width),
+        ]
+    ).expand(50, -1, -1, -1)
+    right = Augmentation(rotate=45)(images, generator())[:, :, 10, 25]
+    torch.testing.assert_close(right.norm(dim=1), torch.full((50,), 5.0), atol=1e-3, rtol=0)
+
+
+def test_colors_keep_their_order_in_an_image_and_spread_around_what_they_were():
+    images = torch.full((600, 3, 4, 4), 100, dtype=torch.uint8)
+    result = Augmentation(color=0.3)(images, generator())
+    assert torch.equal(result, result[:, :1, :1, :1].expand_as(result))  # a grey image has brightness alone
+    levels = result[:, 0, 0, 0].float()
+    assert 70 <= levels.min() < 72
+    assert 128 < levels.max() <= 130
+    assert (levels.mean() - 100).abs() < 3
+
+
+def test_saturation_and_contrast_follow_the_formula():
+    images = torch.zeros(400, 3, 1, 2)
+    images[:, 0] = torch.tensor([[0.6, 0.2]])
+    images[:, 1:] = torch.tensor([[0.3, 0.2]])
+    result = Augmentation(color=0.2)(images, generator())
+    grey = result.mean(1)[:, 0]
+    mean = grey.mean(1)  # b times that of the image, 0.3
+    contrast = (grey[:, 0] - grey[:, 1]) / (0.2 * mean / 0.3)
+    saturation = (result[:, 0, 0, 0] - result[:, 1, 0, 0]) / (0.3 * contrast * mean / 0.3)
+    for factor in (mean / 0.3, contrast, saturation):
+        assert 0.799 < factor.min() < 0.82
+        assert 1.18 < factor.max() < 1.201
+
+
+def test_a_rectangle_is_erased_in_that_share_of_the_images():
+    size = 20
+    images = torch.full((2000, 3, size, size), 256.0)
+    result = Augmentation(erase=0.25)(images, generator())
+    hit = (result != 256).all(1)
+    touched = hit.flatten(1).any(1)
+    assert 0.2 < touched.float().mean() < 0.3
+    rows, columns = hit.any(2).sum(1)[touched], hit.any(1).sum(1)[touched]
+    assert torch.equal(rows * columns, hit.sum((1, 2))[touched])
+    assert {rows.min().item(), columns.min().item()} <= {2, 3}
+    assert {rows.max().item(), columns.max().item()} <= {10}
+    filled = result.masked_select(hit[:, None])
+    assert 0 <= filled.min() < 0.05
+    assert 0.95 < filled.max() <= 1
+    of_bytes = Augmentation(erase=1)(torch.zeros(200, 3, size, size, dtype=torch.uint8), generator())
+    assert of_bytes.max() > 250
+
+
+def test_neighbours_are_mixed_with_their_labels_shares():
+    images = torch.arange(7.0)[:, None, None, None].expand(-1, 1, 2, 2)
+    mixed_images, mixed = mix(images, 1.0, generator())
+    assert mixed.partner.tolist() == [1, 0, 3, 2, 5, 4, 6]
+    torch.testing.assert_close(
+        mixed_images[:, 0, 0, 0], mixed.share * torch.arange(7.0) + (1 - mixed.share) * mixed.partner
+    )
+    assert torch.equal(mixed.share[0:6:2], mixed.share[1:6:2])
+    many = mix(torch.zeros(4000, 1, 1, 1), 0.5, generator())[1].share
+    assert 0.45 < (many < 1).float().mean() < 0.55
+    assert 0.45 < many[many < 1].mean() < 0.55
+
+
+def test_a_share_of_a_batch_is_mixed_as_in_the_whole():
+    images = torch.randint(256, (12, 2, 3, 3), dtype=torch.uint8, generator=generator())
+    whole, _ = mix(images, 0.7, generator(1))
+    for part in (slice(0, 6), slice(6, 12)):
+        assert torch.equal(mix(images[part], 0.7, generator(1), Share(12, part))[0], whole[part])

@@ -24,7 +24,7 @@ from evenbit.train.checkpoint import Task, build_model
 from evenbit.train.objective import Objective
 from evenbit.train.placement import place
 from evenbit.train.recipe import Recipe
-from evenbit.train.step import CapturedStep, CudaGraph, Step
+from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
 
 pytestmark = pytest.mark.gpu
 
@@ -126,9 +126,9 @@ def test_a_step_is_captured_and_does_what_the_plain_one_does(method: str) -> Non
     for network in (first, copy.deepcopy(first)):
         optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, fused=True)
         steps.append(Step(network, network, Objective(recipe, task, network, labels.flatten()), optimizer))
-    captured = CapturedStep(steps[1], images[0], labels[0], CudaGraph())
-    for one, of in zip(images, labels, strict=True):
-        torch.testing.assert_close(captured(one, of, 1e-3)[0], steps[0](one, of, 1e-3)[0], rtol=1e-4, atol=1e-5)
+    captured = CapturedStep(steps[1], Batch(images[0], labels[0]), CudaGraph())
+    for batch in map(Batch, images, labels):
+        torch.testing.assert_close(captured(batch, 1e-3)[0], steps[0](batch, 1e-3)[0], rtol=1e-4, atol=1e-5)
     for (name, here), there in zip(first.named_parameters(), steps[1].network.parameters(), strict=True):
         torch.testing.assert_close(there, here, rtol=1e-2, atol=4e-3, msg=name)  # an update is at most the rate
 

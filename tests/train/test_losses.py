@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from evenbit.data.augment import Mixed
 from evenbit.train import load_recipe
 from evenbit.train.checkpoint import Task
 from evenbit.train.losses import attention_loss, balance_loss, distillation_loss, label_loss
@@ -54,3 +55,11 @@ def test_weights_of_classes_give_each_the_same_share_of_the_loss() -> None:
     loss = Objective(recipe, task, torch.nn.Identity(), labels)(logits, logits, labels)
     each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     assert loss.item() == pytest.approx((each[:6].mean() + each[6:].mean()).item() / 2)
+
+
+def test_the_loss_of_mixed_images_is_that_with_both_labels() -> None:
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    share = torch.tensor([0.75, 0.75])
+    found = label_loss(logits, labels, 0.0, mixed=Mixed(share, torch.tensor([1, 0])))
+    soft = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    assert found.item() == pytest.approx(torch.nn.functional.cross_entropy(logits, soft).item())

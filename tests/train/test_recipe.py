@@ -46,7 +46,7 @@ def test_a_recipe_survives_json() -> None:
     ("text", "message"),
     [
         ("epoch = 3", "unknown key 'epoch'; did you mean 'epochs'?"),
-        ("frobnicate = 3", "unknown key 'frobnicate'; known are data, image_size, model"),
+        ("xyzzy = 3", "unknown key 'xyzzy'; known are data, image_size, model"),
         ("epochs = 0", "key 'epochs'.*greater than or equal to 1, got 0"),
         ("epochs = 'many'", "key 'epochs'.*valid integer.*got 'many'"),
         ("learning_rate = nan", "key 'learning_rate'.*got nan"),
@@ -133,3 +133,10 @@ def test_named_data_sets_know_whether_they_may_be_mirrored(data: str, flip: bool
 
 def test_every_packaged_data_set_says_whether_it_may_be_mirrored() -> None:
     assert set(MIRRORED) == {name for name in READERS if name != "shapes"}  # which an example adds
+
+
+def test_strong_augmentation_is_what_is_not_given() -> None:
+    recipe = load_recipe(None, {"augment": "strong", "rotate": 3.0})
+    assert (recipe.color, recipe.rotate, recipe.erase, recipe.mixup) == (0.3, 3.0, 0.25, 0.0)
+    plain = load_recipe(None, {})
+    assert (plain.color, plain.rotate, plain.erase, plain.mixup) == (0, 0, 0, 0)

@@ -104,6 +104,19 @@ def test_resumed_with_distillation(train_tiny: TrainTiny, tmp_path: Path, monkey
     assert_same_run(tmp_path / "run", tmp_path / "straight")
 
 
+def test_resumed_with_every_augmentation(
+    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"augment": "strong", "mixup": 0.5, "area": 0.5, "class_weights": True, "epochs": 2}
+    train_tiny(tmp_path / "straight", **settings)
+    with monkeypatch.context() as interrupted:
+        stop_in_epoch(interrupted, 1)
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(tmp_path / "run", **settings)
+    train_tiny(tmp_path / "run", resume=True, **settings)
+    assert_same_run(tmp_path / "run", tmp_path / "straight")
+
+
 def test_killed_in_mid_epoch_and_resumed(
     tiny_recipe: Callable[..., Recipe], train_tiny: TrainTiny, tmp_path: Path, straight: Path
 ) -> None:

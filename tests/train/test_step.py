@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from evenbit.data.augment import mix
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
 from evenbit.train.checkpoint import Task
 from evenbit.train.objective import Objective
 from evenbit.train.recipe import Recipe
-from evenbit.train.step import WARMUP_STEPS, CapturedStep, Step
+from evenbit.train.step import WARMUP_STEPS, Batch, CapturedStep, Step
 
 TASK = Task(tuple("0123456789"), 1, 16, 16, (0.5,), (0.25,))
 
@@ -53,10 +54,14 @@ def network() -> nn.Module:
     return network.to(memory_format=torch.channels_last).train()
 
 
-def batch(seed: int) -> tuple[Tensor, Tensor]:
+def batch(seed: int, mixed: bool = False) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (8, 1, 16, 16), dtype=torch.uint8, generator=generator)
-    return images, torch.randint(10, (8,), generator=generator)
+    labels = torch.randint(10, (8,), generator=generator)
+    if not mixed:
+        return Batch(images, labels)
+    images, pairs = mix(images, 0.5, generator)
+    return Batch(images, labels, pairs)
 
 
 def state(step: Step) -> dict[str, Tensor]:
@@ -73,33 +78,34 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 RATES = (0.25, 0.125, 0.0625)  # exact in the float32 of the captured step's buffer
 
 
-def test_a_captured_step_does_what_the_plain_one_does(network: nn.Module) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_captured_step_does_what_the_plain_one_does(network: nn.Module, mixed: bool) -> None:
     plain, twin = make_step(network), make_step(copy.deepcopy(network))
     graph = Recording()
-    captured = CapturedStep(twin, *batch(99), graph)
+    captured = CapturedStep(twin, batch(99, mixed), graph)
     assert graph.warmed == WARMUP_STEPS
     for seed, rate in enumerate(RATES):
-        loss, hits = plain(*batch(seed), rate)
-        assert (float(loss), int(hits)) == tuple(value.item() for value in captured(*batch(seed), rate))
+        loss, hits = plain(batch(seed, mixed), rate)
+        assert (float(loss), int(hits)) == tuple(value.item() for value in captured(batch(seed, mixed), rate))
     same(state(plain), state(twin))
 
 
 def test_a_capture_goes_on_where_the_optimizer_was(network: nn.Module) -> None:
     plain, twin = make_step(network), make_step(copy.deepcopy(network))
     for step in (plain, twin):
-        step(*batch(0), RATES[0])
+        step(batch(0), RATES[0])
     before = {name: tensor.clone() for name, tensor in state(twin).items()}
-    captured = CapturedStep(twin, *batch(99), Recording())
+    captured = CapturedStep(twin, batch(99), Recording())
     same(before, state(twin))
-    plain(*batch(1), RATES[1])
-    captured(*batch(1), RATES[1])
+    plain(batch(1), RATES[1])
+    captured(batch(1), RATES[1])
     same(state(plain), state(twin))
 
 
 def test_what_cannot_be_captured_leaves_no_trace(network: nn.Module) -> None:
     plain, twin = make_step(network), make_step(copy.deepcopy(network))
     with pytest.raises(RuntimeError, match="not permitted"):
-        CapturedStep(twin, *batch(99), Recording(fails=True))
+        CapturedStep(twin, batch(99), Recording(fails=True))
     for step in (plain, twin):
-        step(*batch(0), RATES[0])
+        step(batch(0), RATES[0])
     same(state(plain), state(twin))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ERASED = (0.15, 0.5)  # side of an erased rectangle, in parts of the image's
 SLIMMEST = 3 / 4  # width to height of a window, at least; at most the inverse
 
 
@@ -27,7 +28,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Resized crop, random crop after padding, horizontal flip and cutout, in this order, drawn anew for each image.
+    """Everything that is done to images, in this order, drawn anew for each image.
 
         resize    y = the window of height h H and width w W, anywhere in x, brought to H x W bilinearly
                   h = sqrt(a / r), w = sqrt(a r)              a uniform in area .. 1, log r in log 3/4 .. log 4/3
@@ -37,18 +38,33 @@ class Augmentation:
         cutout    y[i, j] = 0 if r <= i < r + s and c <= j < c + s, else x[i, j]
                   s = cutout, r = p - floor(s / 2), c = q - floor(s / 2)        p, q uniform in 0 .. H - 1, 0 .. W - 1
 
+        rotate    y(p) = x(R p), R turns around the middle by t degrees, bilinearly, with the border going on outside
+                                                                                t uniform in -rotate .. rotate
+        color     y = min(max(g + s (u - g), 0), 255), u = m + c (b x - m)      b, c, s uniform in 1 - color ..
+                  m: mean of b x over the image, g: mean of u over a pixel      1 + color
+        erase     y[i, j] = v if the pixel is in the rectangle, else x[i, j], in that share of the images
+                  v uniform in 0 .. 255 for each channel; height h H and width w W, h and w uniform in 0.15 .. 0.5
+
+    `mix` is apart, since it changes labels too.
+
     Attributes:
         area: Least part of an image that the window which is brought to its size covers (Szegedy et al., 2015); 1
             leaves it out.
         pad: Zeros added on each side before a window of the old size is cut out at random; 0 leaves it out.
         flip: Whether half of the images, at random, are mirrored left to right.
         cutout: Side of a square, centred anywhere, that is set to zero (DeVries and Taylor, 2017); 0 leaves it out.
+        rotate: Degrees, at most, either way; 0 leaves it out.
+        color: How far brightness, contrast and saturation go from 1; 0 leaves it out.
+        erase: Share of the images of which a rectangle is erased (Zhong et al., 2020); 0 leaves it out.
     """
 
     area: float = 1
     pad: int = 0
     flip: bool = False
     cutout: int = 0
+    rotate: float = 0
+    color: float = 0
+    erase: float = 0
 
     def __call__(self, images: Tensor, generator: torch.Generator, share: Share | None = None) -> Tensor:
         """Augmented copies.
@@ -94,14 +110,89 @@ class Augmentation:
             hit_rows = _covers(height, draw(height), self.cutout)
             hit_columns = _covers(width, draw(width), self.cutout)
             images = images.masked_fill((hit_rows[:, :, None] & hit_columns[:, None, :])[:, None], 0)
+        if self.rotate:
+            images = _turned(images, torch.deg2rad(uniform(-self.rotate, self.rotate)))
+        if self.color:
+            images = _recolored(images, *(uniform(1 - self.color, 1 + self.color)[:, None, None, None] for _ in "bcs"))
+        if self.erase:
+            inside = uniform(0, 1)[:, None] < self.erase
+            for axis, size in ((2, height), (3, width)):
+                side, place = uniform(*ERASED), uniform(0, 1)
+                at = (torch.arange(size, device=device) + 0.5) / size
+                start = (place * (1 - side))[:, None]
+                hit = (at >= start) & (at < start + side[:, None])
+                inside = inside[..., None] & hit[:, None, :] if axis == 3 else inside & hit
+            levels = torch.rand(drawn, images.shape[1], generator=generator, device=device)[part]
+            levels = (255 * levels).round() if not images.is_floating_point() else levels
+            images = torch.where(inside[:, None], levels[:, :, None, None].to(images.dtype), images)
         return images
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Of a batch of images, with which others they are mixed.
+
+    Attributes:
+        share: `[N]`, what each image keeps of itself and of its label.
+        partner: `[N]`, the image that the rest is from.
+    """
+
+    share: Tensor
+    partner: Tensor
+
+
+def mix(images: Tensor, amount: float, generator: torch.Generator, share: Share | None = None) -> tuple[Tensor, Mixed]:
+    """Mixes neighbours of a batch, which is in a random order: `y_i = k x_i + (1 - k) x_j` (Zhang et al., mixup, 2018).
+
+    The images 0 and 1 are neighbours, 2 and 3, and so on. k is uniform in 0 .. 1 for that part of the pairs, and 1 for
+    the others and for an image that is left over.
+
+    Args:
+        images: `[N, C, H, W]`, any type; parts of a larger batch hold whole pairs.
+        amount: Part of the pairs that are mixed.
+        generator: See `Augmentation`.
+        share: See `Augmentation`.
+    """
+    count, device = len(images), images.device
+    drawn, part = (count, slice(None)) if share is None else (share.batch, share.part)
+    kept, chosen = torch.rand(2, -(-drawn // 2), generator=generator, device=device)
+    kept = torch.where(chosen < amount, kept, 1).repeat_interleave(2)[:drawn][part]
+    partner = torch.arange(count, device=device) ^ 1
+    if count % 2:
+        partner[-1] = count - 1
+    weight = kept[:, None, None, None]
+    levels = weight * images + (1 - weight) * images[partner]
+    return (levels if images.is_floating_point() else levels.round()).to(images.dtype), Mixed(kept, partner)
+
+
+def _turned(images: Tensor, angles: Tensor) -> Tensor:
+    """Images turned around their middles by angles `[N]` in radians."""
+    cos, sin = angles.cos(), angles.sin()
+    slant = images.shape[2] / images.shape[3]  # places are in -1 .. 1 along both sides
+    theta = torch.stack([cos, -sin * slant, 0 * cos, sin / slant, cos, 0 * cos], 1).view(-1, 2, 3)
+    return _sampled(images, theta)
+
+
+def _recolored(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """Images with factors `[N, 1, 1, 1]`."""
+    x = brightness * images.float()
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = mean + contrast * (x - mean)
+    grey = x.mean(1, keepdim=True)
+    x = grey + saturation * (x - grey)
+    return x.clamp(0, 1).to(images.dtype) if images.is_floating_point() else x.clamp(0, 255).round().to(images.dtype)
 
 
 def _windows(images: Tensor, corners: Tensor, sides: Tensor) -> Tensor:
     """A window of each image, brought to its size; `corners` and `sides` are `[N, (x, y)]` in parts of the image."""
     theta = torch.diag_embed(sides)  # from the places of a window to those of its image, both in -1 .. 1
     shifts = 2 * corners + sides - 1
-    grid = F.affine_grid(torch.cat([theta, shifts[:, :, None]], 2), list(images.shape), align_corners=False)
+    return _sampled(images, torch.cat([theta, shifts[:, :, None]], 2))
+
+
+def _sampled(images: Tensor, theta: Tensor) -> Tensor:
+    """Images read at the places to which `theta` `[N, 2, 3]` takes those of the result."""
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     levels = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return (levels if images.is_floating_point() else levels.round()).to(images.dtype)
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from evenbit.data import READERS, Dataset, hold_out, load_dataset
-from evenbit.data.augment import Augmentation, Share
+from evenbit.data.augment import Share, mix
 from evenbit.data.balance import are_unequal, describe_classes
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
@@ -43,6 +43,7 @@ from evenbit.nn.synchronized import synchronize
 from evenbit.printable import is_text, printable
 from evenbit.progress import Report
 from evenbit.train import lock
+from evenbit.train.augmented import describe_augmentation, make_augmentation
 from evenbit.train.checkpoint import (
     Checkpoint,
     Task,
@@ -63,7 +64,7 @@ from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_acti
 from evenbit.train.recipe import Recipe
 from evenbit.train.sides import classes_of_a_side, describe_sides
 from evenbit.train.start import take_over
-from evenbit.train.step import CapturedStep, CudaGraph, Step
+from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
@@ -169,6 +170,8 @@ class _Training:
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
+        if recipe.mixup and self.accelerator.num_processes > 1 and self.batch // self.accelerator.num_processes % 2:
+            raise RecipeError("mixup needs an even number of images a step in each process")
         self.dataset = dataset
         self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start is not None and checkpoint is None:
@@ -196,11 +199,11 @@ class _Training:
         self.images = place(dataset.train.images, self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
         self.objective = Objective(recipe, self.task, self.network, self.labels)
-        self.augmentation = Augmentation(recipe.area, recipe.pad, bool(recipe.flip), recipe.cutout)
+        self.augmentation = make_augmentation(recipe)
         self.steps = len(dataset.train) // self.batch
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
         self.share = Share(self.batch, slice(index * size, (index + 1) * size))
-        self.step: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] | None = None  # made of the first batch
+        self.step: Callable[[Batch, float], tuple[Tensor, Tensor]] | None = None  # made of the first batch
 
     def _may_be_mirrored(self, dataset: Dataset, seed: int) -> bool:
         """Looks at the training images and says what was found; of several processes, one decides for all."""
@@ -227,6 +230,7 @@ class _Training:
             for text in (describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)):
                 if text:
                     self._tell(f"{self.recipe.data}: {text}")
+            self._tell(describe_augmentation(self.recipe))
             if not self.recipe.class_weights and are_unequal(self.dataset):
                 self._tell(
                     "the classes are very unequal; --set class_weights=true gives each the same weight in the loss"
@@ -267,10 +271,10 @@ class _Training:
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
         shares = [batch[self.share.part] for batch in torch.split(order, self.batch)[: self.steps]]
         for step, images in enumerate(batches(self.images, shares)):
-            images, labels = self.augmentation(images, generator, self.share), self.labels[shares[step]]
+            batch = self._batch(images, self.labels[shares[step]], generator)
             if self.step is None:
-                self.step = self._make_step(images, labels)
-            loss, hits = self.step(images, labels, self._learning_rate(epoch * self.steps + step))
+                self.step = self._make_step(batch)
+            loss, hits = self.step(batch, self._learning_rate(epoch * self.steps + step))
             losses[step] = loss
             correct += hits
             if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
@@ -297,13 +301,21 @@ class _Training:
             **_summary(activations, self.weights.look()),
         }
 
-    def _make_step(self, images: Tensor, labels: Tensor) -> Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]:
+    def _batch(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
+        """Images as they are trained on."""
+        images = self.augmentation(images, generator, self.share)
+        if not self.recipe.mixup:
+            return Batch(images, labels)
+        images, mixed = mix(images, self.recipe.mixup, generator, self.share)
+        return Batch(images, labels, mixed)
+
+    def _make_step(self, batch: Batch) -> Callable[[Batch, float], tuple[Tensor, Tensor]]:
         """One update of the network; on a single GPU as a graph, where what it does can be recorded."""
         accelerator, bf16 = self.accelerator, self.recipe.precision == "bf16"
         if accelerator.device.type == "cuda" and accelerator.num_processes == 1:
             step = Step(self.model, self.network, self.objective, self.optimizer.optimizer, bf16=bf16)
             try:
-                return CapturedStep(step, images, labels, CudaGraph())
+                return CapturedStep(step, batch, CudaGraph())
             except RuntimeError as error:
                 reason = printable(str(error).splitlines()[0])
                 self.console.print(f"the step is not run as one graph: {reason}", markup=False, highlight=False)

@@ -21,13 +21,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evenbit.data.augment import Mixed
 
-def label_loss(logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy; logits `[N, K]`, labels `[N]`, weights of the classes `[K]`."""
-    if weights is None:
+
+def label_loss(
+    logits: Tensor, labels: Tensor, smoothing: float, weights: Tensor | None = None, mixed: Mixed | None = None
+) -> Tensor:
+    """Mean cross-entropy; logits `[N, K]`, labels `[N]`, weights of the classes `[K]`.
+
+    That of images which are mixed is that with both labels, weighed by the images' shares.
+    """
+    if weights is None and mixed is None:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+
     # Torch's own mean would divide by the weights of the batch, and so give an image another weight in each batch.
-    return F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=smoothing).mean()
+    def each(targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits, targets, weights, reduction="none", label_smoothing=smoothing)
+
+    if mixed is None:
+        return each(labels).mean()
+    return (mixed.share * each(labels) + (1 - mixed.share) * each(labels[mixed.partner])).mean()
 
 
 def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from evenbit.data.augment import Mixed
 from evenbit.errors import RecipeError
 from evenbit.nn import BinaryActivation
 from evenbit.train.checkpoint import Task, load_run
@@ -57,16 +58,17 @@ class Objective:
         with self._recording(network, "network"):
             yield
 
-    def __call__(self, inputs: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor, logits: Tensor, labels: Tensor, mixed: Mixed | None = None) -> Tensor:
         """Mean loss of the batch that the network has just seen.
 
         Args:
             inputs: Images `[N, C, H, W]` in [0, 1].
             logits: The network's, `[N, K]`.
             labels: `[N]`.
+            mixed: Of which other images the inputs are partly.
         """
         recipe = self._recipe
-        loss = label_loss(logits, labels, recipe.label_smoothing, self._class_weights)
+        loss = label_loss(logits, labels, recipe.label_smoothing, self._class_weights, mixed)
         if self._teacher is not None:
             autocast = torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
             with torch.inference_mode(), autocast, self._recording(self._teacher, "teacher"):

@@ -37,7 +37,11 @@ def good_rate(method: str, batch_size: int) -> float:
     return float(f"{rate * min(1, batch_size / RATES_BATCH) ** 0.5:.1e}")
 
 
-AUGMENTATIONS = ("area", "pad", "flip", "cutout")  # keys that change images
+STRONG = {"color": 0.3, "rotate": 10.0, "erase": 0.25, "mixup": 0.0}  # what `augment = "strong"` stands for
+
+
+def _strong(known: Mapping[str, Any], key: str) -> float:
+    return STRONG[key] if known.get("augment") == "strong" else 0.0
 
 
 class Recipe(BaseModel):
@@ -61,12 +65,17 @@ class Recipe(BaseModel):
         latent_weight_decay: AdamW's, on the latent weights of binary layers.
         class_weights: Whether each class has the same weight in the loss, however many images it has.
         label_smoothing: Share of the target that is spread over all classes.
+        augment: "plain" or "strong": what `color`, `rotate`, `erase` and `mixup` are where they are not given.
         area: Least part of an image's area that a window which is brought to its size covers, for random resized
             crops; 1 for none.
         pad: Zeros added on each side before a random crop.
         flip: Whether to mirror half of the images. If it is not given, as suits a named data set; for others None,
             and training finds out whether classes differ by side (`evenbit.train.sides`) and keeps what it found.
         cutout: Side of a square set to zero; 0 for none.
+        color: How far brightness, contrast and saturation go from 1, up and down; 0 leaves them.
+        rotate: Degrees, at most, by which images are turned either way; 0 leaves them.
+        erase: Share of the images of which a rectangle gets one random color.
+        mixup: Share of the images that are mixed with another one, in their labels too.
         teacher: Folder of a float run to distil from, or None.
         distillation: Weight of the teacher's term in the loss; the labels' term has the rest.
         temperature: Of the softmax in the teacher's term.
@@ -98,10 +107,15 @@ class Recipe(BaseModel):
     latent_weight_decay: float = Field(0, ge=0)
     class_weights: bool = False
     label_smoothing: float = Field(0, ge=0, lt=1)
+    augment: Literal["plain", "strong"] = "plain"
     area: float = Field(1, gt=0, le=1)
     pad: int = Field(4, ge=0)
     flip: bool | None = Field(default_factory=lambda known: MIRRORED.get(known.get("data", "")))
     cutout: int = Field(0, ge=0)
+    color: float = Field(default_factory=lambda known: _strong(known, "color"), ge=0, le=1)
+    rotate: float = Field(default_factory=lambda known: _strong(known, "rotate"), ge=0, le=180)
+    erase: float = Field(default_factory=lambda known: _strong(known, "erase"), ge=0, le=1)
+    mixup: float = Field(default_factory=lambda known: _strong(known, "mixup"), ge=0, le=1)
     teacher: str | None = None
     distillation: float = Field(0.5, ge=0, le=1)
     temperature: float = Field(4, gt=0)

@@ -8,16 +8,40 @@ labels, learning rate and results are buffers, and weights, statistics and the o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from evenbit.data.augment import Mixed
 from evenbit.nn import keep_latent_weights_within_reach
 from evenbit.train.checkpoint import to_float
 from evenbit.train.objective import Objective
 
 WARMUP_STEPS = 3  # before a capture, as torch asks for: libraries choose their algorithms and take their memory
+
+
+class Batch(NamedTuple):
+    """What a step learns from.
+
+    Attributes:
+        images: `[N, C, H, W]`, uint8.
+        labels: `[N]`.
+        mixed: Of which other images these are partly; None if they are not mixed.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mixed: Mixed | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        return [self.images, self.labels, *((self.mixed.share, self.mixed.partner) if self.mixed else ())]
+
+    def copy(self) -> Batch:
+        """The same in memory of its own."""
+        images, labels, *mixed = (tensor.clone() for tensor in self.tensors())
+        return Batch(images, labels, Mixed(*mixed) if mixed else None)
 
 
 class Step:
@@ -45,12 +69,11 @@ class Step:
         self.model, self.network, self.objective, self.optimizer = model, network, objective, optimizer
         self._backward, self._bf16 = backward, bf16
 
-    def __call__(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
         """Updates the network.
 
         Args:
-            images: `[N, C, H, W]`, uint8.
-            labels: `[N]`.
+            batch: Images and labels.
             rate: The learning rate.
 
         Returns:
@@ -58,17 +81,18 @@ class Step:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        return self.update(images, labels)
+        return self.update(batch)
 
-    def update(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same at the learning rate that the optimizer has."""
+        images, labels, mixed = batch
         inputs = to_float(images)
         with (
             self.objective.watching(self.network),
             torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16),
         ):
             logits = self.model(inputs)
-        loss = self.objective(inputs, logits.float(), labels)
+        loss = self.objective(inputs, logits.float(), labels, mixed)
         self.optimizer.zero_grad()
         self._backward(loss)
         self.optimizer.step()
@@ -119,17 +143,16 @@ class CapturedStep:
 
     Args:
         step: Its optimizer is set to take the learning rate from a buffer.
-        images: Any batch.
-        labels: Its labels.
+        batch: Any one.
         graph: That records the step.
 
     Raises:
         RuntimeError: If something in the step cannot be recorded; network and optimizer are as they were then.
     """
 
-    def __init__(self, step: Step, images: Tensor, labels: Tensor, graph: Graph) -> None:
-        self._images, self._labels, self._graph = images.clone(), labels.clone(), graph
-        device = images.device
+    def __init__(self, step: Step, batch: Batch, graph: Graph) -> None:
+        self._batch, self._graph = batch.copy(), graph
+        device = batch.images.device
         self._loss, self._hits = torch.zeros((), device=device), torch.zeros((), dtype=torch.long, device=device)
         self._rate = torch.zeros((), device=device)
         groups = step.optimizer.param_groups
@@ -138,7 +161,7 @@ class CapturedStep:
             group |= {"lr": self._rate, "capturable": device.type == "cuda"}
 
         def work() -> None:
-            loss, hits = step.update(self._images, self._labels)
+            loss, hits = step.update(self._batch)
             self._loss.copy_(loss)
             self._hits.copy_(hits)
 
@@ -154,10 +177,10 @@ class CapturedStep:
                 group |= {key: settings[key] for key in ("lr", "capturable")}
             raise
 
-    def __call__(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Batch, rate: float) -> tuple[Tensor, Tensor]:
         """See `Step`; the results are overwritten by the next call."""
-        self._images.copy_(images)
-        self._labels.copy_(labels)
+        for buffer, tensor in zip(self._batch.tensors(), batch.tensors(), strict=True):
+            buffer.copy_(tensor)
         self._rate.fill_(rate)
         self._graph.replay()
         return self._loss, self._hits
