@@ -162,7 +162,7 @@ def test_an_extension_that_is_stopped_goes_on_to_the_same_weights(
     shutil.copytree(tmp_path / "run", tmp_path / "straight")
     train_tiny(tmp_path / "straight", resume=True, epochs=3)
     with monkeypatch.context() as stopped:
-        stopped.setattr(module._Training, "_step", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        stopped.setattr(module._Training, "_epoch", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train_tiny(tmp_path / "run", resume=True, epochs=3)
     kept = read_checkpoint(tmp_path / "run")
