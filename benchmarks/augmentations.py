@@ -3,7 +3,7 @@
     python benchmarks/augmentations.py --data-root DIR
 
 The photos are 60 of each of four classes of CIFAR-10's training images, as a folder; measured is on its test images.
-Kept as results/augmentations.json. docs/data.md has the table, which a test holds to the file.
+Kept as results/augmentations.json.
 """
 
 from __future__ import annotations

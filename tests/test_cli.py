@@ -304,9 +304,9 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("epoch = 3\n")
     assert "unknown key 'epoch'; did you mean 'epochs'" in fails("train", tmp_path / "recipe.toml")
     assert "unknown method 'fdd'" in fails("train", "--method", "fdd", "--out", tmp_path / "x")
-    assert "exists and is not empty" in fails("train", "--out", work / "run")
+    assert "exists and is not empty" in fails("train", "digits-resnet8-fd", "--out", work / "run")
     assert "no data set 'cats'" in fails("train", "--data", "cats", "--out", tmp_path / "x")
-    assert "wanted data_batch_1.bin" in fails("train", "--data", "cifar10", "--data-root", tmp_path, "--out", "x")
+    assert "wanted data_batch_1.bin" in fails("train", "cifar10-resnet20-fd", "--data-root", tmp_path, "--out", "x")
     assert "is not the folder of a run" in fails("pack", tmp_path / "gone", "-o", tmp_path / "y.evb")
     assert "nowhere: no such folder" in fails("pack", work / "run", "-o", tmp_path / "nowhere" / "y.evb")
     assert "give either" in fails("pack", "-o", tmp_path / "y.evb")
@@ -342,7 +342,8 @@ def test_two_trainings_into_one_folder_are_refused(tmp_path: Path) -> None:
     from evenbit.train.lock import locked
 
     with locked(tmp_path / "run"):
-        assert f"another training is at work in {tmp_path / 'run'}" in fails("train", "--out", tmp_path / "run")
+        told = fails("train", "digits-resnet8-fd", "--out", tmp_path / "run")
+        assert f"another training is at work in {tmp_path / 'run'}" in told
         (tmp_path / "run" / "theirs").touch()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["theirs"]
 

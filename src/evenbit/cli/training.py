@@ -90,7 +90,7 @@ def train(
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
             told = f"chosen by the images: {as_flags(chosen)}"
-        elif recipe is None:
+        elif recipe is None and images in READERS:
             recipe = fitting_recipe(images, overrides)
             told = f"by the recipe {recipe}: " if recipe else "no recipe comes with evenbit for this, so by defaults: "
         settings = load_recipe(recipe, {**chosen, **overrides})
