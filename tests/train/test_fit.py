@@ -12,9 +12,9 @@ from evenbit.cli import main
 from evenbit.deploy import pack_run
 from evenbit.errors import ExportError, RecipeError
 from evenbit.export.c.size import Memory, memory_of, parse_memory
+from evenbit.fit import fit, untrained_plan
 from evenbit.train import Recipe, load_recipe
 from evenbit.train.checkpoint import read_checkpoint
-from evenbit.train.fit import fit, untrained_plan
 
 RESULTS = Path(__file__).parents[2] / "results"
 CASES = [("cifar10-resnet20-fd", "resnet20", 3, 32), ("digits-resnet8-fd", "resnet8", 1, 8)]

@@ -68,11 +68,11 @@ def train(
     from evenbit.data import READERS
     from evenbit.deploy import pack_run
     from evenbit.export.c.size import memory_of, parse_memory
+    from evenbit.fit import fit
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
     from evenbit.train.defaults import as_flags, describe_run, fitting_recipe, folder_settings
-    from evenbit.train.fit import fit
     from evenbit.train.recipe import change_recipe, parse_settings
     from evenbit.train.start import like_start
 
