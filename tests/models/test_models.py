@@ -41,7 +41,7 @@ def test_every_network_learns_from_every_method(name: str, method: str) -> None:
 
 @pytest.mark.parametrize(("channels", "size"), [(1, (28, 28)), (3, (30, 18)), (4, (8, 8))])
 def test_sizes_and_channels_are_arguments(channels: int, size: tuple[int, int]) -> None:
-    for name in ("resnet18", "vgg_small", "mobilenet"):
+    for name in ("resnet18", "vgg_small", "mobilenet", "evennet_s"):
         assert make(name, "fd", channels=channels, size=size)(torch.rand(2, channels, *size)).shape == (2, 7)
 
 
@@ -55,6 +55,10 @@ def test_depths() -> None:
         "basic20_wider": 18,
         "basic20_wide": 18,
         "basic14_wide": 12,
+        "evennet_s": 4,
+        "evennet_m": 8,
+        "evennet_l": 16,
+        "evennet_xl": 12,
         "vgg_small": 5,
         "vgg_slim": 5,
         "vgg_dense": 7,

@@ -49,8 +49,8 @@ def train(
             one subfolder a class.
         data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
         model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
-            vgg_slim, vgg_dense or mlp; mostly in float: basic8, basic20, basic20_half, basic20_wider, basic20_wide,
-            basic14_wide, mobilenet_v2.
+            vgg_slim, vgg_dense or mlp; made for the engine: evennet_s, evennet_m, evennet_l, evennet_xl; mostly in
+            float: basic8, basic20, basic20_half, basic20_wider, basic20_wide, basic14_wide, mobilenet_v2.
         method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.
         epochs: Passes over the training images.
         seed: Of everything random.

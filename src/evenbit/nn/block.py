@@ -96,15 +96,17 @@ class Stem(nn.Module):
         inputs: Channels C of the images.
         outputs: Channels O.
         method: Decides which activation follows the normalization.
-        large: Whether the kernel is 7x7 with stride 2, for large images, instead of 3x3.
+        kernel: Height and width of the kernel.
+        stride: 1 or 2.
 
     Shape:
-        `[N, C, H, W]` to `[N, O, H, W]`, or to half the size, rounded up.
+        `[N, C, H, W]` to `[N, O, H, W]` with an odd kernel and stride 1; with stride 2 to half the size, rounded down if
+        the kernel is even, else up.
     """
 
-    def __init__(self, inputs: int, outputs: int, method: Method, large: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, method: Method, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, *((7, 2, 3) if large else (3, 1, 1)), bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - stride + 1) // 2, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
         self.activation = make_activation(outputs, method)
 

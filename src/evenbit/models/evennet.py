@@ -1,0 +1,56 @@
+"""Networks made for the engine: what is cheap there is used, what is dear there is left out.
+
+Measured op by op (`evenbit bench --per-layer`), a binary convolution of 64 channels and more runs at 60 to 75 % of what
+the CPU can do, one of 16 channels at 22 %. A pass over a value of a real map takes as long as nearly a hundred binary
+multiply-adds. Most bytes that are not bits are real convolutions. From that these rules follow:
+
+- Few pixels and many channels. The stem is a 4x4 convolution of stride 2, so that the largest maps have a quarter of the
+  pixels, and their 64 channels fill whole words.
+- Two stages, the second of twice the width. Between them there is one real 1x1 convolution, on the small map.
+- Two shortcuts: every second convolution also gets the input of the one before (`ResidualPair`), which costs one
+  addition.
+
+Sources: the shortcut for each convolution from Liu et al., Bi-Real Net, ECCV 2018; networks chosen by their measured
+time from Bannink et al., Larq Compute Engine, MLSys 2021.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import nn
+
+from evenbit.models.registry import register_model
+from evenbit.models.resnet import residual_network
+from evenbit.nn.method import Method
+
+
+def _evennet(
+    method: Method, channels: int, classes: int, size: tuple[int, int], width: int, convs: int
+) -> nn.Sequential:
+    paired = dataclasses.replace(method, double_skip=True)
+    return residual_network(paired, channels, classes, size, (width, 2 * width), convs, stem=(4, 2))
+
+
+@register_model
+def evennet_s(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Two stages of 2 convolutions, widths 64 and 128."""
+    return _evennet(method, channels, classes, size, 64, 2)
+
+
+@register_model
+def evennet_m(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Two stages of 4 convolutions, widths 64 and 128."""
+    return _evennet(method, channels, classes, size, 64, 4)
+
+
+@register_model
+def evennet_l(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Two stages of 8 convolutions, widths 64 and 128."""
+    return _evennet(method, channels, classes, size, 64, 8)
+
+
+@register_model
+def evennet_xl(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Two stages of 6 convolutions, widths 128 and 256."""
+    return _evennet(method, channels, classes, size, 128, 6)
