@@ -4,7 +4,7 @@ Measured op by op (`evenbit bench --per-layer`), a binary convolution of 64 chan
 the CPU can do, one of 16 channels at 22 %. A pass over a value of a real map takes as long as nearly a hundred binary
 multiply-adds. Most bytes that are not bits are real convolutions. From that these rules follow:
 
-- Few pixels and many channels. The stem is a 4x4 convolution of stride 2, so that the largest maps have a quarter of the
+- Few pixels and many channels. The stem is a 4x4 convolution of stride 2, so the largest maps have a quarter of the
   pixels, and their 64 channels fill whole words.
 - Two stages, the second of twice the width. Between them there is one real 1x1 convolution, on the small map.
 - Two shortcuts: every second convolution also gets the input of the one before (`ResidualPair`), which costs one

@@ -100,8 +100,8 @@ class Stem(nn.Module):
         stride: 1 or 2.
 
     Shape:
-        `[N, C, H, W]` to `[N, O, H, W]` with an odd kernel and stride 1; with stride 2 to half the size, rounded down if
-        the kernel is even, else up.
+        `[N, C, H, W]` to `[N, O, H, W]` with an odd kernel and stride 1. With stride 2 to half the size, rounded down
+        if the kernel is even, else up.
     """
 
     def __init__(self, inputs: int, outputs: int, method: Method, kernel: int = 3, stride: int = 1) -> None:
