@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
-from evenbit.errors import TrainingError
+from evenbit.errors import RecipeError, TrainingError
 from evenbit.files import check_target, write_atomically
 from evenbit.printable import printable
 from evenbit.progress import bar
@@ -26,6 +26,8 @@ def train(
     data: str | None = None,
     data_root: str | None = None,
     model: str | None = None,
+    network: str | None = None,
+    weights: Path | None = None,
     method: str | None = None,
     epochs: int | None = None,
     seed: int | None = None,
@@ -45,10 +47,13 @@ def train(
         data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
         model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
             vgg_slim, vgg_dense or mlp.
+        network: A network of your own instead, as FILE.py:FUNCTION or MODULE:FUNCTION; the function's code is run.
+        weights: Of the trained real network, which the binary one is made from: a safetensors file, or the folder of a
+            run with the method float. The start is fitted to it, and it is the teacher unless another is named.
         method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.
         epochs: Passes over the training images.
         seed: Of everything random.
-        teacher: Folder of a float run to distil from.
+        teacher: Folder of a float run to distil from, self for the network with the given weights, or none.
         set_: Any other key of a recipe as KEY=VALUE, such as learning_rate=1e-3 or knobs.estimator=ede.
         resume: Go on after the last whole epoch of the run in --out.
         as_json: Print the last epoch's metrics as JSON.
@@ -60,9 +65,20 @@ def train(
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
     from evenbit.train.defaults import as_flags, folder_settings
-    from evenbit.train.recipe import change_recipe, parse_settings
+    from evenbit.train.network import is_own, short_name
+    from evenbit.train.recipe import change_recipe, distil_from_itself, parse_settings
 
-    given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
+    if network is not None and (model is not None or not is_own(network)):
+        raise RecipeError("name the network by either --model NAME or --network FILE.py:FUNCTION")
+    given = {
+        "data": data,
+        "model": network or model,
+        "weights": weights and str(weights),
+        "method": method,
+        "epochs": epochs,
+        "seed": seed,
+        "teacher": None if teacher == "none" else teacher,
+    }
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
     chosen: dict[str, Any] = {}
     if resume and out is not None and recipe is None:
@@ -72,7 +88,11 @@ def train(
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
         settings = load_recipe(recipe, {**chosen, **overrides})
-    folder = out or Path("runs") / f"{Path(settings.data).resolve().name}-{settings.model}-{settings.method}"
+        if teacher is None:
+            settings = distil_from_itself(settings)
+    folder = out or Path("runs") / "-".join(
+        (Path(settings.data).resolve().name, short_name(settings.model), settings.method)
+    )
     console = Console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     if chosen:

@@ -11,8 +11,8 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from evenbit.data import READERS, hold_out, load_dataset
+from evenbit.data import READERS, Dataset, hold_out, load_dataset
 from evenbit.data.augment import Augmentation, Share
 from evenbit.data.balance import describe_classes
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
@@ -52,14 +52,17 @@ from evenbit.train.checkpoint import (
     write_checkpoint,
 )
 from evenbit.train.compilation import compile_network, compiler_found
+from evenbit.train.loader import Loader
 from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
+from evenbit.train.network import SELF, Source, is_converted
 from evenbit.train.objective import Objective
 from evenbit.train.origin import Origin
 from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
+from evenbit.train.start import begin
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
 # Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
@@ -77,11 +80,30 @@ class Result:
         folder: Its folder.
         accuracy: On the test images, or on those held out for validation, in percent.
         metrics: The last line of `metrics.jsonl`.
+        network: The trained network, in eval mode.
     """
 
     folder: Path
     accuracy: float
     metrics: dict[str, Any]
+    network: nn.Module = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a call hands over that a recipe cannot name; there the recipe has a name that begins with a colon.
+
+    Attributes:
+        network: The real network, with its weights.
+        teacher: A real network to distil from.
+        dataset: The data.
+        loader: Batches to train on in the place of the data's training images, which are the first of them then.
+    """
+
+    network: nn.Module | None = None
+    teacher: nn.Module | None = None
+    dataset: Dataset | None = None
+    loader: Loader | None = None
 
 
 def train(
@@ -92,6 +114,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     progress: Report | None = None,
+    given: Given = Given(),
 ) -> Result:
     """Trains a network and leaves it in a folder.
 
@@ -102,10 +125,11 @@ def train(
         resume: Go on after the last whole epoch of the run in `out`.
         console: Where each epoch's line is printed.
         progress: Called now and then with the number of steps done and of all.
+        given: What the recipe names and only the caller has.
 
     Raises:
         CheckpointError: If `out` holds something already, or nothing to resume, or another recipe's run, or another
-            training is at work in it, or it lies in the folder of images.
+            training is at work in it, or it lies in the folder of images, or what makes its network has changed.
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
@@ -121,7 +145,7 @@ def train(
     with locked(out) if accelerator.is_main_process else contextlib.nullcontext():
         if not accelerator.is_main_process:  # one of them tells
             console, progress = Console(quiet=True), None
-        return _Training(recipe, out, data_root, resume, console or Console(), progress, accelerator).run()
+        return _Training(recipe, out, data_root, resume, console or Console(), progress, accelerator, given).run()
 
 
 class _Training:
@@ -134,6 +158,7 @@ class _Training:
         console: Console,
         progress: Report | None,
         accelerator: Accelerator,
+        given: Given,
     ) -> None:
         self.recipe, self.out, self.console, self.accelerator = recipe, out, console, accelerator
         self.progress = progress
@@ -142,7 +167,7 @@ class _Training:
         checkpoint = read_checkpoint(out) if resume else None
         if accelerator.is_main_process:  # whose files the others may see already
             _check_folder(recipe, out, checkpoint)
-        dataset = load_dataset(recipe.data, root=data_root, size=recipe.image_size)
+        dataset = given.dataset or load_dataset(recipe.data, root=data_root, size=recipe.image_size)
         if recipe.validation:
             dataset = hold_out(dataset, recipe.validation)
         self.measured = "validation" if recipe.validation else "test"
@@ -157,18 +182,29 @@ class _Training:
         if self.batch % self.accelerator.num_processes:
             raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
         self.dataset = dataset
-        self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loader = given.loader
+        self.source: Source | None = None
+        real: nn.Module | None = None
+        if is_converted(recipe):
+            known = checkpoint.source if checkpoint else None
+            start = begin(recipe, self.task, dataset.train, given.network, known, self._tell)
+            network, real, self.source = start
+        else:
+            network = build_model(recipe, self.task)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start is not None and checkpoint is None:
             _start(self.network, recipe.start)
         if self.accelerator.num_processes > 1:
             synchronize(self.network)
-        network: Callable[[Tensor], Tensor] = self.network
+        called: Callable[[Tensor], Tensor] = self.network
         if recipe.compile and compiler_found():
-            network = compile_network(self.network)
+            called = compile_network(self.network)
         elif recipe.compile:
             console.print("no C++ compiler was found, so the network is trained without being compiled")
-        self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
-        self.objective = Objective(recipe, self.task, self.network, self.accelerator.device)
+        self.model, self.optimizer = self.accelerator.prepare(called, _optimizer(recipe, self.network))
+        self.objective = Objective(
+            recipe, self.task, self.network, self.accelerator.device, real if recipe.teacher == SELF else given.teacher
+        )
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         here = Origin.here(self.accelerator.device)
         self.origin: Origin | None = here
@@ -182,7 +218,7 @@ class _Training:
         self.images = place(dataset.train.images, self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
         self.augmentation = Augmentation(recipe.area, recipe.pad, recipe.flip, recipe.cutout)
-        self.steps = len(dataset.train) // self.batch
+        self.steps = len(dataset.train) // self.batch if self.loader is None else len(self.loader)
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
         self.share = Share(self.batch, slice(index * size, (index + 1) * size))
 
@@ -197,11 +233,14 @@ class _Training:
             write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
-        if self.recipe.data not in READERS:
-            text = printable(f"{self.recipe.data}: {describe_classes(self.dataset)}")
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self.recipe.data not in READERS and self.loader is None:
+            self._tell(f"{self.recipe.data}: {describe_classes(self.dataset)}")
+        start = {}
+        if self.first_epoch == 0 and self.source is not None and self.source.weights:
+            start = {f"{self.measured}_accuracy_at_start": self._evaluate()[0].accuracy}
+            self._tell(f"start: {self.measured} {next(iter(start.values())):.2f} %")
         for epoch in range(self.first_epoch, self.recipe.epochs):
-            metrics = self._epoch(epoch)
+            metrics = {**self._epoch(epoch), **(start if epoch == 0 else {})}
             if main and writer is not None:
                 # The line first: a line without its checkpoint is dropped on resuming, a missing one would be lost.
                 append_line(out / METRICS, json.dumps(metrics))
@@ -214,11 +253,17 @@ class _Training:
             self.accelerator.wait_for_everyone()
         if writer is not None:
             writer.close()
-        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics)
+        accuracy = float(metrics[f"{self.measured}_accuracy"])
+        return Result(out, accuracy, metrics, self.network.eval())
+
+    def _tell(self, text: str) -> None:
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _save(self, epoch: int) -> None:
         optimizer = self.optimizer.optimizer
-        write_checkpoint(self.out, self.recipe, self.task, epoch, self.network, optimizer, origin=self.origin)
+        write_checkpoint(
+            self.out, self.recipe, self.task, epoch, self.network, optimizer, origin=self.origin, source=self.source
+        )
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         """Trains over the images once, then evaluates."""
@@ -226,16 +271,15 @@ class _Training:
         start = time.perf_counter()
         generator = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + epoch)
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.images), generator=generator, device=device)
         set_progress(self.network, epoch / recipe.epochs)
         self.model.train()
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
-        shares = [batch[self.share.part] for batch in torch.split(order, self.batch)[: self.steps]]
-        for step, images in enumerate(batches(self.images, shares)):
-            images = self.augmentation(images, generator, self.share)
-            loss, hits = self._step(to_float(images), self.labels[shares[step]], epoch * self.steps + step)
+        count = 0
+        for step, (inputs, labels) in enumerate(self._batches(epoch, generator)):
+            loss, hits = self._step(inputs, labels, epoch * self.steps + step)
             losses[step] = loss
             correct += hits
+            count += len(labels) * self.accelerator.num_processes
             if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
                 self._check_finite(losses, epoch)
                 if self.progress is not None:
@@ -245,7 +289,6 @@ class _Training:
         frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
         if not math.isfinite(evaluation.loss):
             raise TrainingError(f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
-        count = self.steps * self.batch
         return {
             "epoch": epoch + 1,
             "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
@@ -258,6 +301,21 @@ class _Training:
             **frozen,
             **_summary(activations, self.weights.look()),
         }
+
+    def _batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's share of an epoch's batches: augmented images in [0, 1] and labels."""
+        if self.loader is not None:
+            try:
+                for images, labels in self.loader.read(self.recipe.seed * 1_000_003 + epoch):
+                    if len(images) >= LEAST_BATCH:
+                        yield images.to(generator.device), labels.to(generator.device)
+            except DataError as error:
+                raise DataError(f"{error}; {self._kept(epoch)}") from None
+            return
+        order = torch.randperm(len(self.images), generator=generator, device=generator.device)
+        shares = [batch[self.share.part] for batch in torch.split(order, self.batch)[: self.steps]]
+        for images, share in zip(batches(self.images, shares), shares, strict=True):
+            yield to_float(self.augmentation(images, generator, self.share)), self.labels[share]
 
     def _step(self, inputs: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """One update by this process's share of a batch; returns its mean loss and number of hits."""
