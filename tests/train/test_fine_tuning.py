@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import evenbit
+from evenbit.cli import main
 from evenbit.data import Dataset, load_dataset
 from evenbit.deploy import pack_run
 from evenbit.errors import CheckpointError, DataError, RecipeError
@@ -406,3 +407,33 @@ def test_a_registered_network_starts_from_weights_too(train_tiny: Any, pictures:
     result = train_tiny(tmp_path / "fd", weights=str(tmp_path / "float"), teacher="self", epochs=1)
     assert isinstance(load_run(result.folder).model, nn.Module)
     assert "test_accuracy_at_start" in result.metrics
+
+
+def test_the_command_has_the_real_network_as_teacher_unless_told(
+    file: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "--network", f"{file}:make_model", "--weights", str(weights), "--epochs", "1"]
+    assert main([*command, "--set", "keep=['first', 'last', '7']"]) == 2
+    assert "keep names '7', which is no layer of the network" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "start: test" in capsys.readouterr().out
+    run = load_run(tmp_path / "runs" / "digits-make_model-fd")
+    assert (run.recipe.teacher, run.recipe.weights) == ("self", str(weights))
+    assert main([*command, "--teacher", "none", "--out", "runs/alone"]) == 0
+    assert load_run(tmp_path / "runs" / "alone").recipe.teacher is None
+    capsys.readouterr()
+    assert main([*command, "--model", "resnet8"]) == 2
+    assert main(["train", "--network", "resnet8"]) == 2
+    assert capsys.readouterr().err.count("name the network by either --model NAME or --network FILE.py:FUNCTION") == 2
+
+
+def test_the_command_cannot_resume_what_only_a_call_has(
+    real: Result, digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finetune(real.network, out=tmp_path / "run", epochs=1, **FAST, **loaders(digits))
+    assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 2
+    assert "the run's data, DataLoader, were handed over in a call" in capsys.readouterr().err
+    finetune(real.network, "digits", teacher=real.network, out=tmp_path / "other", epochs=1, **FAST)
+    assert main(["train", "--resume", "--out", str(tmp_path / "other")]) == 2
+    assert "the run's network, Sequential, was handed over in a call" in capsys.readouterr().err

@@ -234,7 +234,7 @@ class _Training:
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         if self.recipe.data not in READERS and self.loader is None:
-            self._tell(f"{self.recipe.data}: {describe_classes(self.dataset)}")
+            self._tell(f"{self.recipe.data.lstrip(':')}: {describe_classes(self.dataset)}")
         start = {}
         if self.first_epoch == 0 and self.source is not None and self.source.weights:
             start = {f"{self.measured}_accuracy_at_start": self._evaluate()[0].accuracy}
@@ -257,7 +257,7 @@ class _Training:
         return Result(out, accuracy, metrics, self.network.eval())
 
     def _tell(self, text: str) -> None:
-        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def _save(self, epoch: int) -> None:
         optimizer = self.optimizer.optimizer
