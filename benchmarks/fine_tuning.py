@@ -2,11 +2,13 @@
 
     python benchmarks/fine_tuning.py same --data digits --model resnet8 --float-epochs 12 --epochs 2
     python benchmarks/fine_tuning.py photos --data-root DIR
+    python benchmarks/fine_tuning.py start --real RUN --data-root DIR
     python benchmarks/fine_tuning.py page
 
 `same` goes from a real network to its binary form on the data it was trained on, `photos` to a folder of 60 photos for
-each of four classes of CIFAR-10 from a network trained on the other six. Both keep what they measured in
-results/fine-tuning.json; `page` writes the tables into docs/bring-your-own-network.md from it.
+each of four classes of CIFAR-10 from a network trained on the other six. `start` measures the binary form of a run's
+real network before any training. All keep what they measured in results/fine-tuning.json; `page` writes the tables into
+docs/bring-your-own-network.md from it.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from rich.console import Console
 
 from evenbit.data import Dataset, Split, load_dataset
+from evenbit.evaluation import evaluate
 from evenbit.files import write_atomically
-from evenbit.train import load_recipe, train
+from evenbit.nn import binarize
+from evenbit.nn.conversion.fit import fit
+from evenbit.train import load_recipe, load_run, torch_predict, train
 from evenbit.train.loop import Given
 from evenbit.train.metrics import read_metrics
 
@@ -33,6 +39,7 @@ KEPT = ROOT / "results" / "fine-tuning.json"
 PAGE = ROOT / "docs" / "bring-your-own-network.md"
 BEGIN = "<!-- table: benchmarks/fine_tuning.py writes what follows -->"
 END = "<!-- end of the table -->"
+START_IMAGES = (64, 256, 512)
 NEW_CLASSES = ("bird", "cat", "frog", "ship")
 PHOTOS, TEST_PHOTOS = 60, 250  # of a class
 STARTS: dict[str, dict[str, Any]] = {
@@ -120,6 +127,24 @@ def photos(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
+def start(options: argparse.Namespace) -> dict[str, Any]:
+    """Accuracy of a run's network made binary, before any training, by the images that it is fitted to."""
+    real = load_run(options.real)
+    data = load_dataset(real.recipe.data, root=options.data_root)
+    rows = []
+    for count in (0, *START_IMAGES):
+        torch.manual_seed(0)
+        images = torch.from_numpy(data.train.images[: max(count, 1)]) / 255
+        network = binarize(real.model, images[:1]).network
+        if count:
+            fit(network, real.model, images)
+        accuracy = evaluate(torch_predict(network.eval()), data.test).accuracy
+        rows.append({"start": f"fitted to {count} images" if count else "not fitted", "at_start": [accuracy]})
+        print(rows[-1], flush=True)
+    accuracy = evaluate(torch_predict(real.model), data.test).accuracy
+    return {"data": data.name, "model": real.recipe.model, "float": accuracy, "float_epochs": real.epoch, "rows": rows}
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Means and deviations over the seeds."""
 
@@ -128,6 +153,9 @@ def table(rows: list[dict[str, Any]]) -> str:
             return ""
         return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
 
+    if "accuracy" not in rows[0]:
+        lines = ["| start | before training |", "|---|---|"]
+        return "\n".join([*lines, *(f"| {row['start']} | {cell(row['at_start'])} |" for row in rows)])
     lines = ["| start | before training | after it |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {r['start']} | {cell(r['at_start'])} | {cell(r['accuracy'])} |" for r in rows)])
 
@@ -136,6 +164,12 @@ def page(kept: dict[str, Any]) -> str:
     """The tables with what they are of."""
     parts = []
     for key, one in sorted(kept.items()):
+        if key.startswith("start-"):
+            network = (
+                f"{one['model']} on {one['data']}, {one['float']:.1f} % in float after {one['float_epochs']} epochs"
+            )
+            parts.append(f"{network}, before any training of the binary network, in percent:\n\n{table(one['rows'])}")
+            continue
         seeds = len(one["rows"][0]["accuracy"])
         after = f"{one['epochs']} epochs of the binary network; mean and deviation of {seeds} seeds, in percent:"
         if key == "photos":
@@ -151,10 +185,16 @@ def page(kept: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def keep(key: str, found: dict[str, Any]) -> None:
+    """Puts what was measured into the file, in the place of what was there of it."""
+    kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
+    write_atomically(KEPT, (json.dumps({**kept, key: found}, indent=1) + "\n").encode())
+
+
 def main() -> None:
     """See the module's page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["same", "photos", "page"])
+    parser.add_argument("what", choices=["same", "photos", "start", "page"])
     parser.add_argument("--data", default="digits")
     parser.add_argument("--data-root")
     parser.add_argument("--model", default="resnet8")
@@ -165,14 +205,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, help="where runs are kept, so that what is finished is not repeated")
     options = parser.parse_args()
-    kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
-    if options.what != "page":
+    if options.what == "start":
+        found = start(options)
+        keep(f"start-{found['data']}-{found['model']}", found)
+    elif options.what != "page":
         with tempfile.TemporaryDirectory() as temporary:
             folder = options.runs or Path(temporary)
             folder.mkdir(parents=True, exist_ok=True)
-            found = same(options, folder) if options.what == "same" else photos(options, folder)
-        kept["photos" if options.what == "photos" else f"{options.data}-{options.model}"] = found
-        write_atomically(KEPT, (json.dumps(kept, indent=1) + "\n").encode())
+            if options.what == "same":
+                keep(f"{options.data}-{options.model}", same(options, folder))
+            else:
+                keep("photos", photos(options, folder))
+    kept = json.loads(KEPT.read_text("utf-8"))
     text = PAGE.read_text("utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     write_atomically(PAGE, f"{before}{BEGIN}\n\n{page(kept)}\n\n{END}{after}".encode())

@@ -109,3 +109,11 @@ def test_the_negative_half_of_a_relu_stays_closed_and_bits_are_of_both_kinds(rea
         network.eval()(images())
     assert len(shares) == sum(isinstance(module, BinaryLayer) for module in network.modules()) == 3
     assert all(0.05 < share < 0.95 for share in shares)
+
+
+def test_what_cannot_be_chosen_stays(real: nn.Module) -> None:
+    method = evenbit.nn.resolve_method("fd", {"binary_weights": False})  # the first of two steps of training
+    network = evenbit.binarize(real, images()[:1], method=method).network
+    fit(network, real, images())
+    assert torch.equal(network.conv1.weight, real.conv1.weight)
+    assert logits_error(network, real, images()) < 0.3

@@ -10,7 +10,7 @@ there. So each part also makes good what the parts before it did.
                                                                       one makes; from sign(w), one sign at a time
     normalizations   γ, β with γ ŷ + β closest to the real result     ŷ: normalized by the moments of y, which become
                                                                       the running ones
-    RPReLU           slope 0, so that it is the real ReLU
+    RPReLU, Maxout   slope 0 in the place of a ReLU, which they are then
     last layer       ΔW, Δb closest to the difference of the logits   by ridge regression
 
 A sign's size, |w|, stays, and with it how easily training changes it. Where the method has no part that moves a zero
@@ -37,8 +37,11 @@ from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.structure import Structure
 from evenbit.nn.conversion.trace import image_size, in_eval_mode, module_path
 from evenbit.nn.distribution import EPSILON, DistributionAdjustment
-from evenbit.nn.refinement import RPReLU, ZeroPoint
+from evenbit.nn.refinement import Maxout, RPReLU, ZeroPoint
+from evenbit.nn.two_values import TwoValues
+from evenbit.nn.weight import WeightBinarizer
 
+DIMENSIONS = (2, 4)  # of what is looked at: vectors and maps
 PIXELS = 64  # of each image's map, at most, that are looked at
 STEPS = 10  # towards the zero points
 SWEEPS = 3  # over the signs of a filter
@@ -80,13 +83,14 @@ class _Fit:
         hooks: list[tuple[nn.Module, Callable[..., Any]]] = []
         wanted = set()
         for path, module in self.network.named_modules():
-            if isinstance(module, RPReLU):
+            if isinstance(module, RPReLU | Maxout) and isinstance(real.get(path), nn.ReLU | nn.ReLU6):
                 module.slope.zero_()
             if path not in self.called_once or path not in real:
                 continue
             if isinstance(module, BinaryLayer):
                 hooks.append((module.activation, _set_zero_points))
-                hooks.append((module.layer, self._hook(self._set_signs, path)))
+                if _can_choose(module.layer):
+                    hooks.append((module.layer, self._hook(self._set_signs, path)))
                 if isinstance(module.norm, _BatchNorm):
                     hooks.append((module.norm, self._hook(self._set_norm, path)))
             elif isinstance(module, _BatchNorm) and module.affine and module.track_running_stats:
@@ -107,13 +111,15 @@ class _Fit:
 
     def _recorder(self, path: str) -> Callable[..., None]:
         def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self.targets[path] = self._rows(output)
+            if output.dim() in DIMENSIONS:
+                self.targets[path] = self._rows(output)
 
         return record
 
     def _hook(self, setter: Callable[[Any, Tensor, Tensor], None], path: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            setter(module, inputs[0], self.targets[path])
+            if path in self.targets:
+                setter(module, inputs[0], self.targets[path])
 
         return hook
 
@@ -186,8 +192,17 @@ class _Fit:
             linear.bias.add_(missing.mean(0) - change @ x.mean(0))
 
 
+def _can_choose(layer: nn.Module) -> bool:
+    """Whether the signs of a layer are chosen here: not where its weights are real, nor grouped or dilated."""
+    groups, dilation = getattr(layer, "groups", 1), getattr(layer, "dilation", (1, 1))
+    whole = groups == 1 and tuple(dilation) == (1, 1)
+    return whole and isinstance(layer.binarizer, WeightBinarizer)
+
+
 def _set_zero_points(module: BinaryActivation, inputs: tuple[Tensor, ...]) -> None:
     """Sets what of a method moves the zero points by the input of its sign."""
+    if inputs[0].dim() not in DIMENSIONS:
+        return
     values = inputs[0].transpose(0, 1).flatten(1)
     var, mean = torch.var_mean(values, 1, correction=0)
     scale, offset = torch.ones_like(mean), torch.zeros_like(mean)
@@ -203,6 +218,8 @@ def _set_zero_points(module: BinaryActivation, inputs: tuple[Tensor, ...]) -> No
         if not isinstance(module.refine, ZeroPoint):
             adjust.bias.copy_((mean - _middle(values)) * scale)
         offset = adjust.bias - mean * scale
+    if isinstance(module.values, TwoValues):
+        module.values.middle.copy_(_middle((values * scale[:, None] + offset[:, None]).reshape(1, -1))[0])
     if isinstance(module.refine, ZeroPoint):
         module.refine.tau.copy_(_middle(values) * scale + offset)
 
