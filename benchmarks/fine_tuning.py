@@ -41,7 +41,7 @@ BEGIN = "<!-- table: benchmarks/fine_tuning.py writes what follows -->"
 END = "<!-- end of the table -->"
 START_IMAGES = (64, 256, 512)
 NEW_CLASSES = ("bird", "cat", "frog", "ship")
-PHOTOS, TEST_PHOTOS = 60, 250  # of a class
+PHOTOS, TEST_PHOTOS = 60, 100  # of a class
 STARTS: dict[str, dict[str, Any]] = {
     "from scratch": {},
     "from the real weights": {"weights": True},
@@ -171,7 +171,8 @@ def page(kept: dict[str, Any]) -> str:
             parts.append(f"{network}, before any training of the binary network, in percent:\n\n{table(one['rows'])}")
             continue
         seeds = len(one["rows"][0]["accuracy"])
-        after = f"{one['epochs']} epochs of the binary network; mean and deviation of {seeds} seeds, in percent:"
+        over = f"mean and deviation of {seeds} seeds" if seeds > 1 else "one seed"
+        after = f"{one['epochs']} epochs of the binary network; {over}, in percent:"
         if key == "photos":
             text = (
                 f"{one['model']}, trained for {one['float_epochs']} epochs on six classes of CIFAR-10 "
