@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from evenbit.plan import Plan
     from evenbit.plan_file import load, save
     from evenbit.runtime.engine import Engine
-    from evenbit.train import Recipe, load_recipe, load_run
+    from evenbit.train import Recipe, finetune, load_recipe, load_run
 
 _PACKAGES = ("data", "deploy", "export", "models", "nn", "ops", "report", "runtime", "train")
 
@@ -42,6 +42,7 @@ _HOMES = {
     "Recipe": "evenbit.train",
     "binarize": "evenbit.nn",
     "create_model": "evenbit.models",
+    "finetune": "evenbit.train",
     "keep_latent_weights_within_reach": "evenbit.nn",
     "latent_weights": "evenbit.nn",
     "load": "evenbit.plan_file",
@@ -65,6 +66,7 @@ __all__ = [
     "Recipe",
     "binarize",
     "create_model",
+    "finetune",
     "keep_latent_weights_within_reach",
     "latent_weights",
     "load",

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
-from evenbit.errors import CaptureError, ExportError, TrainingError
+from evenbit.errors import CaptureError, ExportError, RecipeError, TrainingError
 from evenbit.files import check_target, write_atomically
 from evenbit.printable import printable
 from evenbit.progress import bar
@@ -26,6 +26,8 @@ def train(
     data: str | None = None,
     data_root: str | None = None,
     model: str | None = None,
+    network: str | None = None,
+    weights: Path | None = None,
     method: str | None = None,
     epochs: int | None = None,
     seed: int | None = None,
@@ -51,10 +53,13 @@ def train(
         model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
             vgg_slim, vgg_dense or mlp; made for the engine: evennet_s, evennet_m, evennet_l, evennet_xl; mostly in
             float: basic8, basic20, basic20_half, basic20_wider, basic20_wide, basic14_wide, mobilenet_v2.
+        network: A network of your own instead, as FILE.py:FUNCTION or MODULE:FUNCTION; the function's code is run.
+        weights: Of the trained real network, which the binary one is made from: a safetensors file, or the folder of a
+            run with the method float. The start is fitted to it, and it is the teacher unless another is named.
         method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.
         epochs: Passes over the training images.
         seed: Of everything random.
-        teacher: Folder of a float run to distil from.
+        teacher: Folder of a float run to distil from, self for the network with the given weights, or none.
         from_: Folder of a run to start from; other classes get a new head. Model, method and size of the images are
             that run's if they are not given.
         set_: Any other key of a recipe as KEY=VALUE, such as learning_rate=1e-3 or knobs.estimator=ede.
@@ -73,11 +78,22 @@ def train(
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
     from evenbit.train.defaults import as_flags, describe_run, fitting_recipe, folder_settings
-    from evenbit.train.recipe import change_recipe, parse_settings
+    from evenbit.train.network import is_own, short_name
+    from evenbit.train.recipe import change_recipe, distil_from_itself, parse_settings
     from evenbit.train.start import like_start
 
-    given = {"data": data, "model": model, "method": method, "epochs": epochs, "seed": seed, "teacher": teacher}
-    given |= {"start": from_}
+    if network is not None and (model is not None or not is_own(network)):
+        raise RecipeError("name the network by either --model NAME or --network FILE.py:FUNCTION")
+    given = {
+        "data": data,
+        "model": network or model,
+        "weights": weights and str(weights),
+        "method": method,
+        "epochs": epochs,
+        "seed": seed,
+        "teacher": None if teacher == "none" else teacher,
+        "start": from_,
+    }
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
     chosen: dict[str, Any] = {}
     told, fits = "", ""
@@ -94,6 +110,8 @@ def train(
             recipe = fitting_recipe(images, overrides)
             told = f"by the recipe {recipe}: " if recipe else "no recipe comes with evenbit for this, so by defaults: "
         settings = load_recipe(recipe, {**chosen, **overrides})
+        if teacher is None:
+            settings = distil_from_itself(settings)
         if fit_flash or fit_ram:
             kept = settings.model_fields_set if recipe else overrides
             fitting, fits = fit(settings, kept, parse_memory(fit_flash, fit_ram), data_root)
@@ -103,7 +121,9 @@ def train(
                 told = f"chosen by the images: {as_flags(chosen)}"
         if told and not chosen:
             told += describe_run(settings)
-    folder = out or Path("runs") / f"{Path(settings.data).resolve().name}-{settings.model}-{settings.method}"
+    folder = out or Path("runs") / "-".join(
+        (Path(settings.data).resolve().name, short_name(settings.model), settings.method)
+    )
     console = terminal.open_console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     for line in filter(None, (told, fits)):

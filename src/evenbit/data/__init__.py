@@ -44,6 +44,8 @@ def load_dataset(name: str | os.PathLike[str], root: str | os.PathLike[str] | No
         return READERS[name](root)
     if Path(name).is_dir():
         return read_folder(Path(name), size)
+    if name.startswith(":"):
+        raise DataError(f"the run's data, {name[1:]}, were handed over in a call, and only a call can read them again")
     raise DataError(f"no data set '{name}': neither one of {', '.join(READERS)} nor the path of a folder of images")
 
 

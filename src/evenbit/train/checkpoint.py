@@ -2,8 +2,8 @@
 
     model.<name>                   the network's state
     optimizer.<parameter>.<name>   the optimizer's state of each parameter
-    metadata: format, version, epoch, recipe, method, task and origin (JSON), sha256 over the rest; method and origin
-              may be missing
+    metadata: format, version, epoch, recipe, method, task, origin and network (JSON), sha256 over the rest; method and
+              origin may be missing, and network, which is for networks made from a real one
 
 The method is written out, all its knobs: what a name stands for may change from one evenbit to the next, and a run
 stays what it was. Read again, a recipe has the knobs in which its method differs from what the name stands for now.
@@ -36,6 +36,7 @@ from evenbit.files import write_atomically
 from evenbit.models import create_model
 from evenbit.nn import Method, set_progress
 from evenbit.ops import MAX_ELEMENTS
+from evenbit.train.network import Source, binary_network, find_source, is_converted, is_own, real_network
 from evenbit.train.origin import Origin, find_data
 from evenbit.train.precision import exact_float32
 from evenbit.train.recipe import Recipe, make_recipe
@@ -91,6 +92,7 @@ class Checkpoint:
         task: What it classifies.
         epoch: Epochs done.
         origin: What the run was made with; None if it was not recorded.
+        source: Where the network comes from, if it was made from a real one.
         tensors: All tensors by name.
     """
 
@@ -99,15 +101,31 @@ class Checkpoint:
     task: Task
     epoch: int
     origin: Origin | None
+    source: Source
     tensors: Mapping[str, Tensor]
 
-    def build_model(self) -> nn.Module:
+    def build_model(self, given: nn.Module | None = None) -> nn.Module:
         """The network with its state.
 
+        Args:
+            given: The real network that it was made from, if that was handed over in a call.
+
         Raises:
-            CheckpointError: If the tensors are not those of the network that recipe and task describe.
-            RecipeError: If recipe and task do not go together.
+            CheckpointError: If the tensors are not those of the network that recipe and task describe, or the file that
+                makes a network of the user's own has changed.
+            RecipeError: If recipe and task do not go together, or what makes a network of the user's own raises.
         """
+        if is_converted(self.recipe):  # by code that looks at values, which the device "meta" has none of
+            if not is_own(self.recipe.model):
+                with torch.device("meta"):
+                    least = sum(p.numel() for p in real_network(self.recipe, self.task, Source()).parameters())
+                if least > sum(tensor.numel() for tensor in self.tensors.values()):
+                    raise CheckpointError(f"{self.path} belongs to another model: it holds too few weights")
+            source = find_source(self.recipe.model, self.source)
+            real = real_network(self.recipe, self.task, source, given)
+            model = binary_network(self.recipe, self.task, real)
+            self.load_model(model)
+            return model
         with torch.device("meta"):  # so that no memory is taken for what the file says and does not hold
             expected = build_model(self.recipe, self.task).state_dict()
         self._check(expected, self._part("model."))
@@ -191,21 +209,29 @@ def build_model(recipe: Recipe, task: Task) -> nn.Module:
     Raises:
         RecipeError: If model and method do not go together or the images are too small.
     """
+    if is_converted(recipe):
+        return binary_network(recipe, task, real_network(recipe, task, find_source(recipe.model)))
     torch.manual_seed(recipe.seed)
     fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
     fields["classes"] = len(task.classes)
     return create_model(recipe.model, method=recipe.resolved_method(), **fields)
 
 
-def load_run(folder: str | Path) -> Run:
+def load_run(folder: str | Path, *, network: nn.Module | None = None) -> Run:
     """Reads the network of a run folder.
+
+    A network of the user's own is made by the function that the run names, whose file must be as it was.
+
+    Args:
+        folder: Of the run.
+        network: The real network, if it was handed over in a call of `evenbit.finetune`.
 
     Raises:
         CheckpointError: If the folder holds no checkpoint, one of a run without a finished epoch, or one that is
             damaged or of another model.
     """
     checkpoint = read_checkpoint(folder)
-    model = checkpoint.build_model()
+    model = checkpoint.build_model(network)
     if checkpoint.epoch == 0:
         raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
     # What depends on the progress of training stays as it was in the last epoch.
@@ -241,6 +267,7 @@ def write_checkpoint(
     optimizer: torch.optim.Optimizer,
     *,
     origin: Origin | None = None,
+    source: Source | None = None,
 ) -> None:
     """Writes the checkpoint after `epoch` epochs; the one before stays until the new one is whole.
 
@@ -261,6 +288,8 @@ def write_checkpoint(
     }
     if origin is not None:
         metadata["origin"] = json.dumps(dataclasses.asdict(origin))
+    if source is not None:
+        metadata["network"] = json.dumps(dataclasses.asdict(source))
     _parse(metadata, folder / FILE)
     metadata["sha256"] = _digest(metadata, tensors)
     write_atomically(folder / FILE, safetensors.torch.save(tensors, metadata))
@@ -292,20 +321,21 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     return Checkpoint(path, *_parse(metadata, path), tensors=tensors)
 
 
-def _parse(metadata: Mapping[str, str], path: Path) -> tuple[Recipe, Task, int, Origin | None]:
+def _parse(metadata: Mapping[str, str], path: Path) -> tuple[Recipe, Task, int, Origin | None, Source]:
     """What the metadata of a checkpoint say, which it is written with and read by."""
     try:
         recipe = _recipe_from_json(metadata, str(path))
         task = _task_from_json(metadata["task"])
         epoch = int(metadata["epoch"])
         origin = Origin.from_dict(json.loads(metadata["origin"])) if "origin" in metadata else None
+        source = TypeAdapter(Source).validate_json(metadata.get("network", "{}"), strict=True)
     except RecipeError as error:
         raise CheckpointError(f"cannot use {error}") from None
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is malformed ({type(error).__name__})") from None
     if not 0 <= epoch <= recipe.epochs:
         raise CheckpointError(f"{path} says that {epoch} of {recipe.epochs} epochs are done")
-    return recipe, task, epoch, origin
+    return recipe, task, epoch, origin, source
 
 
 def _recipe_from_json(metadata: Mapping[str, str], origin: str) -> Recipe:

@@ -12,8 +12,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,11 @@ from evenbit.train.checkpoint import (
     write_checkpoint,
 )
 from evenbit.train.compilation import compile_network, compiler_found
+from evenbit.train.converted import begin
+from evenbit.train.loader import Loader
 from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
+from evenbit.train.network import SELF, Source, is_converted
 from evenbit.train.objective import Objective
 from evenbit.train.origin import Origin, find_data
 from evenbit.train.placement import batches, place
@@ -83,12 +86,31 @@ class Result:
         accuracy: On the test images, or on those held out for validation, in percent.
         metrics: The last line of `metrics.jsonl`.
         evaluation: What the network says of the images it was measured on.
+        network: The trained network, in eval mode.
     """
 
     folder: Path
     accuracy: float
     metrics: dict[str, Any]
     evaluation: Evaluation
+    network: nn.Module = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a call hands over that a recipe cannot name; there the recipe has a name that begins with a colon.
+
+    Attributes:
+        network: The real network, with its weights.
+        teacher: A real network to distil from.
+        dataset: The data.
+        loader: Batches to train on in the place of the data's training images, which are the first of them then.
+    """
+
+    network: nn.Module | None = None
+    teacher: nn.Module | None = None
+    dataset: Dataset | None = None
+    loader: Loader | None = None
 
 
 def train(
@@ -99,6 +121,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     progress: Report | None = None,
+    given: Given = Given(),
 ) -> Result:
     """Trains a network and leaves it in a folder.
 
@@ -110,10 +133,11 @@ def train(
             then the learning rate goes on where it would be after so many epochs of the longer schedule.
         console: Where each epoch's line is printed.
         progress: Called now and then with the number of steps done and of all.
+        given: What the recipe names and only the caller has.
 
     Raises:
         CheckpointError: If `out` holds something already, or nothing to resume, or another recipe's run, or another
-            training is at work in it, or it lies in the folder of images.
+            training is at work in it, or it lies in the folder of images, or what makes its network has changed.
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
@@ -130,7 +154,7 @@ def train(
     with locked(out) if accelerator.is_main_process else contextlib.nullcontext():
         if not accelerator.is_main_process:  # one of them tells
             console, progress = Console(quiet=True), None
-        return _Training(recipe, out, data_root, resume, console or Console(), progress, accelerator).run()
+        return _Training(recipe, out, data_root, resume, console or Console(), progress, accelerator, given).run()
 
 
 class _Training:
@@ -143,6 +167,7 @@ class _Training:
         console: Console,
         progress: Report | None,
         accelerator: Accelerator,
+        given: Given,
     ) -> None:
         self.out, self.console, self.accelerator, self.progress = out, console, accelerator, progress
         if accelerator.device.type == "cpu":
@@ -152,8 +177,10 @@ class _Training:
             recipe = recipe.decided_as(checkpoint.recipe)
         if accelerator.is_main_process:  # whose files the others may see already
             _check_folder(recipe, out, checkpoint)
-        data = find_data(recipe.data, checkpoint.origin if checkpoint else None)
-        dataset = load_dataset(data, root=data_root, size=recipe.image_size)
+        dataset = given.dataset
+        if dataset is None:
+            data = find_data(recipe.data, checkpoint.origin if checkpoint else None)
+            dataset = load_dataset(data, root=data_root, size=recipe.image_size)
         if recipe.validation:
             dataset = hold_out(dataset, recipe.validation)
         self.measured = "validation" if recipe.validation else "test"
@@ -165,7 +192,8 @@ class _Training:
                 f"{recipe.data} has {len(dataset.train)} image to train on; it takes at least {LEAST_BATCH}"
             )
         if recipe.flip is None:
-            recipe = recipe.model_copy(update={"flip": self._may_be_mirrored(dataset, recipe.seed)})
+            flip = given.loader is None and self._may_be_mirrored(dataset, recipe.seed)
+            recipe = recipe.model_copy(update={"flip": flip})
         self.recipe = recipe
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
@@ -173,17 +201,26 @@ class _Training:
         if recipe.mixup and self.accelerator.num_processes > 1 and self.batch // self.accelerator.num_processes % 2:
             raise RecipeError("mixup needs an even number of images a step in each process")
         self.dataset = dataset
-        self.network = build_model(recipe, self.task).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.loader = given.loader
+        self.source: Source | None = None
+        real: nn.Module | None = None
+        if is_converted(recipe):
+            known = checkpoint.source if checkpoint else None
+            start = begin(recipe, self.task, dataset.train, given.network, known, self._tell)
+            network, real, self.source = start
+        else:
+            network = build_model(recipe, self.task)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start is not None and checkpoint is None:
             self._tell(take_over(self.network, recipe, self.task))
         if self.accelerator.num_processes > 1:
             synchronize(self.network)
-        network: Callable[[Tensor], Tensor] = self.network
+        called: Callable[[Tensor], Tensor] = self.network
         if recipe.compile and compiler_found():
-            network = compile_network(self.network)
+            called = compile_network(self.network)
         elif recipe.compile:
             console.print("no C++ compiler was found, so the network is trained without being compiled")
-        self.model, self.optimizer = self.accelerator.prepare(network, _optimizer(recipe, self.network))
+        self.model, self.optimizer = self.accelerator.prepare(called, _optimizer(recipe, self.network))
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         self.extended = checkpoint is not None and checkpoint.recipe.epochs < recipe.epochs
         self.evaluation: Evaluation | None = None
@@ -198,9 +235,10 @@ class _Training:
             checkpoint.load_optimizer(self.optimizer.optimizer, self.network)
         self.images = place(dataset.train.images, self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
-        self.objective = Objective(recipe, self.task, self.network, self.labels)
+        teacher = real if recipe.teacher == SELF else given.teacher
+        self.objective = Objective(recipe, self.task, self.network, self.labels, teacher)
         self.augmentation = make_augmentation(recipe)
-        self.steps = len(dataset.train) // self.batch
+        self.steps = len(dataset.train) // self.batch if self.loader is None else len(self.loader)
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
         self.share = Share(self.batch, slice(index * size, (index + 1) * size))
         self.step: Callable[[Batch, float], tuple[Tensor, Tensor]] | None = None  # made of the first batch
@@ -226,17 +264,21 @@ class _Training:
             write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
-        if self.recipe.data not in READERS:
+        if self.recipe.data not in READERS and self.loader is None:
             for text in (describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)):
                 if text:
-                    self._tell(f"{self.recipe.data}: {text}")
+                    self._tell(f"{self.recipe.data.lstrip(':')}: {text}")
             self._tell(describe_augmentation(self.recipe))
             if not self.recipe.class_weights and are_unequal(self.dataset):
                 self._tell(
                     "the classes are very unequal; --set class_weights=true gives each the same weight in the loss"
                 )
+        start = {}
+        if self.first_epoch == 0 and self.source is not None and self.source.weights:
+            start = {f"{self.measured}_accuracy_at_start": self._evaluate()[0].accuracy}
+            self._tell(f"start: {self.measured} {next(iter(start.values())):.2f} %")
         for epoch in range(self.first_epoch, self.recipe.epochs):
-            metrics = self._epoch(epoch)
+            metrics = {**self._epoch(epoch), **(start if epoch == 0 else {})}
             if main and writer is not None:
                 # The line first: a line without its checkpoint is dropped on resuming, a missing one would be lost.
                 append_line(out / METRICS, json.dumps(metrics))
@@ -250,14 +292,17 @@ class _Training:
         if writer is not None:
             writer.close()
         evaluation = self.evaluation or self._evaluate()[0]
-        return Result(out, float(metrics[f"{self.measured}_accuracy"]), metrics, evaluation)
+        accuracy = float(metrics[f"{self.measured}_accuracy"])
+        return Result(out, accuracy, metrics, evaluation, self.network.eval())
 
     def _tell(self, text: str) -> None:
-        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def _save(self, epoch: int) -> None:
         optimizer = self.optimizer.optimizer
-        write_checkpoint(self.out, self.recipe, self.task, epoch, self.network, optimizer, origin=self.origin)
+        write_checkpoint(
+            self.out, self.recipe, self.task, epoch, self.network, optimizer, origin=self.origin, source=self.source
+        )
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         """Trains over the images once, then evaluates."""
@@ -265,18 +310,17 @@ class _Training:
         start = time.perf_counter()
         generator = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + epoch)
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.images), generator=generator, device=device)
         set_progress(self.network, epoch / recipe.epochs)
         self.model.train()
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
-        shares = [batch[self.share.part] for batch in torch.split(order, self.batch)[: self.steps]]
-        for step, images in enumerate(batches(self.images, shares)):
-            batch = self._batch(images, self.labels[shares[step]], generator)
+        count = 0
+        for step, batch in enumerate(self._batches(epoch, generator)):
             if self.step is None:
                 self.step = self._make_step(batch)
             loss, hits = self.step(batch, self._learning_rate(epoch * self.steps + step))
             losses[step] = loss
             correct += hits
+            count += len(batch.labels) * self.accelerator.num_processes
             if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
                 self._check_finite(losses, epoch)
                 if self.progress is not None:
@@ -287,7 +331,6 @@ class _Training:
         frozen = self._evaluate_frozen() if epoch + 1 == recipe.epochs else {}
         if not math.isfinite(evaluation.loss):
             raise TrainingError(f"the {self.measured} loss is not finite after epoch {epoch + 1}; {self._kept(epoch)}")
-        count = self.steps * self.batch
         return {
             "epoch": epoch + 1,
             "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
@@ -301,24 +344,38 @@ class _Training:
             **_summary(activations, self.weights.look()),
         }
 
-    def _batch(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
-        """Images as they are trained on."""
-        images = self.augmentation(images, generator, self.share)
-        if not self.recipe.mixup:
-            return Batch(images, labels)
-        images, mixed = mix(images, self.recipe.mixup, generator, self.share)
-        return Batch(images, labels, mixed)
+    def _batches(self, epoch: int, generator: torch.Generator) -> Iterator[Batch]:
+        """This process's share of an epoch's batches, as they are trained on."""
+        if self.loader is not None:
+            try:
+                for images, labels in self.loader.read(self.recipe.seed * 1_000_003 + epoch):
+                    if len(images) >= LEAST_BATCH:
+                        yield Batch(images.to(generator.device), labels.to(generator.device))
+            except DataError as error:
+                raise DataError(f"{error}; {self._kept(epoch)}") from None
+            return
+        order = torch.randperm(len(self.images), generator=generator, device=generator.device)
+        shares = [batch[self.share.part] for batch in torch.split(order, self.batch)[: self.steps]]
+        for images, share in zip(batches(self.images, shares), shares, strict=True):
+            images = self.augmentation(images, generator, self.share)
+            if self.recipe.mixup:
+                images, mixed = mix(images, self.recipe.mixup, generator, self.share)
+                yield Batch(images, self.labels[share], mixed)
+            else:
+                yield Batch(images, self.labels[share])
 
     def _make_step(self, batch: Batch) -> Callable[[Batch, float], tuple[Tensor, Tensor]]:
-        """One update of the network; on a single GPU as a graph, where what it does can be recorded."""
+        """One update of the network; on a single GPU as a graph, where what it does can be recorded.
+
+        Batches of a loader may differ in size, which a graph cannot.
+        """
         accelerator, bf16 = self.accelerator, self.recipe.precision == "bf16"
-        if accelerator.device.type == "cuda" and accelerator.num_processes == 1:
+        if accelerator.device.type == "cuda" and accelerator.num_processes == 1 and self.loader is None:
             step = Step(self.model, self.network, self.objective, self.optimizer.optimizer, bf16=bf16)
             try:
                 return CapturedStep(step, batch, CudaGraph())
             except RuntimeError as error:
-                reason = printable(str(error).splitlines()[0])
-                self.console.print(f"the step is not run as one graph: {reason}", markup=False, highlight=False)
+                self._tell(f"the step is not run as one graph: {str(error).splitlines()[0]}")
         backward = accelerator.backward
         return Step(self.model, self.network, self.objective, self.optimizer, backward=backward, bf16=bf16)
 

@@ -13,6 +13,7 @@ from evenbit.errors import RecipeError
 from evenbit.nn import BinaryActivation
 from evenbit.train.checkpoint import Task, load_run
 from evenbit.train.losses import attention_loss, balance_loss, distillation_loss, label_loss
+from evenbit.train.network import SELF, with_plain_logits
 from evenbit.train.recipe import Recipe
 
 
@@ -24,16 +25,19 @@ class Objective:
         task: What is classified; a teacher must have been trained on the same.
         network: The network, whose layers are read where a loss is about them.
         labels: `[N]`, of the training images, which say how large the classes are; a teacher goes where they are.
+        real: The teacher, if the recipe names "self" or one that is handed over in a call.
 
     Raises:
         RecipeError: If the teacher or the network does not fit the recipe.
         CheckpointError: If the teacher's run cannot be read.
     """
 
-    def __init__(self, recipe: Recipe, task: Task, network: nn.Module, labels: Tensor) -> None:
+    def __init__(
+        self, recipe: Recipe, task: Task, network: nn.Module, labels: Tensor, real: nn.Module | None = None
+    ) -> None:
         device = labels.device
         self._recipe = recipe
-        self._teacher = _load_teacher(recipe, task, device)
+        self._teacher = _load_teacher(recipe, task, device, real)
         self._class_weights = None
         if recipe.class_weights:
             counts = torch.bincount(labels.cpu(), minlength=len(task.classes)).to(device)
@@ -103,9 +107,14 @@ class Objective:
                 handle.remove()
 
 
-def _load_teacher(recipe: Recipe, task: Task, device: torch.device) -> nn.Module | None:
+def _load_teacher(recipe: Recipe, task: Task, device: torch.device, real: nn.Module | None) -> nn.Module | None:
     if recipe.teacher is None:
         return None
+    if recipe.teacher == SELF or recipe.teacher.startswith(":"):
+        if real is None:
+            raise RecipeError(f"the teacher {recipe.teacher[1:]} was handed over in a call; hand it over again")
+        name = recipe.model if recipe.teacher == SELF else recipe.teacher
+        return with_plain_logits(real, task, f"the teacher {name}").eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     run = load_run(recipe.teacher)
     method = run.recipe.resolved_method()
     if method.binary and method.binary_weights:

@@ -14,6 +14,7 @@ from evenbit.errors import RecipeError
 from evenbit.models import model_names
 from evenbit.nn.method import METHODS, Method, resolve_method
 from evenbit.printable import is_text
+from evenbit.train.network import SELF, is_own
 from evenbit.train.toml import parse_toml
 
 # Peaks of the learning rate for batches of 128 and more, from the runs with held-out images in docs/results.md. Smaller
@@ -50,7 +51,11 @@ class Recipe(BaseModel):
     Attributes:
         data: Name of a data set, or path of a folder with one subfolder of images a class.
         image_size: Height and width to which the images of a folder are brought.
-        model: Name of a network.
+        model: Name of a network, or one of the user's own: FILE.py:FUNCTION or MODULE:FUNCTION.
+        weights: A safetensors file with the weights of the real network, or the folder of its run, which the binary
+            one is made from; None to start from fresh weights.
+        keep: Layers of the real network that stay real; see `evenbit.binarize`. For networks of the user's own and
+            those that start from weights.
         method: Name of a way to binarize.
         knobs: Choices of the method that differ from its entry in the table.
         validation: Share of the training images that is held out and measured instead of the test images, which then
@@ -76,7 +81,8 @@ class Recipe(BaseModel):
         rotate: Degrees, at most, by which images are turned either way; 0 leaves them.
         erase: Share of the images of which a rectangle gets one random color.
         mixup: Share of the images that are mixed with another one, in their labels too.
-        teacher: Folder of a float run to distil from, or None.
+        teacher: Folder of a float run to distil from, "self" for the real network that the binary one is made from,
+            or None.
         distillation: Weight of the teacher's term in the loss; the labels' term has the rest.
         temperature: Of the softmax in the teacher's term.
         attention: Weight of the distance between the teacher's and the network's attention after each stage.
@@ -94,6 +100,8 @@ class Recipe(BaseModel):
     data: str = "digits"
     image_size: int = Field(32, ge=8, le=1024)
     model: str = "resnet8"
+    weights: str | None = None
+    keep: list[str] = Field(default_factory=lambda: ["first", "last"])
     method: str = "fd"
     knobs: dict[str, bool | int | str] = Field(default_factory=dict)
     validation: float = Field(0, ge=0, le=0.5)
@@ -163,6 +171,13 @@ def change_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any], origi
     return make_recipe({**values, **overrides}, origin)
 
 
+def distil_from_itself(recipe: Recipe) -> Recipe:
+    """With the real network as teacher, if the binary one starts from its weights and no teacher is named."""
+    binary = recipe.resolved_method().binary
+    wanted = binary and recipe.teacher is None and (recipe.weights is not None or recipe.model.startswith(":"))
+    return recipe.model_copy(update={"teacher": SELF}) if wanted else recipe
+
+
 def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     """A checked recipe.
 
@@ -184,8 +199,10 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
         recipe.resolved_method()
     except RecipeError as error:
         raise RecipeError(f"{origin}: {error}") from None
-    if recipe.model not in model_names():
+    if recipe.model not in model_names() and not is_own(recipe.model):
         raise RecipeError(f"{origin}: unknown model '{recipe.model}'; known are {', '.join(model_names())}")
+    if recipe.teacher == SELF and recipe.weights is None and not recipe.model.startswith(":"):
+        raise RecipeError(f"{origin}: the teacher '{SELF}' is the real network, of which no weights are given")
     return recipe
 
 

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """What a step learns from.
 
     Attributes:
-        images: `[N, C, H, W]`, uint8.
+        images: `[N, C, H, W]`, uint8, or floats in [0, 1], channels last.
         labels: `[N]`.
         mixed: Of which other images these are partly; None if they are not mixed.
     """
@@ -86,7 +86,7 @@ class Step:
     def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The same at the learning rate that the optimizer has."""
         images, labels, mixed = batch
-        inputs = to_float(images)
+        inputs = to_float(images) if images.dtype == torch.uint8 else images
         with (
             self.objective.watching(self.network),
             torch.autocast(images.device.type, torch.bfloat16, enabled=self._bf16),

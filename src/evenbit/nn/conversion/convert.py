@@ -26,7 +26,7 @@ from evenbit.nn.block import BinaryLayer, for_vectors, make_activation, make_bin
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.record import Conversion, Conversions
 from evenbit.nn.conversion.structure import Call, Structure
-from evenbit.nn.conversion.trace import image_size, module_path
+from evenbit.nn.conversion.trace import image_size, in_eval_mode, module_path
 from evenbit.nn.method import Method, resolve_method
 from evenbit.nn.ops import pair
 
@@ -79,10 +79,8 @@ def binarize(
                 "call prune.remove or remove_weight_norm first"
             )
     network = copy.deepcopy(module)
-    modes = {path: part.training for path, part in network.named_modules()}
-    structure = Structure(network.eval(), *image_size(example))
-    for path, part in network.named_modules():
-        part.training = modes[path]
+    with in_eval_mode(network):
+        structure = Structure(network, *image_size(example))
     return _Conversion(network, structure, chosen, tuple(keep)).run()
 
 

@@ -21,8 +21,12 @@ from evenbit.errors import CaptureError
 BATCH = 2  # of the example input; any batch runs
 
 
-class _Logits(nn.Module):
-    """A network with nothing around its logits: Hugging Face's return a dataclass that holds them."""
+class Logits(nn.Module):
+    """A network with nothing around its logits: Hugging Face's return a dataclass that holds them.
+
+    Args:
+        network: From images to something that holds logits.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -30,13 +34,22 @@ class _Logits(nn.Module):
         self.training = network.training
 
     def forward(self, images: Tensor) -> Tensor:
-        output = self.network(images)
-        if isinstance(output, Mapping) and "logits" in output:
-            output = output["logits"]
-        output = getattr(output, "logits", output)
-        if not isinstance(output, Tensor):
-            raise CaptureError("the network should return one tensor, its logits, or hold it under the name 'logits'")
-        return output
+        """See the class."""
+        return logits_of(self.network(images))
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits in what a network returns.
+
+    Raises:
+        CaptureError: If there are none.
+    """
+    if isinstance(output, Mapping) and "logits" in output:
+        output = output["logits"]
+    output = getattr(output, "logits", output)
+    if not isinstance(output, Tensor):
+        raise CaptureError("the network should return one tensor, its logits, or hold it under the name 'logits'")
+    return output
 
 
 def image_size(example: Tensor) -> tuple[int, int, int]:
@@ -65,7 +78,7 @@ def trace(module: nn.Module, channels: int, height: int, width: int) -> torch.ex
     entered: list[str] = []  # modules whose forward has begun and not ended
     try:
         with _recorded(module, entered), _quiet():
-            return torch.export.export(_Logits(module), (example,), strict=False)
+            return torch.export.export(Logits(module), (example,), strict=False)
     except CaptureError:
         raise
     except Exception as error:  # torch.export raises many types for what it cannot trace
@@ -74,6 +87,18 @@ def trace(module: nn.Module, channels: int, height: int, width: int) -> torch.ex
         if isinstance(error, GuardOnDataDependentSymNode):
             reason = ["which ops it runs, or on which shapes, depends on the values of the images"]
         raise CaptureError(f"{place}: torch.export cannot trace it: {reason[0]}") from error
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Every part of the network in eval mode; afterwards each is in its mode again."""
+    modes = [(part, part.training) for part in network.modules()]
+    try:
+        network.eval()
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 @contextmanager

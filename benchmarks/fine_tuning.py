@@ -1,0 +1,227 @@
+"""What a start from a trained network is worth: binary networks trained from scratch and from a real one.
+
+    python benchmarks/fine_tuning.py same --data digits --model resnet8 --float-epochs 12 --epochs 2
+    python benchmarks/fine_tuning.py photos --data-root DIR
+    python benchmarks/fine_tuning.py start --real RUN --data-root DIR
+    python benchmarks/fine_tuning.py page
+
+`same` goes from a real network to its binary form on the data it was trained on, `photos` to a folder of 60 photos for
+each of four classes of CIFAR-10 from a network trained on the other six. `start` measures the binary form of a run's
+real network before any training. All keep what they measured in results/fine-tuning.json; `page` writes the tables into
+docs/bring-your-own-network.md from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+
+from evenbit.data import Dataset, Split, load_dataset
+from evenbit.evaluation import evaluate
+from evenbit.files import write_atomically
+from evenbit.nn import binarize
+from evenbit.nn.conversion.fit import fit
+from evenbit.train import load_recipe, load_run, torch_predict, train
+from evenbit.train.loop import Given
+from evenbit.train.metrics import read_metrics
+
+ROOT = Path(__file__).parent.parent
+KEPT = ROOT / "results" / "fine-tuning.json"
+PAGE = ROOT / "docs" / "bring-your-own-network.md"
+BEGIN = "<!-- table: benchmarks/fine_tuning.py writes what follows -->"
+END = "<!-- end of the table -->"
+START_IMAGES = (64, 256, 512)
+NEW_CLASSES = ("bird", "cat", "frog", "ship")
+PHOTOS, TEST_PHOTOS = 60, 100  # of a class
+STARTS: dict[str, dict[str, Any]] = {
+    "from scratch": {},
+    "from the real weights": {"weights": True},
+    "and with the real network as teacher": {"weights": True, "teacher": "self"},
+}
+
+
+def run(recipe: dict[str, Any], out: Path, data_root: str | None, given: Given | None = None) -> dict[str, Any]:
+    """Trains, unless that is done, and gives the first and the last line of the metrics in one."""
+    result = train(
+        load_recipe(None, recipe),
+        out,
+        data_root=data_root,
+        console=Console(),
+        given=given or Given(),
+        resume=out.exists(),
+    )
+    return {**result.metrics, **{k: v for k, v in read_metrics(out, 1)[0].items() if k.endswith("_at_start")}}
+
+
+def compare(
+    settings: dict[str, Any], real: Path, folder: Path, data_root: str | None, seeds: int
+) -> list[dict[str, Any]]:
+    """A row for each start: accuracies at the start and after training, of each seed."""
+    rows = []
+    for label, start in STARTS.items():
+        changes = {**start, **({"weights": str(real)} if "weights" in start else {})}
+        found = [
+            run({**settings, **changes, "seed": seed}, folder / f"{label.replace(' ', '-')}-{seed}", data_root)
+            for seed in range(seeds)
+        ]
+        at_start = [one["test_accuracy_at_start"] for one in found if "test_accuracy_at_start" in one]
+        rows.append({"start": label, "at_start": at_start, "accuracy": [one["test_accuracy"] for one in found]})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def same(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """From a real network to its binary form."""
+    settings = {"data": options.data, "model": options.model, "learning_rate": options.learning_rate}
+    base = {**settings, "flip": options.data != "digits", "pad": 1 if options.data == "digits" else 4, "batch_size": 64}
+    real = options.real or folder / "real"
+    if options.real is None:
+        run({**base, "method": "float", "epochs": options.float_epochs}, real, options.data_root)
+    accuracy = read_metrics(real, 10_000)[-1]["test_accuracy"]
+    rows = compare({**base, "epochs": options.epochs}, real, folder, options.data_root, options.seeds)
+    return {
+        **settings,
+        "float": accuracy,
+        "float_epochs": len(read_metrics(real, 10_000)),
+        "epochs": options.epochs,
+        "rows": rows,
+    }
+
+
+def photos(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """From a network for six classes to photos of four others."""
+    cifar = load_dataset("cifar10", root=options.data_root)
+    old = [cifar.classes.index(name) for name in cifar.classes if name not in NEW_CLASSES]
+
+    def only(split: Split) -> Split:
+        part = split.subset(np.flatnonzero(np.isin(split.labels, old)))
+        return Split(part.images, np.searchsorted(old, part.labels))
+
+    six = Dataset("six", tuple(cifar.classes[i] for i in old), only(cifar.train), only(cifar.test))
+    real = folder / "real"
+    settings = {"data": ":six", "model": options.model, "method": "float", "epochs": options.float_epochs}
+    found = run({**settings, "learning_rate": 1e-2, "warmup_epochs": 0.3}, real, None, Given(dataset=six))
+    images = folder / "photos"
+    for part, split, count in (("train", cifar.train, PHOTOS), ("test", cifar.test, TEST_PHOTOS)):
+        for name in NEW_CLASSES:
+            (images / part / name).mkdir(parents=True, exist_ok=True)
+            for index in np.flatnonzero(split.labels == cifar.classes.index(name))[:count]:
+                Image.fromarray(split.images[index].transpose(1, 2, 0)).save(images / part / name / f"{index}.png")
+    own = {"data": str(images), "model": options.model, "batch_size": 16, "epochs": options.epochs}
+    rows = compare(own, real, folder, None, options.seeds)
+    return {
+        "model": options.model,
+        "float": found["test_accuracy"],
+        "float_epochs": options.float_epochs,
+        "epochs": options.epochs,
+        "rows": rows,
+    }
+
+
+def start(options: argparse.Namespace) -> dict[str, Any]:
+    """Accuracy of a run's network made binary, before any training, by the images that it is fitted to."""
+    real = load_run(options.real)
+    data = load_dataset(real.recipe.data, root=options.data_root)
+    rows = []
+    for count in (0, *START_IMAGES):
+        torch.manual_seed(0)
+        images = torch.from_numpy(data.train.images[: max(count, 1)]) / 255
+        network = binarize(real.model, images[:1]).network
+        if count:
+            fit(network, real.model, images)
+        accuracy = evaluate(torch_predict(network.eval()), data.test).accuracy
+        rows.append({"start": f"fitted to {count} images" if count else "not fitted", "at_start": [accuracy]})
+        print(rows[-1], flush=True)
+    accuracy = evaluate(torch_predict(real.model), data.test).accuracy
+    return {"data": data.name, "model": real.recipe.model, "float": accuracy, "float_epochs": real.epoch, "rows": rows}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Means and deviations over the seeds."""
+
+    def cell(values: list[float]) -> str:
+        if not values:
+            return ""
+        return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
+
+    if "accuracy" not in rows[0]:
+        lines = ["| start | before training |", "|---|---|"]
+        return "\n".join([*lines, *(f"| {row['start']} | {cell(row['at_start'])} |" for row in rows)])
+    lines = ["| start | before training | after it |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {r['start']} | {cell(r['at_start'])} | {cell(r['accuracy'])} |" for r in rows)])
+
+
+def page(kept: dict[str, Any]) -> str:
+    """The tables with what they are of."""
+    parts = []
+    for key, one in sorted(kept.items()):
+        if key.startswith("start-"):
+            network = (
+                f"{one['model']} on {one['data']}, {one['float']:.1f} % in float after {one['float_epochs']} epochs"
+            )
+            parts.append(f"{network}, before any training of the binary network, in percent:\n\n{table(one['rows'])}")
+            continue
+        seeds = len(one["rows"][0]["accuracy"])
+        over = f"mean and deviation of {seeds} seeds" if seeds > 1 else "one seed"
+        after = f"{one['epochs']} epochs of the binary network; {over}, in percent:"
+        if key == "photos":
+            text = (
+                f"{one['model']}, trained for {one['float_epochs']} epochs on six classes of CIFAR-10 "
+                f"({one['float']:.1f} % of their test images), then {PHOTOS} photos for each of four others, "
+                f"{', '.join(NEW_CLASSES)}, and {TEST_PHOTOS} to measure on. {after}"
+            )
+        else:
+            network = f"{one['model']} on {one['data']}"
+            text = f"{network}: {one['float']:.1f} % in float after {one['float_epochs']} epochs. {after}"
+        parts.append(f"{text}\n\n{table(one['rows'])}")
+    return "\n\n".join(parts)
+
+
+def keep(key: str, found: dict[str, Any]) -> None:
+    """Puts what was measured into the file, in the place of what was there of it."""
+    kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
+    write_atomically(KEPT, (json.dumps({**kept, key: found}, indent=1) + "\n").encode())
+
+
+def main() -> None:
+    """See the module's page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["same", "photos", "start", "page"])
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--data-root")
+    parser.add_argument("--model", default="resnet8")
+    parser.add_argument("--real", type=Path, help="a finished run of the real network")
+    parser.add_argument("--float-epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, help="where runs are kept, so that what is finished is not repeated")
+    options = parser.parse_args()
+    if options.what == "start":
+        found = start(options)
+        keep(f"start-{found['data']}-{found['model']}", found)
+    elif options.what != "page":
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = options.runs or Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            if options.what == "same":
+                keep(f"{options.data}-{options.model}", same(options, folder))
+            else:
+                keep("photos", photos(options, folder))
+    kept = json.loads(KEPT.read_text("utf-8"))
+    text = PAGE.read_text("utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    write_atomically(PAGE, f"{before}{BEGIN}\n\n{page(kept)}\n\n{END}{after}".encode())
+
+
+if __name__ == "__main__":
+    main()

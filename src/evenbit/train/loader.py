@@ -1,0 +1,131 @@
+"""The user's own DataLoader as the data of a run.
+
+Its batches are trained on as they come, with whatever order and augmentation are its own. All random numbers that it
+may draw are set from the recipe's seed and the epoch's number before each pass over it, so that a resumed run sees what
+one that was never stopped would have seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evenbit.data.dataset import Dataset, Split
+from evenbit.errors import DataError
+from evenbit.train.checkpoint import to_float
+
+FIRST = 1000  # training images, at most, that are kept in memory for statistics, for the start and for freezing
+RANGE = 1e-3  # by which values may leave [0, 1], as resizing makes some do
+
+
+class Loader:
+    """Batches of (images, labels), checked as they come.
+
+    Args:
+        batches: A `torch.utils.data.DataLoader`, or anything that gives batches whenever it is iterated over and has a
+            length. Images are `[N, C, H, W]`, uint8 or floating point in [0, 1]; labels are whole numbers `[N]`.
+        name: What errors call it.
+
+    Raises:
+        DataError: If it has no length, or is empty.
+    """
+
+    def __init__(self, batches: Iterable[Any], name: str) -> None:
+        self.batches, self.name = batches, name
+        try:
+            count = len(batches)  # type: ignore[arg-type]
+        except TypeError:
+            raise DataError(f"the {name} has no length; give a DataLoader over a data set that has one") from None
+        if not count:
+            raise DataError(f"the {name} gives no batch")
+        self.shape: tuple[int, ...] | None = None
+        self.classes: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.batches)  # type: ignore[arg-type]
+
+    def read(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass: images in [0, 1], float32, channels last, and labels.
+
+        Args:
+            seed: Of all random numbers that loader, sampler and transforms draw.
+
+        Raises:
+            DataError: If a batch is not as it should be; names it.
+        """
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002  (for transforms of the user's that draw from it)
+        torch.manual_seed(seed)
+        for owner in (self.batches, getattr(self.batches, "sampler", None)):
+            generator = getattr(owner, "generator", None)
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(seed)
+        for index, batch in enumerate(self.batches):
+            yield self._checked(batch, f"batch {index + 1} of the {self.name}")
+
+    def _checked(self, batch: Any, place: str) -> tuple[Tensor, Tensor]:
+        if not isinstance(batch, tuple | list) or len(batch) != 2 or not all(isinstance(t, Tensor) for t in batch):
+            raise DataError(f"{place} should be two tensors, images and labels")
+        images, labels = batch
+        if images.dim() != 4 or (self.shape is not None and images.shape[1:] != self.shape):
+            expected = "N x C x H x W" if self.shape is None else f"N x {' x '.join(map(str, self.shape))}"
+            raise DataError(f"{place} should hold images of the shape {expected}, but has {list(images.shape)}")
+        self.shape = tuple(images.shape[1:])
+        if images.dtype == torch.uint8:
+            images = to_float(images)
+        elif not images.is_floating_point():
+            raise DataError(f"{place} holds images of the type {images.dtype}; give uint8, or floating point in [0, 1]")
+        low, high = images.aminmax()
+        if not (torch.isfinite(low) and torch.isfinite(high)):
+            raise DataError(f"{place} holds an image with a value that is not finite")
+        if low < -RANGE or high > 1 + RANGE:
+            raise DataError(
+                f"{place} holds values from {float(low):.3g} to {float(high):.3g}, but images are in [0, 1]; take "
+                "the normalization out of the transforms and put evenbit.models.Normalize before the network"
+            )
+        if labels.shape != images.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
+            kind = f"{str(labels.dtype).removeprefix('torch.')} {list(labels.shape)}"
+            raise DataError(f"{place} should hold a whole number for each of its {len(images)} images, but has {kind}")
+        labels = labels.long()
+        for label in (int(labels.min()), int(labels.max())):
+            if label < 0 or (self.classes is not None and label >= self.classes):
+                known = f"; the classes are 0 to {self.classes - 1}" if self.classes is not None else ""
+                raise DataError(f"{place} holds the label {label}{known}")
+        images = images.float().clamp(0, 1).contiguous(memory_format=torch.channels_last)
+        return images, labels
+
+    def collect(self, seed: int, most: int | None) -> Split:
+        """The first images of a pass in memory, as uint8; all if `most` is None."""
+        images, labels, count = [], [], 0
+        for batch, numbers in self.read(seed):
+            images.append((batch * 255).round().to(torch.uint8).cpu().contiguous())
+            labels.append(numbers.cpu())
+            count += len(numbers)
+            if most is not None and count >= most:
+                break
+        return Split(torch.cat(images)[:most].numpy(), torch.cat(labels)[:most].numpy())
+
+
+def loader_dataset(name: str, train: Loader, test: Loader, classes: Sequence[str] | int, seed: int) -> Dataset:
+    """What the loop needs to have at hand of two loaders: all test images and the first training images.
+
+    Args:
+        name: Of the data set.
+        train: Batches to train on.
+        test: Batches to measure on.
+        classes: Their names, or their number.
+        seed: For the pass over each.
+
+    Raises:
+        DataError: If a loader gives something else than it should.
+    """
+    names = tuple(classes) if not isinstance(classes, int) else tuple(map(str, range(classes)))
+    train.classes = test.classes = len(names)
+    first = train.collect(seed, FIRST)
+    test.shape = train.shape
+    return Dataset(name, names, first, test.collect(seed, None))

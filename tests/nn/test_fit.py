@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import evenbit
+from evenbit.nn import METHODS, BinaryActivation, BinaryLayer, RPReLU
+from evenbit.nn.conversion.fit import _best_signs, _middle, fit
+
+
+class Block(nn.Module):
+    """Two convolutions with a shortcut around each, and a layer that is applied to vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.relu0 = nn.ReLU()
+        self.conv1 = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(8)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(8, 12, 3, stride=2, padding=1)  # without a normalization
+        self.relu2 = nn.ReLU()
+        self.hidden = nn.Linear(12, 10)
+        self.head = nn.Linear(10, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu0(self.stem(x))
+        x = self.relu1(self.norm1(self.conv1(x)) + x)
+        x = self.relu2(self.conv2(x)).mean((2, 3))
+        return self.head(self.hidden(x))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def real() -> nn.Module:
+    torch.manual_seed(0)
+    network = Block()
+    network.norm1.running_var.fill_(0.3)
+    return network
+
+
+def images() -> torch.Tensor:
+    draw = torch.Generator().manual_seed(1)
+    return torch.rand(96, 3, 1, 1, generator=draw) * torch.rand(96, 3, 8, 8, generator=draw)
+
+
+def logits_error(network: nn.Module, real: nn.Module, x: torch.Tensor) -> float:
+    with torch.no_grad():
+        wanted = real.eval()(x)
+        return float((network.eval()(x) - wanted).square().mean() / wanted.var(0).mean())
+
+
+def test_a_zero_point_lies_between_two_clusters() -> None:
+    values = torch.tensor([[0.0, 0, 0, 0, 0, 0, 1, 1, 9, 9], [-3.0, -3, -3, 5, 5, 5, 5, 5, 5, 5]])
+    assert torch.allclose(_middle(values), torch.tensor([(0.25 + 9) / 2, 1.0]))
+    assert _middle(torch.full((1, 5), 2.0)).item() == 2  # a constant channel has no two values
+
+
+def test_signs_that_made_the_target_are_found() -> None:
+    draw = torch.Generator().manual_seed(0)
+    bits = torch.randn(500, 20, generator=draw).sign()
+    true = torch.randn(6, 20, generator=draw).sign()
+    target = 0.3 * bits @ true.T
+    start = true.clone()
+    start[:, ::5] *= -1
+    covariance = bits.T @ bits / 500 - torch.outer(bits.mean(0), bits.mean(0))
+    cross = (target - target.mean(0)).T @ bits / 500
+    assert torch.equal(_best_signs(start, covariance, cross), true)
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.binary])
+def test_every_method_comes_closer_to_the_real_network(real: nn.Module, method: str) -> None:
+    before = {name: tensor.clone() for name, tensor in real.state_dict().items()}
+    network = evenbit.binarize(real, images()[:1], method=method).network
+    plain = logits_error(network, real, images())
+    fit(network, real, images())
+    error = logits_error(network, real, images())
+    assert error < (0.3 if METHODS[method].zero_point else 0.95) < plain
+    assert all(torch.equal(tensor, before[name]) for name, tensor in real.state_dict().items())
+    assert network.training is real.training
+
+
+def test_statistics_are_those_of_what_is_read_and_scales_are_the_best(real: nn.Module) -> None:
+    network = evenbit.binarize(real, images()[:1]).network
+    fit(network, real, images())
+    read: dict[str, torch.Tensor] = {}
+    network.norm1.register_forward_hook(lambda module, inputs, output: read.update(y=inputs[0], z=output))
+    real.norm1.register_forward_hook(lambda module, inputs, output: read.update(wanted=output))
+    with torch.no_grad():
+        network.eval()(images())
+        real.eval()(images())
+    assert torch.allclose(network.norm1.running_mean, read["y"].mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(network.norm1.running_var, read["y"].var((0, 2, 3), correction=0), rtol=1e-4)
+    # Of a regression, what is left is uncorrelated with what it is made of. (All 64 pixels of a map are looked at.)
+    left = read["wanted"] - read["z"]
+    assert torch.allclose(left.mean((0, 2, 3)), torch.zeros(8), atol=1e-4)
+    assert torch.allclose((left * read["y"]).mean((0, 2, 3)), torch.zeros(8), atol=1e-2)
+
+
+def test_the_negative_half_of_a_relu_stays_closed_and_bits_are_of_both_kinds(real: nn.Module) -> None:
+    network = evenbit.binarize(real, images()[:1]).network
+    fit(network, real, images())
+    assert all(not module.slope.any() for module in network.modules() if isinstance(module, RPReLU))
+    shares: list[torch.Tensor] = []
+    for module in network.modules():
+        if isinstance(module, BinaryActivation):
+            module.register_forward_hook(lambda module, inputs, bits: shares.append((bits > 0).float().mean()))
+    with torch.no_grad():
+        network.eval()(images())
+    assert len(shares) == sum(isinstance(module, BinaryLayer) for module in network.modules()) == 3
+    assert all(0.05 < share < 0.95 for share in shares)
+
+
+def test_what_cannot_be_chosen_stays(real: nn.Module) -> None:
+    method = evenbit.nn.resolve_method("fd", {"binary_weights": False})  # the first of two steps of training
+    network = evenbit.binarize(real, images()[:1], method=method).network
+    fit(network, real, images())
+    assert torch.equal(network.conv1.weight, real.conv1.weight)
+    assert logits_error(network, real, images()) < 0.3
