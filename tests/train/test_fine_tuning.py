@@ -415,7 +415,7 @@ def test_the_command_has_the_real_network_as_teacher_unless_told(
     monkeypatch.chdir(tmp_path)
     command = ["train", "--network", f"{file}:make_model", "--weights", str(weights), "--epochs", "1"]
     assert main([*command, "--set", "keep=['first', 'last', '7']"]) == 2
-    assert "keep names '7', which is no layer of the network" in capsys.readouterr().err
+    assert "keep names '7', which is not a layer of the network" in capsys.readouterr().err
     assert main(command) == 0
     assert "start: test" in capsys.readouterr().out
     run = load_run(tmp_path / "runs" / "digits-make_model-fd")
