@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
 import json
 import re
 import shutil
@@ -10,8 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup, Tag
+from PIL import Image
 from rich.console import Console
 from torch.optim import AdamW
 
@@ -21,10 +25,12 @@ from evenbit.deploy import pack_run
 from evenbit.errors import CheckpointError, EvenbitError, RecipeError
 from evenbit.evaluation import evaluate
 from evenbit.export import EXPORTERS
+from evenbit.export.c.size import CALL_BYTES, KERNEL_BYTES
 from evenbit.report import make_report
 from evenbit.report.words import clearest_layer
 from evenbit.summary import summarize, total
 from evenbit.train import load_recipe, load_run, read_checkpoint, torch_predict, train
+from evenbit.train.augmented import augmented
 from evenbit.train.checkpoint import build_model, write_checkpoint
 
 
@@ -240,9 +246,11 @@ def test_accuracies_by_class_are_those_of_the_evaluation(soup: BeautifulSoup, ru
 
 def test_memory_on_a_device_is_that_of_the_export(soup: BeautifulSoup, runs: list[Path], tmp_path: Path) -> None:
     for run in runs[1:]:
-        exported = EXPORTERS["c"](pack_run(run), tmp_path / run.name)
+        plan = pack_run(run)
+        exported = EXPORTERS["c"](plan, tmp_path / run.name)
         row = one(soup, f"#memory tr[data-run={run.name}]")
-        assert one(row, "[data-value=flash]").text == f"{exported['constant_bytes']:,} bytes"
+        flash = exported["constant_bytes"] + KERNEL_BYTES + CALL_BYTES * len(plan.ops)
+        assert one(row, "[data-value=flash]").text == f"{flash:,} bytes"
         assert one(row, "[data-value=ram]").text == f"{exported['arena_bytes']:,} bytes"
 
 
@@ -308,3 +316,18 @@ def test_samples_are_the_first_images_and_the_surest_mistakes(soup: BeautifulSou
         told = figure.find_all("li")[2].text.replace("\xa0", " ")
         assert told == f"fd: {item.given} ({100 * item.certainty:.0f} %) ✗"
         assert figure.find_all("li")[2]["class"] == ["wrong"]
+
+
+def test_training_images_are_shown_as_the_network_is_shown_them(soup: BeautifulSoup, runs: list[Path]) -> None:
+    source = one(soup, "#shown img")["src"]
+    with Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,")))) as image:
+        seen = np.asarray(image)
+    recipe = load_run(runs[0]).recipe
+    first = augmented(recipe, load_dataset("digits").train.images[:6], 4)
+    height, width = first.shape[3:]
+    assert seen.shape == (4 * (height + 2), 6 * (width + 2), 3)
+    for row in range(4):
+        for column in range(6):
+            top, left = row * (height + 2) + 1, column * (width + 2) + 1
+            assert np.array_equal(seen[top : top + height, left : left + width, 0], first[row, column, 0])
+    assert f"pad={recipe.pad}" in one(soup, "#shown figcaption").text

@@ -11,22 +11,23 @@ import torch
 
 from evenbit import plan_file
 from evenbit.data import hold_out, load_dataset
-from evenbit.data.dataset import Split
+from evenbit.data.dataset import Images, Split
 from evenbit.deploy import pack_network
 from evenbit.errors import CaptureError, CheckpointError, ExportError, RecipeError
 from evenbit.evaluation import Evaluation, evaluate
-from evenbit.export.c.arena import plan_arena
-from evenbit.export.c.source import network
+from evenbit.export.c.size import Memory, memory_of
 from evenbit.plan import Plan
 from evenbit.printable import printable
 from evenbit.report.layers import BinaryLayer, observe_layers
 from evenbit.summary import Row, summarize, total
 from evenbit.train import Run, load_run, torch_predict
+from evenbit.train.augmented import augmented
 from evenbit.train.checkpoint import to_float
 from evenbit.train.metrics import read_metrics
 from evenbit.train.probes import check_number
 
 LAYER_BATCH = 100
+SHOWN, SHOWN_TIMES = 6, 4  # training images, and how often each is drawn
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,14 @@ class Packed:
         bytes: Size of its file.
         rows: One for each op.
         sums: Multiply-adds and bytes, 1-bit and float.
-        flash: Bytes of the constants of the exported C; None if it holds an op that has no kernel there.
-        ram: Bytes of its memory for one image, with 32-bit words; None as `flash`.
+        memory: Flash and RAM of the exported C; None if it holds an op that has no kernel there.
     """
 
     plan: Plan
     bytes: int
     rows: list[Row]
     sums: dict[str, int]
-    flash: int | None
-    ram: int | None
+    memory: Memory | None
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,14 @@ class Comparison:
     Attributes:
         runs: The runs, in the order in which they were named.
         images: The measured images.
+        shown: Some training images as the first run is shown them, `[times, N, C, H, W]`.
         part: What they are of the data: "test" or "validation".
         observed: How many of them, the first ones, the layers were observed on.
     """
 
     runs: list[Measured]
     images: Split
+    shown: Images
     part: str
     observed: int
 
@@ -125,7 +126,8 @@ def collect(
         tell(f"measuring {folder}: {run.recipe.model}, {run.recipe.method}, {run.epoch} of {run.recipe.epochs} epochs")
         measured.append(_measure(label, folder, run, dataset.test, images))
     part = "validation" if recipe.validation else "test"
-    return Comparison(measured, dataset.test, part, min(images, len(dataset.test)))
+    shown = augmented(recipe, dataset.train.images[:SHOWN], SHOWN_TIMES)
+    return Comparison(measured, dataset.test, shown, part, min(images, len(dataset.test)))
 
 
 def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> Measured:
@@ -134,8 +136,7 @@ def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> M
     try:
         plan = pack_network(run)
         rows = summarize(plan)
-        flash, ram = _device_bytes(plan)
-        packed: Packed | str = Packed(plan, len(plan_file.to_bytes(plan)), rows, total(rows), flash, ram)
+        packed: Packed | str = Packed(plan, len(plan_file.to_bytes(plan)), rows, total(rows), _memory(plan))
     except CaptureError as error:
         packed = str(error)
     return Measured(
@@ -149,12 +150,11 @@ def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> M
     )
 
 
-def _device_bytes(plan: Plan) -> tuple[int | None, int | None]:
+def _memory(plan: Plan) -> Memory | None:
     try:
-        narrow, wide = plan_arena(plan, 32), plan_arena(plan, 64)
-        return network(plan, "evenbit", narrow, wide).constant_bytes, narrow.bytes
+        return memory_of(plan)
     except ExportError:
-        return None, None
+        return None
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -18,6 +18,7 @@ from evenbit.report.collect import LAYER_BATCH, Comparison, Packed, collect
 from evenbit.report.drawing import draw_network
 from evenbit.report.svg import settings
 from evenbit.report.timing import Timings, time_networks
+from evenbit.train.augmented import describe_augmentation
 from evenbit.train.origin import Origin
 
 
@@ -89,6 +90,8 @@ def _context(comparison: Comparison, timings: Timings | None) -> dict[str, Any]:
         "method_parts": {run.label: words.method_parts(run.run.recipe.resolved_method()) for run in runs},
         "entropies": {run.label: words.mean_entropies(run) for run in binary},
         "settings": {run.label: _settings(run.run.recipe.model_dump()) for run in runs},
+        "shown": samples.montage(comparison.shown),
+        "augmentation": describe_augmentation(runs[0].run.recipe),
         "curves": [figures.curves(comparison, "accuracy"), figures.curves(comparison, "loss")],
         "entropy_figure": figures.entropies(comparison, binary) if binary else None,
         "clearest": words.clearest_layer(comparison) if binary else None,

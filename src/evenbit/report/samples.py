@@ -64,6 +64,13 @@ def choose(comparison: Comparison, classes: Sequence[str], watched: Measured) ->
     return [sample(index) for index in firsts], [sample(item.number) for item in wrong]
 
 
+def montage(rows: Images) -> str:
+    """Images `[R, N, C, H, W]` in R rows, a white line between them, as a data URI."""
+    edged = np.pad(rows, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)), constant_values=255)
+    count, columns, channels, height, width = edged.shape
+    return _data_uri(edged.transpose(2, 0, 3, 1, 4).reshape(channels, count * height, columns * width))
+
+
 def _data_uri(image: Images) -> str:
     pixels = np.repeat(image, 3, 0) if len(image) == 1 else image
     file = io.BytesIO()
