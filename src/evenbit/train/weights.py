@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import safetensors
 import torch
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
@@ -128,6 +127,8 @@ def fit_head(network: nn.Module, path: str, images: Tensor, labels: np.ndarray) 
         images: `[N, C, H, W]`, uint8.
         labels: `[N]`; a class that has none gets no say.
     """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # a second to import, and seldom needed
+
     layer = network.get_submodule(path)
     assert isinstance(layer, nn.Linear)
     read: list[Tensor] = []
