@@ -11,6 +11,7 @@
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/flatten.h"
+#include "kernels/gather.h"
 #include "kernels/grouped_binary_conv.h"
 #include "kernels/int8_conv.h"
 #include "kernels/normalize.h"
@@ -24,6 +25,7 @@
   KERNEL(depthwise_conv, Conv)                   \
   KERNEL(elementwise, Elementwise)               \
   KERNEL(flatten, Flatten)                       \
+  KERNEL(gather, Gather)                         \
   KERNEL(grouped_binary_conv, GroupedBinaryConv) \
   KERNEL(grouped_conv, Conv)                     \
   KERNEL(int8_conv, Int8Conv)                    \

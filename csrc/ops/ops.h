@@ -131,6 +131,23 @@ struct Flatten final : Op {
   void build(Builder& builder) const override;
 };
 
+// See evenbit/ops/gather.py.
+struct Gather final : Op {
+  std::string rows;
+  std::string columns;
+  std::string channels;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("rows", rows);
+    fields.required("columns", columns);
+    fields.required("channels", channels);
+  }
+  const char* kind() const override { return "gather"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
 // See evenbit/ops/threshold.py.
 struct Threshold final : Op {
   std::string scale;
@@ -153,12 +170,14 @@ struct MaxPool final : Op {
   Sizes kernel;
   Sizes stride;
   Sizes padding{0, 0};
+  Sizes overhang{0, 0};
 
   template <class Fields>
   void take(Fields& fields) {
     fields.required("kernel", kernel);
     fields.required("stride", stride);
     fields.optional("padding", padding);
+    fields.optional("overhang", overhang);
   }
   const char* kind() const override { return "max_pool"; }
   Shape result(const Shape& in, const Scope& scope) const override;
@@ -169,11 +188,15 @@ struct MaxPool final : Op {
 struct AvgPool final : Op {
   Sizes kernel;
   Sizes stride;
+  Sizes padding{0, 0};
+  Sizes overhang{0, 0};
 
   template <class Fields>
   void take(Fields& fields) {
     fields.required("kernel", kernel);
     fields.required("stride", stride);
+    fields.optional("padding", padding);
+    fields.optional("overhang", overhang);
   }
   const char* kind() const override { return "avg_pool"; }
   Shape result(const Shape& in, const Scope& scope) const override;
@@ -193,6 +216,7 @@ struct AvgPool final : Op {
   OP(cube, Cube)               \
   OP(concat, Concat)           \
   OP(flatten, Flatten)         \
+  OP(gather, Gather)           \
   OP(threshold, Threshold)     \
   OP(max_pool, MaxPool)        \
   OP(avg_pool, AvgPool)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from executors import FORMS, Floats, Fragments, exported, logits, unfused, without_float_sums
-from plans import PlanMaker, everything
+from plans import PlanMaker, everything, map_of_logits
 from random_plans import RandomPlan
 
 from evenbit.bits import pack_bits, unpack_bits
@@ -120,6 +120,15 @@ def test_random_networks(seed: int, form: str) -> None:
     expected = reference.run(random.plan, images)
     # A bit that is turned round changes the logits by about a hundredth of their size; rounding by far less.
     assert np.allclose(logits(exported(random.plan, form), form, images), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_map_of_logits(form: str) -> None:
+    plan = map_of_logits()
+    images = np.random.default_rng(0).random((2, 3, 5, 4), np.float32)
+    found = logits(exported(plan, form), form, images)
+    assert found.shape == (2, 19, 7, 6)
+    assert np.allclose(found, reference.run(plan, images), atol=1e-5)
 
 
 def levels() -> Floats:
@@ -254,9 +263,10 @@ def test_every_part_of_a_plan_is_known_here() -> None:
         "cube": common | {"scale", "offset"},
         "concat": common | {"others"},
         "flatten": common,
+        "gather": common | {"rows", "columns", "channels"},
         "threshold": common | {"scale", "offset", "flip"},
-        "max_pool": common | window | {"kernel"},
-        "avg_pool": common | {"kernel", "stride"},
+        "max_pool": common | window | {"kernel", "overhang"},
+        "avg_pool": common | window | {"kernel", "overhang"},
     }
     tail = {field.name for field in dataclasses.fields(Tail)}
     assert tail == {

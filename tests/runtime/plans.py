@@ -19,6 +19,7 @@ from evenbit.ops import (
     Cube,
     Elementwise,
     Flatten,
+    Gather,
     Int8Conv,
     MaxPool,
     Multiply,
@@ -124,12 +125,39 @@ class PlanMaker(Constants):
         size = (*_window((height, width), kernel, stride, padding), outputs)
         return self._add(BinaryConv, x, size, parts, weight=weight, stride=stride, padding=padding, groups=groups)
 
-    def pool(self, x: str, largest: bool, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
+    def pool(
+        self, x: str, largest: bool, kernel: Pair, stride: Pair, padding: Pair, *parts: str, overhang: Pair = (0, 0)
+    ) -> str:
         height, width, channels = self.sizes[x]
-        fields: dict[str, Any] = {"kernel": kernel, "stride": stride}
-        fields |= {"padding": padding} if largest else {}
-        size = (*_window((height, width), kernel, stride, padding if largest else (0, 0)), channels)
+        fields: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "overhang": overhang}
+        size = (*_window((height + overhang[0], width + overhang[1]), kernel, stride, padding), channels)
         return self._add(MaxPool if largest else AvgPool, x, size, parts, **fields)
+
+    def gather(self, x: str, size: tuple[int, int, int], *parts: str) -> str:
+        """A map of that size from any numbers of `x`: every third row, say, need not lie in one row of `x`."""
+        count = int(np.prod(self.sizes[x]))
+        shares = self.rng.dirichlet(np.ones(3)) * (count - 1)
+        names = ("rows", "columns", "channels")
+        places = {
+            name: self.store(self.rng.integers(0, int(share) + 1, length, np.uint64))
+            for name, share, length in zip(names, shares, size, strict=True)
+        }
+        return self._add(Gather, x, size, parts, **places)
+
+    def shuffle(self, x: str, *parts: str) -> str:
+        """The same channels, rows and columns in another order; blocks of 16 channels stay together if there are."""
+        height, width, channels = self.sizes[x]
+        order = np.arange(channels)
+        whole = channels // 16 * 16
+        order[:whole] = self.rng.permutation(order[:whole].reshape(-1, 16)).reshape(-1)
+        order[whole:] = self.rng.permutation(order[whole:])
+        places = {
+            "rows": self.rng.permutation(height) * width,
+            "columns": self.rng.permutation(width),
+            "channels": order * height * width,
+        }
+        named = {name: self.store(array.astype(np.uint64)) for name, array in places.items()}
+        return self._add(Gather, x, self.sizes[x], parts, **named)
 
     def elementwise(self, x: str, *parts: str) -> str:
         return self._add(Elementwise, x, self.sizes[x], parts)
@@ -225,6 +253,8 @@ def everything(seed: int, channels: int) -> Plan:
     shortcut = make.int8_conv(x, channels + 1, (2, 2), (2, 2), (1, 1), 30.0, "scale")
     z = make.elementwise(z, "residual") if make.sizes[z] == make.sizes[shortcut] else z
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
+    z = make.pool(make.shuffle(z, "bias"), False, (2, 2), (1, 1), (1, 0), "shift", overhang=(0, 1))
+    z = make.shuffle(make.gather(z, (4, 3, channels), "scale", "residual"))
     dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
     flat = make.binary_conv(make.signs(make.flatten(z, "bias", "prelu")), 20, (1, 1), (1, 1), (0, 0), "scale", "bias")
     dense = make.multiply(dense, flat, "bias")
@@ -240,6 +270,7 @@ def small() -> Plan:
     y = make.binary_conv(bits, 3, (1, 1), (1, 1), (0, 0), "residual", groups=3)
     y = make.multiply(make.elementwise(y, "bias", "residual"), make.cube(mean, "sigmoid"))
     y = make.pool(make.pool(y, True, (2, 2), (2, 2), (1, 1)), False, (1, 1), (1, 1), (0, 0), "shift")
+    y = make.gather(y, make.sizes[y], "bias")
     y = make.concat(y, (make.int8_conv(y, 2, (1, 1), (1, 1), (0, 0), 30.1875, "clamp"),))
     plan = make.plan(make.flatten(y), classes=2)
     assert {op.kind for op in plan.ops} == set(OPS)
@@ -268,6 +299,17 @@ def convolution(
     else:
         y = make.conv(x, outputs, kernel, stride, padding, 1, *parts)
     return make.plan(make.mean(y))
+
+
+def map_of_logits() -> Plan:
+    """Each pixel of a map classified, after the map was made larger."""
+    make = PlanMaker(8, 3, 5, 4)
+    x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias", "prelu")
+    x = make.gather(make.binary_conv(make.signs(x), 20, (3, 3), (2, 2), (1, 1), "scale"), (7, 6, 20))
+    output = make.conv(x, 19, (1, 1), (1, 1), (0, 0), 1, "bias")
+    plan = Plan(3, 5, 4, tuple(map(str, range(19))), tuple(make.ops), output, make.tensors)
+    assert plan.shapes()[output][1:] == (7, 6, 19)
+    return plan
 
 
 # channels, groups, outputs
@@ -350,5 +392,6 @@ __all__ = [
     "everything",
     "extremes",
     "grouped",
+    "map_of_logits",
     "small",
 ]

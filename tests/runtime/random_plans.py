@@ -19,6 +19,7 @@ from evenbit.ops import (
     Cube,
     Elementwise,
     Flatten,
+    Gather,
     Int8Conv,
     MaxPool,
     Multiply,
@@ -129,6 +130,7 @@ class RandomPlan(Constants):
             "cube",
             "concat",
             "flatten",
+            "gather",
         )
         kind = self.pick(*kinds) if shape.kind == "float" else "binary"
         if kind in ("max", "avg"):
@@ -136,16 +138,17 @@ class RandomPlan(Constants):
         # The least padding at which the kernel fits, or one more.
         least = [max(0, (k - size + 1) // 2) for k, size in zip(kernel, sizes, strict=True)]
         padding = (least[0] + self.pick(0, 1), least[1] + self.pick(0, 1))
-        if kind == "avg":
-            padding = (0, 0)
-        elif kind == "max":
+        overhang = (0, 0)
+        if kind in ("max", "avg"):
             padding = (min(padding[0], kernel[0] - 1), min(padding[1], kernel[1] - 1))
+            overhang = (self.pick(0, kernel[0] - 1 - padding[0]), self.pick(0, kernel[1] - 1 - padding[1]))
         divisors = [n for n in range(1, shape.channels + 1) if shape.channels % n == 0]
         groups = self.pick(shape.channels, *divisors) if kind == "grouped" else 1
         outputs = {"grouped": shape.channels * self.pick(1, 2), "max": shape.channels, "avg": shape.channels}.get(
             kind, self.pick(*CHANNELS)
         )
-        result = self.window(shape, kernel, stride, padding, outputs)
+        padded = shape._replace(height=sizes[0] + overhang[0], width=sizes[1] + overhang[1])
+        result = self.window(padded, kernel, stride, padding, outputs)
         writes = self.pick(*WRITES)
         if kind == "binary":
             groups = self.pick(
@@ -163,9 +166,17 @@ class RandomPlan(Constants):
             fields = {"weight": weight, "stride": stride, "padding": padding, "groups": groups}
             self.add(Conv, source, result, writes, **fields)
         elif kind == "max":
-            self.add(MaxPool, source, result, writes, kernel=kernel, stride=stride, padding=padding)
+            self.add(MaxPool, source, result, writes, kernel=kernel, stride=stride, padding=padding, overhang=overhang)
         elif kind == "avg":
-            self.add(AvgPool, source, result, writes, kernel=kernel, stride=stride)
+            self.add(AvgPool, source, result, writes, kernel=kernel, stride=stride, padding=padding, overhang=overhang)
+        elif kind == "gather":
+            size = (self.pick(1, 2, 5), self.pick(1, 3), self.pick(*CHANNELS))
+            shares = self.rng.dirichlet(np.ones(3)) * (int(np.prod(shape[1:])) - 1)
+            places = {
+                name: self.store(self.rng.integers(0, int(share) + 1, length, np.uint64))
+                for name, share, length in zip(("rows", "columns", "channels"), shares, size, strict=True)
+            }
+            self.add(Gather, source, Shape("float", *size), writes, **places)
         elif kind == "multiply":
             fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
             self.add(Multiply, source, shape, writes, factor=self.pick(*fitting))

@@ -40,8 +40,8 @@ def pack(
     """Turns a network into a Plan: captured with `torch.export`, then simplified by `evenbit.deploy.passes.PASSES`.
 
     Args:
-        module: Any network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, or to something
-            that holds them under the name `logits`, as Hugging Face's networks do.
+        module: Any network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, to maps of them
+            `[N, classes, H', W']`, or to something that holds them under the name `logits`, as Hugging Face's do.
         example: Images `[N, C, H, W]`, of which only C, H and W count: the Plan takes images of that size.
         classes: Class names in the order of the logits; their numbers if there are none.
         info: Where the network comes from; kept in the file for people.

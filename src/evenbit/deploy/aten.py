@@ -12,25 +12,56 @@ from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.bits import pack_bits
-from evenbit.deploy.lowering import Lowering, chw
+from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, shape_of
 from evenbit.errors import CaptureError
 from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.nn.ops import pair
 from evenbit.ops import AvgPool, BinaryConv, Concat, Conv, MaxPool, Multiply, Tail
 
 aten = torch.ops.aten
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def _elementwise(lowering: Lowering, node: Node, tail: Tail, source: Any = None) -> None:
-    value = lowering.stored(argument(node, 0) if source is None else source)
-    if lowering.maps[value] != chw(node):
-        raise CaptureError(f"{where(node)}: {node.target} widens its input, which cannot be lowered")
-    lowering.define(node, lowering.builder.elementwise(value, tail))
+def _unary(lowering: Lowering, node: Node, tail: Callable[[int], Tail]) -> None:
+    """A function of each number alone; `tail` makes a Tail of it for so many channels."""
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    made = lowering.builder.elementwise(value, tail(lowering.maps[value][0]))
+    lowering.define_alike(node, made, source, value)
+
+
+def _affine(
+    lowering: Lowering, node: Node, source: Any, scale: Floats | None = None, bias: Floats | None = None
+) -> None:
+    """`scale x + bias`, with constants that broadcast to the shape of the node."""
+    if shape_of(source) != shape_of(node):
+        value = lowering.widened(source, node)
+        lowering.define(node, value)
+    else:
+        value = lowering.worked_on(source)
+        lowering.define_alike(node, value, source, value)
+    for axis in (None, *range(1, len(shape_of(node)))):
+        factor = None if scale is None else lowering.per_channel(scale, node, axis)
+        summand = None if bias is None else lowering.per_channel(bias, node, axis)
+        if (factor is None) == (scale is None) and (summand is None) == (bias is None):
+            value = value if axis is None else lowering.stored(node, axis)
+            tail = Tail(
+                scale=None if factor is None else lowering.builder.tensor(factor),
+                bias=None if summand is None else lowering.builder.tensor(summand),
+            )
+            made = lowering.builder.elementwise(value, tail)
+            if axis is None:
+                lowering.values[node], lowering.maps[made] = made, lowering.maps[value]
+            else:
+                lowering.places.pop(node, None)
+                lowering.define(node, made, axis)
+            return
+    raise CaptureError(f"{where(node)}: {node.target} with a constant that is not one number a channel")
 
 
 def _alias(lowering: Lowering, node: Node) -> None:
-    lowering.values[node] = lowering.value(argument(node, 0))
+    source: Any = argument(node, 0)
+    value = lowering.value(source)
+    lowering.define_alike(node, value, source, value)
 
 
 def _nothing(lowering: Lowering, node: Node) -> None:
@@ -43,59 +74,114 @@ def _dropout(lowering: Lowering, node: Node) -> None:
     _alias(lowering, node)
 
 
-def _reshape(lowering: Lowering, node: Node) -> None:
-    """A map to a vector, or the same numbers with axes of size 1 added or removed at the end."""
-    value = lowering.value(argument(node, 0))
-    stored = lowering.maps[value]
-    shape = tuple(node.meta["val"].shape[1:])
-    padded = (*shape, 1, 1)[:3] if len(shape) < 3 else shape
-    if node.meta["val"].shape[0] != BATCH or padded not in (stored, (int(np.prod(stored)), 1, 1)):
-        raise CaptureError(
-            f"{where(node)}: cannot reshape {list(stored)} to {list(shape)}; only flattening is possible"
-        )
-    lowering.values[node] = value
+def _move(lowering: Lowering, node: Node) -> None:
+    """Numbers that change places, are left out or repeated: what is done to them is done to their places."""
+    source: Any = argument(node, 0)
+    value = lowering.value(source)
+    places = torch.from_numpy(lowering.placed(source)).double()  # an op of floats may move them
+    moved = node.target(places, *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    if isinstance(moved, torch.Tensor):
+        lowering.define_moved(node, value, moved.long().numpy())
+    else:
+        lowering.parts[node] = [(value, part.long().numpy()) for part in moved]
+
+
+def _pick(lowering: Lowering, node: Node) -> None:
+    """One of several tensors; of a pooling, the values and not their places."""
+    source: Any = argument(node, 0)
+    index = argument(node, 1)
+    if source in lowering.parts:
+        lowering.define_moved(node, *lowering.parts[source][index])
+    elif index == 0:
+        _alias(lowering, node)
+    elif node.users:
+        raise CaptureError(f"{where(node)}: the places of the largest values cannot be lowered")
 
 
 def _sign(lowering: Lowering, node: Node) -> None:
-    value = lowering.value(argument(node, 0))
-    lowering.values[node] = lowering.builder.sign(value, lowering.maps[value][0])
-    lowering.maps[lowering.values[node]] = lowering.maps[value]
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    lowering.define_alike(node, lowering.sign(value), source, value)
+
+
+def _dense(lowering: Lowering, source: Any, weight: Floats) -> tuple[str, Floats] | None:
+    """A map and weights `[O, C, H, W]` for it, where `source` is a vector that has the numbers of that map once.
+
+    A dense layer on a flattened map is a convolution whose kernel is the whole map.
+    """
+    shape, value = shape_of(source), lowering.value(source)
+    if source not in lowering.places or shape[0] != BATCH or not lowering.is_whole(source):
+        return None
+    spread = np.empty((len(weight), shape[1]))
+    spread[:, lowering.places[source][0].reshape(-1)] = weight.reshape(len(weight), -1)
+    return value, spread.reshape(-1, *lowering.maps[value])
 
 
 def _window_weight(lowering: Lowering, node: Node, *, dense: bool) -> tuple[str, Floats]:
-    """The input and the weights `[O, I, kh, kw]` or `[O, F]` as `[O, kh, kw, I]`.
+    """The input of a convolution and its weights `[O, I, kh, kw]`, as `[O, kh, kw, I]`.
 
-    A dense layer on a flattened map is a convolution whose kernel is the whole map; `dense` says that stride,
-    padding and groups are those of a dense layer.
+    `dense` says that stride, padding and groups are those of a dense layer. Sequences `[N, C, L]` are maps of one row.
     """
     weight = lowering.array(argument(node, 1), node)
-    source = argument(node, 0)
-    if weight.ndim == 2 and len(source.meta["val"].shape) != 2:
-        raise CaptureError(f"{where(node)}: a dense layer along the last axis of a map cannot be lowered")
-    value = lowering.value(source) if dense or source in lowering.pads else lowering.stored(source)
-    stored = lowering.maps[value]
-    if weight.ndim == 2 or (stored != chw(source) and source not in lowering.pads):
-        weight = weight.reshape(len(weight), *stored)
-    return value, weight.transpose(0, 2, 3, 1)
+    source: Any = argument(node, 0)
+    if weight.ndim == 3:
+        weight = weight[:, :, None]
+    if source in lowering.pads:
+        return lowering.values[source], weight.transpose(0, 2, 3, 1)
+    one_pixel = dense and weight.shape[2:] == (1, 1)
+    if one_pixel and np.prod(shape_of(source)[2:]) == 1 and (found := _dense(lowering, source, weight)):
+        return found[0], found[1].transpose(0, 2, 3, 1)
+    if not one_pixel:
+        check_images(source)
+    return lowering.stored(source), weight.transpose(0, 2, 3, 1)
+
+
+def _pair(node: Node, setting: Any, of_rows: int) -> tuple[int, int]:
+    """Vertical and horizontal of a setting; sequences have but one row, for which it is `of_rows`."""
+    return (of_rows, pair(setting)[0]) if len(shape_of(node)) == 3 else pair(setting)
 
 
 def _conv(lowering: Lowering, node: Node) -> None:
-    stride, padding, dilation = (pair(argument(node, 3 + i, default)) for i, default in enumerate((1, 0, 1)))
+    defaults = ((1, 1), (0, 0), (1, 1))
+    stride, padding, dilation = (_pair(node, argument(node, 3 + i, d[0]), d[0]) for i, d in enumerate(defaults))
     _float_window(lowering, node, stride, (padding[0], padding[0], padding[1], padding[1]), dilation)
 
 
 def _conv_same(lowering: Lowering, node: Node) -> None:
     """The padding "valid" or "same": as many zeros as the kernel is larger than 1, the odd one below and right."""
-    kernel, dilation = lowering.evaluate(argument(node, 1)).shape[2:], pair(argument(node, 5, 1))
+    kernel = (1, *lowering.evaluate(argument(node, 1)).shape[2:])[-2:]
+    dilation = _pair(node, argument(node, 5, 1), 1)
     padding: tuple[int, ...] = (0, 0, 0, 0)
     if argument(node, 4, "valid") == "same":
         spare = [step * (size - 1) for size, step in zip(kernel, dilation, strict=True)]
         padding = (spare[0] // 2, spare[0] - spare[0] // 2, spare[1] // 2, spare[1] - spare[1] // 2)
-    _float_window(lowering, node, pair(argument(node, 3, 1)), padding, dilation)
+    _float_window(lowering, node, _pair(node, argument(node, 3, 1), 1), padding, dilation)
 
 
 def _linear(lowering: Lowering, node: Node) -> None:
-    _float_window(lowering, node, (1, 1), (0, 0, 0, 0), (1, 1))
+    """Along the last axis, whose numbers are channels then."""
+    weight, bias = lowering.array(argument(node, 1), node), argument(node, 2, None)
+    _dense_layer(lowering, node, weight, None if bias is None else lowering.array(bias, node))
+
+
+def _matmul(lowering: Lowering, node: Node) -> None:
+    right: Any = argument(node, 1)
+    if _is_computed(lowering, argument(node, 0)) and not _is_computed(lowering, right):
+        weight = lowering.array(right, node)
+        if weight.ndim == 2:
+            _dense_layer(lowering, node, weight.T, None)
+            return
+    raise CaptureError(f"{where(node)}: only products with a constant matrix on the right can be lowered")
+
+
+def _dense_layer(lowering: Lowering, node: Node, weight: Floats, bias: Floats | None) -> None:
+    """Weights `[O, F]` along the last axis of the first argument."""
+    source: Any = argument(node, 0)
+    tail = Tail() if bias is None else Tail(bias=lowering.builder.tensor(bias))
+    found = _dense(lowering, source, weight) if len(shape_of(source)) == 2 else None
+    value, kernel = found or (lowering.stored(source, -1), weight[:, :, None, None])
+    fields = {"weight": lowering.builder.tensor(kernel.transpose(0, 2, 3, 1))}
+    lowering.define(node, lowering.builder.add(Conv, value, tail, **fields), -1)
 
 
 def _float_window(
@@ -132,7 +218,11 @@ def _dilated(weight: Floats, dilation: tuple[int, int]) -> Floats:
 
 def _pad(lowering: Lowering, node: Node) -> None:
     """Zeros around a map, added by the convolutions that read it or else by one that does nothing more."""
-    amounts = list(argument(node, 1)) + [0] * (2 * len(chw(node)) + 2)
+    source: Any = argument(node, 0)
+    amounts = list(argument(node, 1))
+    if len(shape_of(source)) == 3:
+        amounts[2:2] = [0, 0]  # above and below a sequence
+    amounts += [0] * 8
     left, right, above, below, *others = amounts[:8]
     mode, fill = argument(node, 2, "constant"), argument(node, 3, None) or 0.0
     if not any(amounts):
@@ -140,16 +230,16 @@ def _pad(lowering: Lowering, node: Node) -> None:
         return
     if mode != "constant" or fill != 0 or any(others) or min(amounts) < 0:
         raise CaptureError(f"{where(node)}: only padding of height and width with zeros can be lowered")
+    check_images(source)
     lowering.pads[node] = (above, below, left, right)
-    _alias(lowering, node)
-    convolutions = (aten.conv2d.default, aten.conv2d.padding)
+    lowering.values[node] = lowering.stored(source)
+    convolutions = (aten.conv2d.default, aten.conv2d.padding, aten.conv1d.default, aten.conv1d.padding)
     if not all(user.target in convolutions and user.args[0] is node for user in node.users):
-        _padded(lowering, node, argument(node, 0), lowering.pads.pop(node))
+        lowering.define(node, _padded(lowering, lowering.values[node], lowering.pads.pop(node)))
 
 
-def _padded(lowering: Lowering, node: Node, source: Any, amounts: tuple[int, int, int, int]) -> None:
-    """Defines `node` as `source` with zeros above, below, left and right: a depthwise convolution with 1."""
-    value = lowering.stored(source)
+def _padded(lowering: Lowering, value: str, amounts: tuple[int, int, int, int]) -> str:
+    """A value with zeros above, below, left and right: a depthwise convolution with 1."""
     both = (max(amounts[:2]), max(amounts[2:]))
     # The 1 lies as far from the kernel's start as the map from the start of its evenly padded form.
     kernel = np.zeros(
@@ -157,7 +247,10 @@ def _padded(lowering: Lowering, node: Node, source: Any, amounts: tuple[int, int
     )
     kernel[:, both[0] - amounts[0], both[1] - amounts[2]] = 1
     fields = {"weight": lowering.builder.tensor(kernel), "padding": both, "groups": len(kernel)}
-    lowering.define(node, lowering.builder.add(Conv, value, Tail(), **fields))
+    made = lowering.builder.add(Conv, value, Tail(), **fields)
+    channels, height, width = lowering.maps[value]
+    lowering.maps[made] = (channels, height + sum(amounts[:2]), width + sum(amounts[2:]))
+    return made
 
 
 def _binary_conv(lowering: Lowering, node: Node) -> None:
@@ -176,42 +269,48 @@ def _batch_norm(lowering: Lowering, node: Node) -> None:
         raise CaptureError(f"{where(node)}: a batch normalization without running statistics cannot be lowered")
     scale = (1 if gamma is None else gamma) / np.sqrt(var + argument(node, 7))
     bias = (0 if beta is None else beta) - mean * scale
-    build = lowering.builder.tensor
-    _elementwise(lowering, node, Tail(scale=build(scale), bias=build(bias)))
+    channels = (-1, *(1 for _ in shape_of(node)[2:]))
+    _affine(lowering, node, argument(node, 0), scale.reshape(channels), bias.reshape(channels))
 
 
 def _is_computed(lowering: Lowering, node: Any) -> bool:
     return isinstance(node, Node) and node in lowering.values
 
 
-def _ordered(lowering: Lowering, node: Node) -> tuple[Any, Any]:
-    """Both sides of a sum or product: first one that is computed and, where the other is a vector of it, a map."""
+def _computed_first(lowering: Lowering, node: Node) -> tuple[Any, Any]:
+    """Both sides of a sum or product, one that is computed first."""
     left: Any = node.args[0]
     right: Any = node.args[1]
-    if not _is_computed(lowering, left):
-        return right, left
-    if _is_computed(lowering, right) and chw(left) != chw(node):
-        return right, left
-    return left, right
+    return (left, right) if _is_computed(lowering, left) else (right, left)
 
 
-def _two_values(lowering: Lowering, node: Node, left: Any, right: Any) -> tuple[str, str]:
-    """The values of two computed sides: the first with the shape of the result, the other that or a vector."""
-    channels = chw(node)[0]
-    if chw(left) != chw(node) or chw(right) not in (chw(node), (channels, 1, 1)):
-        raise CaptureError(f"{where(node)}: {node.target} of the shapes {list(chw(left))} and {list(chw(right))}")
-    return lowering.stored(left), lowering.stored(right)
+def _together(lowering: Lowering, node: Node, combine: Callable[[str, str], str]) -> None:
+    """What `combine` makes of two computed sides: maps in the same order, or the second a vector."""
+    left: Any = node.args[0]
+    right: Any = node.args[1]
+    shape = shape_of(node)
+    if shape_of(left) == shape_of(right) == shape and lowering.in_one_order(left, right):
+        value = lowering.worked_on(left)
+        lowering.define_alike(node, combine(value, lowering.worked_on(right)), left, value)
+        return
+    if shape_of(left) != shape:
+        left, right = right, left
+    axis = min(range(1, len(shape)), key=lambda axis: lowering.moves(left, axis) + lowering.moves(right, axis))
+    first = lowering.stored(left, axis) if shape_of(left) == shape else lowering.widened(left, node, axis)
+    others = [size for index, size in enumerate(shape_of(right)) if index not in (0, axis)]
+    is_vector = len(shape_of(right)) == len(shape) and shape[0] == BATCH and set(others) <= {1}
+    fits = shape_of(right) == shape or (is_vector and shape_of(right)[axis] == shape[axis])
+    second = lowering.stored(right, axis) if fits else lowering.widened(right, node, axis)
+    lowering.define(node, combine(first, second), axis)
 
 
 def _add(lowering: Lowering, node: Node) -> None:
     _check_alpha(node)
-    left, right = _ordered(lowering, node)
+    left, right = _computed_first(lowering, node)
     if _is_computed(lowering, right):
-        first, second = _two_values(lowering, node, left, right)
-        lowering.define(node, lowering.builder.elementwise(first, Tail(residual=second)))
-        return
-    bias = lowering.builder.tensor(lowering.per_channel(right, node))
-    _elementwise(lowering, node, Tail(bias=bias), left)
+        _together(lowering, node, lambda x, y: lowering.builder.elementwise(x, Tail(residual=y)))
+    else:
+        _affine(lowering, node, left, bias=lowering.array(right, node))
 
 
 def _check_alpha(node: Node) -> None:
@@ -224,72 +323,91 @@ def _sub(lowering: Lowering, node: Node) -> None:
     left: Any = node.args[0]
     right: Any = node.args[1]
     if not _is_computed(lowering, right):
-        bias = lowering.builder.tensor(-lowering.per_channel(right, node))
-        _elementwise(lowering, node, Tail(bias=bias))
-        return
-    minus = Tail(scale=lowering.builder.tensor(-np.ones(chw(right)[0])))
-    if not _is_computed(lowering, left):
-        bias = lowering.builder.tensor(lowering.per_channel(left, node))
-        _elementwise(lowering, node, Tail(scale=minus.scale, bias=bias), right)
-        return
-    first, second = _two_values(lowering, node, left, right)
-    negative = lowering.builder.elementwise(second, minus)
-    lowering.define(node, lowering.builder.elementwise(first, Tail(residual=negative)))
+        _affine(lowering, node, left, bias=-lowering.array(right, node))
+    elif not _is_computed(lowering, left):
+        _affine(lowering, node, right, np.array(-1.0), lowering.array(left, node))
+    else:
+        _difference(lowering, node, left, right)
+
+
+def _difference(lowering: Lowering, node: Node, left: Any, right: Any) -> None:
+    """The right side is made negative before, or after where it is the map and the left side a vector."""
+    builder = lowering.builder
+
+    def negative(value: str) -> str:
+        made = builder.elementwise(value, Tail(scale=builder.tensor(-np.ones(lowering.maps[value][0]))))
+        lowering.maps[made] = lowering.maps[value]
+        return made
+
+    turned = shape_of(left) != shape_of(node)
+
+    def combine(x: str, y: str) -> str:
+        x, y = (negative(x), y) if turned else (x, negative(y))
+        return builder.elementwise(x, Tail(residual=y))
+
+    _together(lowering, node, combine)
 
 
 def _rsub(lowering: Lowering, node: Node) -> None:
     _check_alpha(node)
-    bias = lowering.builder.tensor(lowering.per_channel(argument(node, 1), node))
-    _elementwise(lowering, node, Tail(scale=lowering.builder.tensor(-np.ones(chw(node)[0])), bias=bias))
+    _affine(lowering, node, argument(node, 0), np.array(-1.0), lowering.array(argument(node, 1), node))
+
+
+def _neg(lowering: Lowering, node: Node) -> None:
+    _affine(lowering, node, argument(node, 0), np.array(-1.0))
 
 
 def _mul(lowering: Lowering, node: Node) -> None:
-    left, right = _ordered(lowering, node)
+    left, right = _computed_first(lowering, node)
     if _is_computed(lowering, right):
-        first, second = _two_values(lowering, node, left, right)
-        lowering.define(node, lowering.builder.add(Multiply, first, Tail(), factor=second))
-        return
-    scale = lowering.builder.tensor(lowering.per_channel(right, node))
-    _elementwise(lowering, node, Tail(scale=scale), left)
+        _together(lowering, node, lambda x, y: lowering.builder.add(Multiply, x, Tail(), factor=y))
+    else:
+        _affine(lowering, node, left, lowering.array(right, node))
 
 
 def _div(lowering: Lowering, node: Node) -> None:
     if node in lowering.softsigns:
-        _elementwise(lowering, node, Tail(activation="softsign"))
+        _unary(lowering, node, lambda _: Tail(activation="softsign"))
         return
-    divisor = lowering.per_channel(argument(node, 1), node)
+    divisor = lowering.array(argument(node, 1), node)
     if not divisor.all():
         raise CaptureError(f"{where(node)}: divides by zero")
-    _elementwise(lowering, node, Tail(scale=lowering.builder.tensor(1 / divisor)))
+    _affine(lowering, node, argument(node, 0), 1 / divisor)
 
 
 def _cat(lowering: Lowering, node: Node) -> None:
-    parts, axis = argument(node, 0), argument(node, 1, 0)
-    if axis % len(node.meta["val"].shape) != 1:
-        raise CaptureError(f"{where(node)}: only channels can be concatenated")
+    """Joined along any axis: its numbers are channels then."""
+    parts, axis = argument(node, 0), argument(node, 1, 0) % len(shape_of(node))
+    if axis == 0:
+        raise CaptureError(f"{where(node)}: images of a batch cannot be concatenated")
     if not all(_is_computed(lowering, part) for part in parts):
         raise CaptureError(f"{where(node)}: concatenates a constant, which cannot be lowered")
-    chw(node)  # maps or vectors
-    first, *others = (lowering.stored(part) for part in parts)
-    if not others:
-        lowering.values[node] = first
-        return
-    lowering.define(node, lowering.builder.add(Concat, first, Tail(), others=tuple(others)))
+    first, *others = (lowering.stored(part, axis) for part in parts)
+    if others:
+        first = lowering.builder.add(Concat, first, Tail(), others=tuple(others))
+    lowering.define(node, first, axis)
 
 
 def _leaky(slope: float) -> Callable[[Lowering, Node], None]:
     """`x` where it is at least 0, else `x` times the slope; the node's own argument is another slope."""
 
     def lower(lowering: Lowering, node: Node) -> None:
-        slopes = np.full(chw(node)[0], argument(node, 1, slope))
-        _elementwise(lowering, node, Tail(activation="prelu", slope=lowering.builder.tensor(slopes)))
+        _unary(lowering, node, lambda channels: _prelu_tail(lowering, np.full(channels, argument(node, 1, slope))))
 
     return lower
 
 
+def _prelu_tail(lowering: Lowering, slopes: Floats) -> Tail:
+    return Tail(activation="prelu", slope=lowering.builder.tensor(slopes))
+
+
 def _prelu(lowering: Lowering, node: Node) -> None:
-    slope = np.broadcast_to(lowering.array(argument(node, 1), node).reshape(-1), (chw(node)[0],))
-    _elementwise(lowering, node, Tail(activation="prelu", slope=lowering.builder.tensor(slope)))
+    slopes = lowering.array(argument(node, 1), node).reshape(-1)
+    if len(slopes) == 1:
+        _unary(lowering, node, lambda channels: _prelu_tail(lowering, np.full(channels, slopes[0])))
+        return
+    value = lowering.stored(argument(node, 0))
+    lowering.define(node, lowering.builder.elementwise(value, _prelu_tail(lowering, slopes)))
 
 
 def _clamp(low: Any, high: Any, before: tuple[float, float] | None = None) -> Callable[[Lowering, Node], None]:
@@ -299,7 +417,7 @@ def _clamp(low: Any, high: Any, before: tuple[float, float] | None = None) -> Ca
         limits = (argument(node, 1, node.kwargs.get("min", low)), argument(node, 2, node.kwargs.get("max", high)))
         if any(isinstance(limit, Node) for limit in limits):
             raise CaptureError(f"{where(node)}: {node.target} with limits that are not numbers")
-        _elementwise(lowering, node, _clamp_tail(lowering, chw(node)[0], limits, before))
+        _unary(lowering, node, lambda channels: _clamp_tail(lowering, channels, limits, before))
 
     return lower
 
@@ -320,56 +438,67 @@ HARD_SIGMOID = (1 / 6, 0.5)  # clamped to [0, 1]
 
 
 def _sigmoid(lowering: Lowering, node: Node) -> None:
-    _elementwise(lowering, node, Tail(activation="sigmoid"))
+    _unary(lowering, node, lambda _: Tail(activation="sigmoid"))
 
 
 def _silu(lowering: Lowering, node: Node) -> None:
-    _gated(lowering, node, Tail(activation="sigmoid"))
+    _gated(lowering, node, lambda _: Tail(activation="sigmoid"))
 
 
 def _hardswish(lowering: Lowering, node: Node) -> None:
-    _gated(lowering, node, _clamp_tail(lowering, chw(node)[0], (0, 1), HARD_SIGMOID))
+    _gated(lowering, node, lambda channels: _clamp_tail(lowering, channels, (0, 1), HARD_SIGMOID))
 
 
-def _gated(lowering: Lowering, node: Node, gate: Tail) -> None:
+def _gated(lowering: Lowering, node: Node, gate: Callable[[int], Tail]) -> None:
     """`x * gate(x)`."""
-    value = lowering.stored(argument(node, 0))
-    factor = lowering.builder.elementwise(value, gate)
-    lowering.define(node, lowering.builder.add(Multiply, value, Tail(), factor=factor))
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    factor = lowering.builder.elementwise(value, gate(lowering.maps[value][0]))
+    made = lowering.builder.add(Multiply, value, Tail(), factor=factor)
+    lowering.define_alike(node, made, source, value)
 
 
 def _mean(lowering: Lowering, node: Node) -> None:
-    axes = {axis % 4 for axis in argument(node, 1)}
-    if axes != {2, 3} or len(argument(node, 0).meta["val"].shape) != 4:
-        raise CaptureError(f"{where(node)}: only the mean over height and width can be lowered")
-    lowering.define(node, lowering.builder.mean(lowering.stored(argument(node, 0))))
+    """Over all axes but one, whose numbers are channels then, or over one axis of a map."""
+    source: Any = argument(node, 0)
+    shape = shape_of(source)
+    axes = {axis % len(shape) for axis in argument(node, 1) or range(len(shape))}
+    kept = set(range(1, len(shape))) - axes
+    if shape[0] == BATCH and 0 not in axes and len(kept) == 1:
+        (axis,) = kept
+        value = lowering.builder.mean(lowering.stored(source, axis))
+        lowering.define(node, value, axis if argument(node, 2, False) else 1)
+    elif shape[0] == BATCH and len(shape) == 4 and 0 not in axes and len(axes) == 1:
+        (axis,), (first, second) = axes, sorted(kept)
+        kernel = (shape[axis], 1) if axis < second else (1, shape[axis])
+        value = lowering.builder.add(AvgPool, lowering.stored(source, first), Tail(), kernel=kernel, stride=kernel)
+        lowering.maps[value] = (shape[first], *((1, shape[second]) if axis < second else (shape[second], 1)))
+        lowering.define_moved(node, value, np.arange(BATCH * shape[first] * shape[second]).reshape(shape_of(node)))
+    else:
+        raise CaptureError(f"{where(node)}: a mean over the axes {sorted(axes)} of {list(shape)} cannot be lowered")
 
 
 def _adaptive_mean(lowering: Lowering, node: Node) -> None:
     source = argument(node, 0)
-    kernel = _adaptive_kernel(node, chw(source), chw(node))
+    kernel = _adaptive_kernel(node, layout(source), layout(node))
+    check_images(source)
     value = lowering.stored(source)
-    if chw(node)[1:] == (1, 1):
+    if layout(node)[1:] == (1, 1):
         lowering.define(node, lowering.builder.mean(value))
     else:
         lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), kernel=kernel, stride=kernel))
 
 
 def _adaptive_max(lowering: Lowering, node: Node) -> None:
-    """The node gives a tuple: the values, which `_first` picks, and their places."""
+    """The node gives a tuple: the values and their places, of which `_pick` takes the first."""
     source = argument(node, 0)
-    _, *size = node.meta["val"][0].shape[1:]
-    kernel = _adaptive_kernel(node, chw(source), (0, *size))
+    check_images(source)
+    shape = tuple(node.meta["val"][0].shape)
+    result = (shape[1], *(1, *shape[2:])[-2:])
+    kernel = _adaptive_kernel(node, layout(source), result)
     value = lowering.builder.add(MaxPool, lowering.stored(source), Tail(), kernel=kernel, stride=kernel)
     lowering.values[node] = value
-    lowering.maps[value] = tuple(node.meta["val"][0].shape[1:])
-
-
-def _first(lowering: Lowering, node: Node) -> None:
-    if argument(node, 1) == 0:
-        _alias(lowering, node)
-    elif node.users:
-        raise CaptureError(f"{where(node)}: the places of the largest values cannot be lowered")
+    lowering.maps[value] = result
 
 
 def _adaptive_kernel(node: Node, source: tuple[int, ...], result: tuple[int, ...]) -> tuple[int, int]:
@@ -380,30 +509,83 @@ def _adaptive_kernel(node: Node, source: tuple[int, ...], result: tuple[int, ...
     return source[1] // result[1], source[2] // result[2]
 
 
+def _pool_window(node: Node) -> dict[str, tuple[int, int]]:
+    """Kernel, stride and padding, and with ceil_mode how far the last windows hang over the padding."""
+    source: Any = argument(node, 0)
+    check_images(source)
+    kernel = _pair(source, argument(node, 1), 1)
+    stride = _pair(source, argument(node, 2, None) or argument(node, 1), 1)
+    padding = _pair(source, argument(node, 3, 0), 0)
+    sizes = zip(layout(source)[1:], layout(node)[1:], kernel, stride, padding, strict=True)
+    over = [max(0, (count - 1) * step + k - size - 2 * pad) for size, count, k, step, pad in sizes]
+    return {"kernel": kernel, "stride": stride, "padding": padding, "overhang": (over[0], over[1])}
+
+
 def _max_pool(lowering: Lowering, node: Node) -> None:
-    kernel = pair(argument(node, 1))
-    stride = pair(argument(node, 2, None) or kernel)
-    if pair(argument(node, 4, 1)) != (1, 1) or argument(node, 5, False):
-        raise CaptureError(f"{where(node)}: max pooling with dilation or ceil_mode cannot be lowered")
-    fields = {"kernel": kernel, "stride": stride, "padding": pair(argument(node, 3, 0))}
+    if set(pair(argument(node, 4, 1))) != {1}:
+        raise CaptureError(f"{where(node)}: max pooling with dilation cannot be lowered")
+    fields = _pool_window(node)
     lowering.define(node, lowering.builder.add(MaxPool, lowering.stored(argument(node, 0)), Tail(), **fields))
 
 
 def _avg_pool(lowering: Lowering, node: Node) -> None:
-    kernel = pair(argument(node, 1))
-    stride = pair(argument(node, 2, None) or kernel)
-    if pair(argument(node, 3, 0)) != (0, 0) or argument(node, 4, False) or argument(node, 6, None):
-        raise CaptureError(f"{where(node)}: average pooling with padding, ceil_mode or a divisor cannot be lowered")
-    fields = {"kernel": kernel, "stride": stride}
-    lowering.define(node, lowering.builder.add(AvgPool, lowering.stored(argument(node, 0)), Tail(), **fields))
+    """Zeros of the padding count as values if torch says so; then they are added before."""
+    source: Any = argument(node, 0)
+    if argument(node, 6, None):
+        raise CaptureError(f"{where(node)}: average pooling with a divisor of its own cannot be lowered")
+    fields = _pool_window(node)
+    value, (y, x) = lowering.stored(source), fields["padding"]
+    if argument(node, 5, True) and (y or x):
+        value = _padded(lowering, value, (y, y, x, x))
+        fields["padding"] = (0, 0)
+    lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), **fields))
 
+
+# What moves, leaves out or repeats numbers and does nothing else to them.
+MOVES = (
+    aten.channel_shuffle.default,
+    aten.chunk.default,
+    aten.expand.default,
+    aten.flatten.using_ints,
+    aten.flip.default,
+    aten.movedim.int,
+    aten.movedim.intlist,
+    aten.narrow.default,
+    aten.native_channel_shuffle.default,
+    aten.permute.default,
+    aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default,
+    aten.repeat.default,
+    aten.reshape.default,
+    aten.roll.default,
+    aten.select.int,
+    aten.slice.Tensor,
+    aten.split.Tensor,
+    aten.split.sizes,
+    aten.split_with_sizes.default,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.t.default,
+    aten.transpose.int,
+    aten.unbind.int,
+    aten.unflatten.int,
+    aten.unsqueeze.default,
+    aten.upsample_nearest1d.vec,
+    aten.upsample_nearest2d.vec,
+    aten.view.default,
+)
 
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     torch.ops.evenbit.sign.default: _sign,
     torch.ops.evenbit.binary_conv2d.default: _binary_conv,
     aten.conv2d.default: _conv,
     aten.conv2d.padding: _conv_same,
+    aten.conv1d.default: _conv,
+    aten.conv1d.padding: _conv_same,
     aten.linear.default: _linear,
+    aten.matmul.default: _matmul,
+    aten.mm.default: _matmul,
     aten.pad.default: _pad,
     aten.batch_norm.default: _batch_norm,
     aten.add.Tensor: _add,
@@ -411,6 +593,7 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.sub.Tensor: _sub,
     aten.sub_.Tensor: _sub,
     aten.rsub.Scalar: _rsub,
+    aten.neg.default: _neg,
     aten.mul.Tensor: _mul,
     aten.mul_.Tensor: _mul,
     aten.div.Tensor: _div,
@@ -438,16 +621,14 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.mean.dim: _mean,
     aten.adaptive_avg_pool2d.default: _adaptive_mean,
     aten.adaptive_max_pool2d.default: _adaptive_max,
-    operator.getitem: _first,
+    operator.getitem: _pick,
     aten.max_pool2d.default: _max_pool,
+    aten.max_pool1d.default: _max_pool,
     aten.avg_pool2d.default: _avg_pool,
-    aten.flatten.using_ints: _reshape,
-    aten.view.default: _reshape,
-    aten.reshape.default: _reshape,
-    aten.unsqueeze.default: _reshape,
-    aten.squeeze.default: _reshape,
-    aten.squeeze.dim: _reshape,
-    aten.squeeze.dims: _reshape,
+    aten.avg_pool1d.default: _avg_pool,
+    aten.adaptive_avg_pool1d.default: _adaptive_mean,
+    aten.adaptive_max_pool1d.default: _adaptive_max,
+    **dict.fromkeys(MOVES, _move),
     aten.dropout.default: _dropout,
     aten.dropout_.default: _dropout,
     aten.feature_dropout.default: _dropout,
@@ -459,7 +640,7 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
 }
 
 # Ops whose result may share memory with their input.
-VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_reshape, _alias, _dropout)}
+VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_move, _pick, _alias, _dropout)}
 
 ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, SiLU, Hardswish or Softsign"
 # What to do instead, by the start of an op's name.
@@ -473,9 +654,7 @@ HINTS = {
         "native_",
     ): "use BatchNorm2d or BatchNorm1d, whose statistics are fixed",
     ("matmul", "mm", "addmm", "bmm", "einsum"): "use nn.Linear or nn.Conv2d",
-    ("split", "chunk", "slice", "select", "index", "narrow", "unbind"): "channels can be joined, but not taken apart",
-    ("permute", "transpose", "movedim", "flip", "roll"): "maps stay batch x channels x height x width",
-    ("upsample", "conv_transpose", "pixel"): "maps can shrink, but not grow",
+    ("index", "gather", "where", "masked"): "which numbers are taken must not depend on the images",
 }
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.fx import Node
 
 from evenbit.deploy.aten import LOWERINGS, VIEWS, hint
-from evenbit.deploy.lowering import Lowering, chw
+from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.trace import module_path, trace, where
@@ -35,7 +35,8 @@ def capture(
     """The Plan of a network, one op or more for each node of its graph.
 
     Args:
-        module: A network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`.
+        module: A network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, or a map of them
+            `[N, classes, H', W']`.
         channels: C.
         height: H.
         width: W.
@@ -52,9 +53,8 @@ def capture(
     count = lowering.maps[output][0]
     if classes is None:
         classes = tuple(map(str, range(count)))
-    if lowering.maps[output] != (len(classes), 1, 1):
-        found = "x".join(map(str, lowering.maps[output])) if lowering.maps[output][1:] != (1, 1) else str(count)
-        raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {found}")
+    if count != len(classes):
+        raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {count}")
     return lowering.builder.plan(channels, height, width, classes, output, info)
 
 
@@ -143,5 +143,4 @@ def _output(node: Node, lowering: Lowering) -> str:
     results: Any = node.args[0]
     if results[0] not in lowering.values:
         raise CaptureError("the logits do not depend on the images")
-    chw(results[0])
     return lowering.stored(results[0])

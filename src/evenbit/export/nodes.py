@@ -22,6 +22,7 @@ from evenbit.ops import (
     Cube,
     Elementwise,
     Flatten,
+    Gather,
     Int8Conv,
     MaxPool,
     Multiply,
@@ -74,6 +75,30 @@ def flatten(to: Lowering, op: Flatten, shape: Shape) -> str:
     return to.step(op, to.dims(shape))("Reshape", to.values[op.input], sizes)
 
 
+def gather(to: Lowering, op: Gather, shape: Shape) -> str:
+    """`Gather` along each axis whose order changes, where every axis has its own; else of the map as a vector."""
+    source, x = to.shapes[op.input], to.values[op.input]
+    rows, columns, channels = (to.plan.tensors[name].astype(np.int64) for name in (op.rows, op.columns, op.channels))
+    start = rows.min() + columns.min() + channels.min()  # in one of the three, wherever it was
+    area, width = source.height * source.width, source.width
+    own = {1: (channels - channels.min()) // area, 2: (rows - rows.min()) // width, 3: columns - columns.min()}
+    steps = {1: channels - channels.min(), 2: rows - rows.min(), 3: own[3]}
+    own = {1: own[1] + start // area, 2: own[2] + start % area // width, 3: own[3] + start % width}
+    sizes = {1: source.channels, 2: source.height, 3: width}
+    whole = {1: area, 2: width, 3: 1}
+    if all(not (steps[axis] % whole[axis]).any() and own[axis].max() < sizes[axis] for axis in own):
+        for axis in own:
+            if np.array_equal(own[axis], np.arange(sizes[axis])):
+                continue
+            sizes[axis] = len(own[axis])
+            dims = Shape("float", sizes[2], sizes[3], sizes[1])
+            x = to.step(op, to.dims(dims))("Gather", x, to.integers(*own[axis].tolist()), axis=axis)
+        return x
+    flat = to.step(op, (to.graph.batch, area * source.channels))("Reshape", x, to.integers(0, -1))
+    numbers = to.graph.constant(f"{op.name}/numbers", rows[:, None] + columns + channels[:, None, None])
+    return to.step(op, to.dims(shape))("Gather", flat, numbers, axis=1)
+
+
 def conv(to: Lowering, op: Conv, shape: Shape) -> str:
     """`Conv`, which pads with zeros too."""
     weight = to.plan.tensors[op.weight].transpose(0, 3, 1, 2)
@@ -102,13 +127,13 @@ def int8_conv(to: Lowering, op: Int8Conv, shape: Shape) -> str:
 
 def max_pool(to: Lowering, op: MaxPool, shape: Shape) -> str:
     """`MaxPool`, whose padding never wins."""
-    fields = window(op.kernel, op.stride, op.padding)
+    fields = window(op.kernel, op.stride, op.padding, op.overhang)
     return to.graph.node("MaxPool", [to.values[op.input]], to.dims(shape), f"{op.name}/maxpool", **fields)
 
 
 def avg_pool(to: Lowering, op: AvgPool, shape: Shape) -> str:
-    """`AveragePool`."""
-    fields = window(op.kernel, op.stride, (0, 0))
+    """`AveragePool`, whose padding does not count."""
+    fields = window(op.kernel, op.stride, op.padding, op.overhang)
     return to.graph.node("AveragePool", [to.values[op.input]], to.dims(shape), f"{op.name}/avgpool", **fields)
 
 
@@ -148,6 +173,7 @@ NODES: dict[str, Callable[[Any, Any, Shape], str]] = {
         cube,
         concat,
         flatten,
+        gather,
         conv,
         int8_conv,
         binary_conv,

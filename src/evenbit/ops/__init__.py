@@ -18,6 +18,7 @@ from evenbit.ops.conv import Conv
 from evenbit.ops.cube import Cube
 from evenbit.ops.elementwise import Elementwise
 from evenbit.ops.flatten import Flatten
+from evenbit.ops.gather import Gather
 from evenbit.ops.int8_conv import MAX_INT8_FAN_IN, Int8Conv
 from evenbit.ops.max_pool import MaxPool
 from evenbit.ops.multiply import Multiply
@@ -49,6 +50,7 @@ OPS: dict[str, type[Op]] = {
         Cube,
         Concat,
         Flatten,
+        Gather,
         Threshold,
         MaxPool,
         AvgPool,
@@ -74,6 +76,7 @@ __all__ = [
     "Cube",
     "Elementwise",
     "Flatten",
+    "Gather",
     "Int8Conv",
     "Kind",
     "MaxPool",
