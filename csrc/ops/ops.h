@@ -203,6 +203,73 @@ struct AvgPool final : Op {
   void build(Builder& builder) const override;
 };
 
+// See evenbit/ops/add_map.py.
+struct AddMap final : Op {
+  std::string map;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("map", map);
+  }
+  const char* kind() const override { return "add_map"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/interpolate.py.
+struct Interpolate final : Op {
+  std::string rows;
+  std::string row_weights;
+  std::string columns;
+  std::string column_weights;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("rows", rows);
+    fields.required("row_weights", row_weights);
+    fields.required("columns", columns);
+    fields.required("column_weights", column_weights);
+  }
+  const char* kind() const override { return "interpolate"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/layer_norm.py.
+struct LayerNorm final : Op {
+  double epsilon = 0;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("epsilon", epsilon);
+  }
+  const char* kind() const override { return "layer_norm"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/matmul.py.
+struct MatMul final : Op {
+  std::string other;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("other", other);
+  }
+  const char* kind() const override { return "matmul"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/softmax.py.
+struct Softmax final : Op {
+  template <class Fields>
+  void take(Fields&) {}
+  const char* kind() const override { return "softmax"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
 }  // namespace evenbit::plan
 
 // One row an op: its name in a file, and its struct.
@@ -219,4 +286,9 @@ struct AvgPool final : Op {
   OP(gather, Gather)           \
   OP(threshold, Threshold)     \
   OP(max_pool, MaxPool)        \
-  OP(avg_pool, AvgPool)
+  OP(avg_pool, AvgPool)        \
+  OP(add_map, AddMap)          \
+  OP(interpolate, Interpolate) \
+  OP(layer_norm, LayerNorm)    \
+  OP(matmul, MatMul)           \
+  OP(softmax, Softmax)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from evenbit.bits import pack_bits
 from evenbit.ops import (
     OPS,
+    AddMap,
     AvgPool,
     BinaryConv,
     Bits,
@@ -21,17 +22,22 @@ from evenbit.ops import (
     Flatten,
     Gather,
     Int8Conv,
+    Interpolate,
+    LayerNorm,
+    MatMul,
     MaxPool,
     Multiply,
     Normalize,
     Op,
+    Softmax,
     Tail,
     Threshold,
 )
 from evenbit.plan import Plan
 
 Pair = tuple[int, int]
-TAIL_PARTS = ("scale", "bias", "residual", "prelu", "clamp", "sigmoid", "softsign", "shift")
+NAMED = ("sigmoid", "softsign", "normal_cdf", "rsqrt")  # activations without parameters
+TAIL_PARTS = ("scale", "bias", "residual", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf", "shift")
 
 
 class Constants:
@@ -92,8 +98,8 @@ class PlanMaker(Constants):
             fields |= {"activation": "prelu", "slope": self.floats(channels)}
         elif "clamp" in parts:
             fields |= {"activation": "clamp", **self.limits(channels)}
-        elif "sigmoid" in parts or "softsign" in parts:
-            fields["activation"] = "sigmoid" if "sigmoid" in parts else "softsign"
+        else:
+            fields["activation"] = next((name for name in NAMED if name in parts), "none")
         return Tail(**fields)
 
     def is_float(self, name: str) -> bool:
@@ -143,6 +149,25 @@ class PlanMaker(Constants):
             for name, share, length in zip(names, shares, size, strict=True)
         }
         return self._add(Gather, x, size, parts, **places)
+
+    def add_map(self, x: str, *parts: str) -> str:
+        return self._add(AddMap, x, self.sizes[x], parts, map=self.floats(*self.sizes[x]))
+
+    def interpolate(self, x: str, size: Pair, *parts: str) -> str:
+        height, width, channels = self.sizes[x]
+        fields = {"row_weights": self.floats(size[0], 2), "column_weights": self.floats(size[1], 2)}
+        fields |= {"rows": self.store(self.rng.integers(0, height, (size[0], 2), np.uint64))}
+        fields |= {"columns": self.store(self.rng.integers(0, width, (size[1], 2), np.uint64))}
+        return self._add(Interpolate, x, (*size, channels), parts, **fields)
+
+    def layer_norm(self, x: str, *parts: str) -> str:
+        return self._add(LayerNorm, x, self.sizes[x], parts, epsilon=float(np.float32(1e-5)))
+
+    def matmul(self, x: str, other: str, *parts: str) -> str:
+        return self._add(MatMul, x, (*self.sizes[x][:2], self.sizes[other][2]), parts, other=other)
+
+    def softmax(self, x: str, *parts: str) -> str:
+        return self._add(Softmax, x, self.sizes[x], parts)
 
     def shuffle(self, x: str, *parts: str) -> str:
         """The same channels, rows and columns in another order; blocks of 16 channels stay together if there are."""
@@ -255,6 +280,9 @@ def everything(seed: int, channels: int) -> Plan:
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
     z = make.pool(make.shuffle(z, "bias"), False, (2, 2), (1, 1), (1, 0), "shift", overhang=(0, 1))
     z = make.shuffle(make.gather(z, (4, 3, channels), "scale", "residual"))
+    z = make.layer_norm(make.interpolate(make.add_map(z, "scale"), (3, 5), "shift"), "scale", "bias", "normal_cdf")
+    attention = make.softmax(make.matmul(z, make.gather(z, (3, channels, 4), "bias"), "scale"), "residual")
+    z = make.matmul(attention, make.gather(z, (3, 4, channels)), "residual", "bias")
     dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
     flat = make.binary_conv(make.signs(make.flatten(z, "bias", "prelu")), 20, (1, 1), (1, 1), (0, 0), "scale", "bias")
     dense = make.multiply(dense, flat, "bias")
@@ -270,7 +298,10 @@ def small() -> Plan:
     y = make.binary_conv(bits, 3, (1, 1), (1, 1), (0, 0), "residual", groups=3)
     y = make.multiply(make.elementwise(y, "bias", "residual"), make.cube(mean, "sigmoid"))
     y = make.pool(make.pool(y, True, (2, 2), (2, 2), (1, 1)), False, (1, 1), (1, 1), (0, 0), "shift")
-    y = make.gather(y, make.sizes[y], "bias")
+    y = make.layer_norm(make.add_map(make.gather(y, make.sizes[y], "bias")), "normal_cdf")
+    y = make.interpolate(make.softmax(y), (2, 3), "scale")
+    y = make.matmul(y, make.interpolate(y, (2, 3)), "bias", "rsqrt")
+    y = make.elementwise(y, "softsign")
     y = make.concat(y, (make.int8_conv(y, 2, (1, 1), (1, 1), (0, 0), 30.1875, "clamp"),))
     plan = make.plan(make.flatten(y), classes=2)
     assert {op.kind for op in plan.ops} == set(OPS)

@@ -11,6 +11,7 @@ from plans import Constants
 
 from evenbit.bits import pack_bits
 from evenbit.ops import (
+    AddMap,
     AvgPool,
     BinaryConv,
     Bits,
@@ -21,11 +22,15 @@ from evenbit.ops import (
     Flatten,
     Gather,
     Int8Conv,
+    Interpolate,
+    LayerNorm,
+    MatMul,
     MaxPool,
     Multiply,
     Normalize,
     Op,
     Shape,
+    Softmax,
     Tail,
     Threshold,
 )
@@ -88,7 +93,7 @@ class RandomPlan(Constants):
         fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
         if fitting and self.rng.random() < 0.7:
             parts["residual"] = self.pick(*fitting)
-        parts["activation"] = self.pick("none", "prelu", "clamp", "sigmoid", "softsign")
+        parts["activation"] = self.pick("none", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf")
         if parts["activation"] == "prelu":
             parts["slope"] = self.floats(shape.channels)
         if parts["activation"] == "clamp":
@@ -131,6 +136,11 @@ class RandomPlan(Constants):
             "concat",
             "flatten",
             "gather",
+            "add_map",
+            "interpolate",
+            "layer_norm",
+            "matmul",
+            "softmax",
         )
         kind = self.pick(*kinds) if shape.kind == "float" else "binary"
         if kind in ("max", "avg"):
@@ -188,6 +198,30 @@ class RandomPlan(Constants):
             others = tuple(self.pick(*fits) for _ in range(self.pick(1, 2)))
             channels = shape.channels + sum(self.shapes[name].channels for name in others)
             self.add(Concat, source, shape._replace(channels=channels), writes, others=others)
+        elif kind == "add_map":
+            self.add(AddMap, source, shape, writes, map=self.floats(*shape[1:]))
+        elif kind == "interpolate":
+            size = (self.pick(1, 2, 7), self.pick(1, 4))
+            fields = {"row_weights": self.floats(size[0], 2), "column_weights": self.floats(size[1], 2)}
+            fields |= {
+                name: self.store(self.rng.integers(0, most, (length, 2), np.uint64))
+                for name, most, length in zip(("rows", "columns"), sizes, size, strict=True)
+            }
+            self.add(Interpolate, source, shape._replace(height=size[0], width=size[1]), writes, **fields)
+        elif kind == "layer_norm":
+            self.add(LayerNorm, source, shape, writes, epsilon=float(self.pick(0.5, 2.0**-16)))
+        elif kind == "matmul":
+            size = (shape.height, shape.channels, self.pick(*CHANNELS))
+            fields = {"row_weights": self.floats(size[0], 2), "column_weights": self.floats(size[1], 2)}
+            fields |= {
+                name: self.store(self.rng.integers(0, most, (length, 2), np.uint64))
+                for name, most, length in zip(("rows", "columns"), sizes, size[:2], strict=True)
+            }
+            self.add(Interpolate, source, Shape("float", *size[:2], shape.channels), ("out",), **fields)
+            other = next(reversed(self.shapes))
+            self.add(MatMul, source, shape, writes, other=other)
+        elif kind == "softmax":
+            self.add(Softmax, source, shape, writes)
         elif kind == "flatten":
             self.add(Flatten, source, Shape("float", 1, 1, int(np.prod(shape[1:]))), writes)
         else:

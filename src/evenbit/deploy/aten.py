@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,20 @@ from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, shap
 from evenbit.errors import CaptureError
 from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.nn.ops import pair
-from evenbit.ops import AvgPool, BinaryConv, Concat, Conv, MaxPool, Multiply, Tail
+from evenbit.ops import (
+    AddMap,
+    AvgPool,
+    BinaryConv,
+    Concat,
+    Conv,
+    Interpolate,
+    LayerNorm,
+    MatMul,
+    MaxPool,
+    Multiply,
+    Softmax,
+    Tail,
+)
 
 aten = torch.ops.aten
 
@@ -55,7 +69,22 @@ def _affine(
                 lowering.places.pop(node, None)
                 lowering.define(node, made, axis)
             return
-    raise CaptureError(f"{where(node)}: {node.target} with a constant that is not one number a channel")
+    if scale is not None or bias is None:
+        raise CaptureError(f"{where(node)}: {node.target} with a constant that is not one number a channel")
+    _add_map(lowering, node, bias)
+
+
+def _add_map(lowering: Lowering, node: Node, constant: Floats) -> None:
+    """Adds a constant that broadcasts to the shape of a node which is defined as what it is added to."""
+    shape, value = shape_of(node), lowering.values[node]
+    channels, height, width = lowering.maps[value]
+    spread = np.empty(BATCH * channels * height * width)
+    spread[lowering.placed(node).reshape(-1)] = np.broadcast_to(constant, shape).reshape(-1)
+    first, second = spread.reshape(BATCH, channels, height, width)
+    if not np.array_equal(first, second):
+        raise CaptureError(f"{where(node)}: {node.target} with a constant that differs between the images of a batch")
+    made = lowering.builder.add(AddMap, value, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
+    lowering.values[node], lowering.maps[made] = made, lowering.maps[value]
 
 
 def _alias(lowering: Lowering, node: Node) -> None:
@@ -166,12 +195,16 @@ def _linear(lowering: Lowering, node: Node) -> None:
 
 def _matmul(lowering: Lowering, node: Node) -> None:
     right: Any = argument(node, 1)
-    if _is_computed(lowering, argument(node, 0)) and not _is_computed(lowering, right):
-        weight = lowering.array(right, node)
-        if weight.ndim == 2:
-            _dense_layer(lowering, node, weight.T, None)
+    left: Any = argument(node, 0)
+    if _is_computed(lowering, left) and _is_computed(lowering, right):
+        if shape_of(left)[:-2] == shape_of(right)[:-2] and len(shape_of(left)) > 2:
+            value = lowering.builder.add(MatMul, lowering.stored(left, -1), Tail(), other=lowering.stored(right, -1))
+            lowering.define(node, value, -1)
             return
-    raise CaptureError(f"{where(node)}: only products with a constant matrix on the right can be lowered")
+    elif _is_computed(lowering, left) and (weight := lowering.array(right, node)).ndim == 2:
+        _dense_layer(lowering, node, weight.T, None)
+        return
+    raise CaptureError(f"{where(node)}: this product of matrices cannot be lowered; use nn.Linear or nn.Conv2d")
 
 
 def _dense_layer(lowering: Lowering, node: Node, weight: Floats, bias: Floats | None) -> None:
@@ -253,6 +286,83 @@ def _padded(lowering: Lowering, value: str, amounts: tuple[int, int, int, int]) 
     return made
 
 
+def _conv_transpose(lowering: Lowering, node: Node) -> None:
+    """A convolution whose result has a channel for each place between the pixels, which are then put there.
+
+    With stride s, result y of the full, not yet cut, height reads input (y - k) / s at tap k. So all y of one remainder
+    by s are a convolution with every s-th tap, in reverse: the results of all remainders are channels of one
+    convolution, and lie in turn (Shi et al., Real-time single image and video super-resolution using an efficient
+    sub-pixel convolutional neural network, CVPR 2016).
+    """
+    source: Any = argument(node, 0)
+    check_images(source)
+    weight = lowering.array(argument(node, 1), node)  # [I, O / groups, kh, kw]
+    defaults = ((1, 1), (0, 0), (0, 0), None, (1, 1))
+    stride, padding, _, _, dilation = (
+        (0, 0) if d is None else _pair(node, argument(node, 3 + i, d[0]), d[0]) for i, d in enumerate(defaults)
+    )
+    groups = argument(node, 6, 1)
+    weight = weight[:, :, None] if weight.ndim == 3 else weight
+    inputs, outputs, *_ = weight.shape
+    weight = _dilated(weight.transpose(0, 2, 3, 1), dilation).transpose(0, 3, 1, 2)
+    value, (_, height, width) = lowering.stored(source), layout(node)
+    sizes = lowering.maps[value][1:]
+    # Taps of a remainder: enough for the kernel, and for results that lie past what it reaches.
+    taps = [
+        max(-(-kernel // step), -(-(pad + size) // step) - source_size + 1)
+        for kernel, step, pad, size, source_size in zip(
+            weight.shape[2:], stride, padding, (height, width), sizes, strict=True
+        )
+    ]
+    spare = [count * step - kernel for count, step, kernel in zip(taps, stride, weight.shape[2:], strict=True)]
+    weight = np.pad(weight, ((0, 0), (0, 0), (0, spare[0]), (0, spare[1])))
+    split = weight.reshape(groups, inputs // groups, outputs, taps[0], stride[0], taps[1], stride[1])
+    # [group, output, remainders][taps in reverse][inputs of the group]
+    kernel = split[:, :, :, ::-1, :, ::-1].transpose(0, 2, 4, 6, 3, 5, 1).reshape(-1, *taps, inputs // groups)
+    builder, bias = lowering.builder, argument(node, 2, None)
+    remainders = stride[0] * stride[1]
+    tail = Tail() if bias is None else Tail(bias=builder.tensor(np.repeat(lowering.array(bias, node), remainders)))
+    fields = {"weight": builder.tensor(kernel), "padding": (taps[0] - 1, taps[1] - 1), "groups": groups}
+    made = builder.add(Conv, value, tail, **fields)
+    full = (sizes[0] + taps[0] - 1, sizes[1] + taps[1] - 1)
+    lowering.maps[made] = (len(kernel), *full)
+    places = np.arange(BATCH * len(kernel) * full[0] * full[1])
+    places = places.reshape(BATCH, groups * outputs, *stride, *full).transpose(0, 1, 4, 2, 5, 3)
+    places = places.reshape(BATCH, groups * outputs, full[0] * stride[0], full[1] * stride[1])
+    places = places[:, :, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
+    lowering.define_moved(node, made, places.reshape(shape_of(node)))
+
+
+def _interpolate(lowering: Lowering, node: Node) -> None:
+    """Linear interpolation, by the weights that torch itself uses."""
+    source: Any = argument(node, 0)
+    check_images(source)
+    value = lowering.stored(source)
+    _, height, width = lowering.maps[value]
+    axes = {"row": (2, height), "column": (3, width)} if len(shape_of(source)) == 4 else {"column": (2, width)}
+    fields = {} if len(axes) == 2 else {"rows": np.zeros((1, 2)), "row_weights": np.array([[1.0, 0.0]])}
+    for name, (axis, size) in axes.items():
+        # A channel for each row or column, which is 1 there and 0 elsewhere.
+        sizes = [size if index == axis else length for index, length in enumerate(shape_of(source))]
+        ones = torch.eye(size, dtype=torch.float64)
+        ones = ones.reshape(1, size, *(size if index == axis else 1 for index in range(2, len(sizes))))
+        wide = node.target(ones.expand(1, size, *sizes[2:]), *node.args[1:], **node.kwargs)  # type: ignore[operator]
+        weights = np.moveaxis(wide[0].numpy(), axis - 1, 1).reshape(size, -1, wide.numel() // size // wide.shape[axis])
+        weights = weights[:, :, 0].T
+        order = np.sort(np.argsort(-weights, axis=1, kind="stable")[:, :2], axis=1)
+        if size == 1:
+            order, weights = np.zeros((len(weights), 2), int), np.pad(weights, ((0, 0), (0, 1)))
+            fields |= {f"{name}s": order, f"{name}_weights": weights}
+        else:
+            fields |= {f"{name}s": order, f"{name}_weights": np.take_along_axis(weights, order, 1)}
+    builder = lowering.builder
+    stored = {
+        name: builder.tensor(array) if name.endswith("weights") else builder.places_tensor(array)
+        for name, array in fields.items()
+    }
+    lowering.define(node, builder.add(Interpolate, value, Tail(), **stored))
+
+
 def _binary_conv(lowering: Lowering, node: Node) -> None:
     stride, padding, groups = pair(argument(node, 2)), pair(argument(node, 3)), argument(node, 4)
     source, weight = _window_weight(lowering, node, dense=(stride, padding, groups) == ((1, 1), (0, 0), 1))
@@ -271,6 +381,66 @@ def _batch_norm(lowering: Lowering, node: Node) -> None:
     bias = (0 if beta is None else beta) - mean * scale
     channels = (-1, *(1 for _ in shape_of(node)[2:]))
     _affine(lowering, node, argument(node, 0), scale.reshape(channels), bias.reshape(channels))
+
+
+def _layer_norm(lowering: Lowering, node: Node) -> None:
+    """Over the last axis, whose numbers are channels then."""
+    source: Any = argument(node, 0)
+    if len(argument(node, 1)) != 1:
+        raise CaptureError(f"{where(node)}: a layer normalization over {len(argument(node, 1))} axes cannot be lowered")
+    parts = {"scale": argument(node, 2, None), "bias": argument(node, 3, None)}
+    scale, bias = (None if part is None else lowering.array(part, node) for part in parts.values())
+    tail = Tail(
+        scale=None if scale is None else lowering.builder.tensor(scale),
+        bias=None if bias is None else lowering.builder.tensor(bias),
+    )
+    epsilon = float(np.float32(argument(node, 4, 1e-5)))
+    made = lowering.builder.add(LayerNorm, lowering.stored(source, -1), tail, epsilon=epsilon)
+    lowering.define(node, made, -1)
+
+
+def _group_norm(lowering: Lowering, node: Node) -> None:
+    groups, (weight, bias) = argument(node, 1), (argument(node, 2, None), argument(node, 3, None))
+    _normalize_groups(lowering, node, groups, weight, bias, argument(node, 4, 1e-5))
+
+
+def _instance_norm(lowering: Lowering, node: Node) -> None:
+    source: Any = argument(node, 0)
+    if not argument(node, 5):
+        raise CaptureError(f"{where(node)}: an instance normalization with running statistics cannot be lowered")
+    _normalize_groups(lowering, node, shape_of(source)[1], argument(node, 1), argument(node, 2), argument(node, 7))
+
+
+def _normalize_groups(lowering: Lowering, node: Node, groups: int, weight: Any, bias: Any, epsilon: float) -> None:
+    """Mean 0 and variance 1 over the pixels of a group of channels (Wu and He, Group normalization, 2018).
+
+    Means of channels become those of groups by dense layers on vectors:
+
+        d = x - mean(x);  y = d / sqrt(mean(d d) + epsilon) * weight + bias
+    """
+    source: Any = argument(node, 0)
+    check_images(source)
+    builder, value = lowering.builder, lowering.stored(source)
+    channels = lowering.maps[value][0]
+    size = channels // groups
+
+    def of_groups(mean: str, factor: float, tail: Tail) -> str:
+        if size == 1:
+            scale = None if factor == 1 else builder.tensor(np.full(channels, factor))
+            return builder.elementwise(mean, dataclasses.replace(tail, scale=scale))
+        weights = builder.tensor(np.full((channels, 1, 1, size), factor / size))
+        return builder.add(Conv, mean, tail, weight=weights, groups=groups)
+
+    minus_mean = of_groups(builder.mean(value), -1, Tail())
+    d = builder.elementwise(value, Tail(residual=minus_mean))
+    variance = builder.mean(builder.add(Multiply, d, Tail(), factor=d))
+    shift = builder.tensor(np.full(channels, epsilon))
+    factor = of_groups(variance, 1, Tail(bias=shift, activation="rsqrt"))
+    tail = Tail(
+        scale=None if weight is None else builder.tensor(lowering.array(weight, node)),
+        bias=None if bias is None else builder.tensor(lowering.array(bias, node)),
+    )
+    lowering.define(node, builder.add(Multiply, d, tail, factor=factor))
 
 
 def _is_computed(lowering: Lowering, node: Any) -> bool:
@@ -365,6 +535,15 @@ def _mul(lowering: Lowering, node: Node) -> None:
         _affine(lowering, node, left, lowering.array(right, node))
 
 
+def _square(lowering: Lowering, node: Node) -> None:
+    if argument(node, 1, 2) != 2:
+        raise CaptureError(f"{where(node)}: a power of {argument(node, 1)} cannot be lowered")
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    made = lowering.builder.add(Multiply, value, Tail(), factor=value)
+    lowering.define_alike(node, made, source, value)
+
+
 def _div(lowering: Lowering, node: Node) -> None:
     if node in lowering.softsigns:
         _unary(lowering, node, lambda _: Tail(activation="softsign"))
@@ -381,11 +560,35 @@ def _cat(lowering: Lowering, node: Node) -> None:
     if axis == 0:
         raise CaptureError(f"{where(node)}: images of a batch cannot be concatenated")
     if not all(_is_computed(lowering, part) for part in parts):
-        raise CaptureError(f"{where(node)}: concatenates a constant, which cannot be lowered")
+        _join_constants(lowering, node, parts, axis)
+        return
     first, *others = (lowering.stored(part, axis) for part in parts)
     if others:
         first = lowering.builder.add(Concat, first, Tail(), others=tuple(others))
     lowering.define(node, first, axis)
+
+
+def _join_constants(lowering: Lowering, node: Node, parts: Any, axis: int) -> None:
+    """Constants before and after a tensor, such as the class token: zeros are put there, and a map is added."""
+    computed = [index for index, part in enumerate(parts) if _is_computed(lowering, part)]
+    shape = shape_of(node)
+    others = [index for index in range(1, len(shape)) if index != axis]
+    if len(computed) != 1 or shape[0] != BATCH or len(shape) not in (3, 4):
+        raise CaptureError(f"{where(node)}: concatenates a constant in a way that cannot be lowered")
+    (index,) = computed
+    channel_axis = others[-1]
+    before = sum(lowering.array(part, node).shape[axis] for part in parts[:index])
+    after = sum(lowering.array(part, node).shape[axis] for part in parts[index + 1 :])
+    is_row = len(shape) == 4 and axis < others[0]
+    amounts = (before, after, 0, 0) if is_row else (0, 0, before, after)
+    value = _padded(lowering, lowering.stored(parts[index], channel_axis), amounts)
+    lowering.define(node, value, channel_axis)
+    zeros = np.zeros(shape_of(parts[index]))
+    _add_map(
+        lowering,
+        node,
+        np.concatenate([zeros if i == index else lowering.array(part, node) for i, part in enumerate(parts)], axis),
+    )
 
 
 def _leaky(slope: float) -> Callable[[Lowering, Node], None]:
@@ -443,6 +646,56 @@ def _sigmoid(lowering: Lowering, node: Node) -> None:
 
 def _silu(lowering: Lowering, node: Node) -> None:
     _gated(lowering, node, lambda _: Tail(activation="sigmoid"))
+
+
+def _gelu(lowering: Lowering, node: Node) -> None:
+    """`x * P(X <= x)` for the normal distribution, or about `x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))`."""
+    if node.kwargs.get("approximate", "none") == "none":
+        _gated(lowering, node, lambda _: Tail(activation="normal_cdf"))
+        return
+    source: Any = argument(node, 0)
+    builder, value = lowering.builder, lowering.worked_on(source)
+    channels, factor = lowering.maps[value][0], 2 * np.sqrt(2 / np.pi)
+    ends = Tail(
+        scale=builder.tensor(np.full(channels, factor * 0.044715)), bias=builder.tensor(np.full(channels, factor))
+    )
+    inner = builder.add(Multiply, value, ends, factor=value)
+    gate = builder.add(Multiply, inner, Tail(activation="sigmoid"), factor=value)
+    lowering.define_alike(node, builder.add(Multiply, value, Tail(), factor=gate), source, value)
+
+
+def _tanh(lowering: Lowering, node: Node) -> None:
+    """`2 sigmoid(2 x) - 1`."""
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    twice = lowering.builder.tensor(np.full(lowering.maps[value][0], 2.0))
+    minus = lowering.builder.tensor(np.full(lowering.maps[value][0], -1.0))
+    made = lowering.builder.elementwise(value, Tail(scale=twice, activation="sigmoid"))
+    lowering.define_alike(node, lowering.builder.elementwise(made, Tail(scale=twice, bias=minus)), source, value)
+
+
+def _softmax(lowering: Lowering, node: Node) -> None:
+    axis = argument(node, 1)
+    made = lowering.builder.add(Softmax, lowering.stored(argument(node, 0), axis), Tail())
+    lowering.define(node, made, axis)
+
+
+def _attention(lowering: Lowering, node: Node) -> None:
+    """`softmax(q k^T / sqrt(d)) v` for each head (Vaswani et al., Attention is all you need, 2017)."""
+    query, key, value = (node.args[index] for index in range(3))
+    if argument(node, 3, None) is not None or argument(node, 4, 0.0) or argument(node, 5, False):
+        raise CaptureError(f"{where(node)}: attention with a mask or dropout cannot be lowered")
+    assert isinstance(query, Node)
+    assert isinstance(key, Node)
+    builder = lowering.builder
+    if shape_of(query)[:-2] != shape_of(key)[:-2]:
+        raise CaptureError(f"{where(node)}: attention whose heads share their keys cannot be lowered")
+    scale = node.kwargs.get("scale") or shape_of(query)[-1] ** -0.5
+    turned = lowering.gathered(key, lowering.value(key), np.swapaxes(lowering.placed(key), -1, -2), -1)
+    tail = Tail(scale=builder.tensor(np.full(shape_of(key)[-2], scale)))
+    scores = builder.add(MatMul, lowering.stored(query, -1), tail, other=turned)
+    made = builder.add(MatMul, builder.add(Softmax, scores, Tail()), Tail(), other=lowering.stored(value, -1))
+    lowering.define(node, made, -1)
 
 
 def _hardswish(lowering: Lowering, node: Node) -> None:
@@ -573,6 +826,8 @@ MOVES = (
     aten.unsqueeze.default,
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
+    aten._upsample_nearest_exact1d.vec,
+    aten._upsample_nearest_exact2d.vec,
     aten.view.default,
 )
 
@@ -583,11 +838,22 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.conv2d.padding: _conv_same,
     aten.conv1d.default: _conv,
     aten.conv1d.padding: _conv_same,
+    aten.conv_transpose1d.default: _conv_transpose,
+    aten.conv_transpose2d.input: _conv_transpose,
+    aten.upsample_bilinear2d.vec: _interpolate,
+    aten.upsample_linear1d.vec: _interpolate,
     aten.linear.default: _linear,
     aten.matmul.default: _matmul,
     aten.mm.default: _matmul,
+    aten.bmm.default: _matmul,
+    aten.scaled_dot_product_attention.default: _attention,
+    aten.softmax.int: _softmax,
+    aten._softmax.default: _softmax,
     aten.pad.default: _pad,
     aten.batch_norm.default: _batch_norm,
+    aten.group_norm.default: _group_norm,
+    aten.instance_norm.default: _instance_norm,
+    aten.layer_norm.default: _layer_norm,
     aten.add.Tensor: _add,
     aten.add_.Tensor: _add,
     aten.sub.Tensor: _sub,
@@ -596,6 +862,8 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.neg.default: _neg,
     aten.mul.Tensor: _mul,
     aten.mul_.Tensor: _mul,
+    aten.square.default: _square,
+    aten.pow.Tensor_Scalar: _square,
     aten.div.Tensor: _div,
     aten.div_.Tensor: _div,
     aten.cat.default: _cat,
@@ -614,6 +882,9 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.hardsigmoid_.default: _clamp(0.0, 1.0, HARD_SIGMOID),
     aten.sigmoid.default: _sigmoid,
     aten.sigmoid_.default: _sigmoid,
+    aten.gelu.default: _gelu,
+    aten.tanh.default: _tanh,
+    aten.tanh_.default: _tanh,
     aten.silu.default: _silu,
     aten.silu_.default: _silu,
     aten.hardswish.default: _hardswish,
@@ -642,18 +913,14 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
 # Ops whose result may share memory with their input.
 VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_move, _pick, _alias, _dropout)}
 
-ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, SiLU, Hardswish or Softsign"
+ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, Tanh, SiLU, GELU, Hardswish or Softsign"
 # What to do instead, by the start of an op's name.
 HINTS = {
-    ("gelu", "elu", "celu", "selu", "mish", "softplus", "tanh", "exp", "log_sigmoid"): f"use {ACTIVATIONS}",
-    ("softmax", "log_softmax", "_softmax"): "pack the network without it; the engine's logits can be normalized after",
-    (
-        "layer_norm",
-        "group_norm",
-        "instance_norm",
-        "native_",
-    ): "use BatchNorm2d or BatchNorm1d, whose statistics are fixed",
-    ("matmul", "mm", "addmm", "bmm", "einsum"): "use nn.Linear or nn.Conv2d",
+    ("elu", "celu", "selu", "mish", "softplus", "exp", "log_sigmoid"): f"use {ACTIVATIONS}",
+    ("log_softmax",): "pack the network without it; the engine's logits can be normalized after",
+    ("native_", "rms_norm"): "use a normalization of batches, groups or layers",
+    ("addmm", "einsum"): "use nn.Linear, nn.Conv2d or matmul",
+    ("upsample",): "use nearest or bilinear interpolation",
     ("index", "gather", "where", "masked"): "which numbers are taken must not depend on the images",
 }
 

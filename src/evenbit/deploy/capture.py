@@ -110,10 +110,14 @@ def _check_settings(node: Node) -> None:
     if result is None:  # a check that holds while tracing
         return
     for name, value in node.kwargs.items():
-        if value is not None and name not in ("alpha", "min", "max", "memory_format", "dtype"):
+        if value is not None and name not in ADOPTED:
             raise CaptureError(f"{where(node)}: {node.target} with the setting '{name}' cannot be lowered")
     if isinstance(result, torch.Tensor) and result.dtype != torch.float32 and node.target != operator.getitem:
         raise CaptureError(f"{where(node)}: {node.target} gives {result.dtype}; only float32 can be lowered")
+
+
+# Settings that the lowering of a node looks at, or that are checked by the type of its result.
+ADOPTED = ("alpha", "approximate", "dtype", "max", "memory_format", "min", "scale")
 
 
 def _is_mutable(node: Node) -> bool:

@@ -225,7 +225,11 @@ def shape_of(node: Node) -> tuple[int, ...]:
 
 def layout(node: Node, axis: int = 1) -> Map:
     """Channels, height and width of a node whose channels are that axis and whose pixels are the others."""
-    shape = shape_of(node)
+    return layout_of(shape_of(node), axis)
+
+
+def layout_of(shape: tuple[int, ...], axis: int) -> Map:
+    """The same for a tensor of that shape."""
     pixels = [size for index, size in enumerate(shape) if index not in (0, axis % len(shape))]
     if shape[0] != BATCH:  # images that were taken apart: each part is a row of pixels
         pixels.insert(0, shape[0] // BATCH)
@@ -260,7 +264,7 @@ def _of_one_image(node: Node, places: Places, axis: int, size: int) -> Places:
     images = np.moveaxis(images.reshape(BATCH, parts, *images.shape[1:]), 1, 2)
     if not np.array_equal(images[0] + size, images[1]) or images[0].min() < 0 or images[0].max() >= size:
         raise CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be lowered")
-    found: Places = images[0].reshape(layout(node, axis))
+    found: Places = images[0].reshape(layout_of(shape, axis))
     return found
 
 

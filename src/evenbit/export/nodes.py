@@ -15,6 +15,7 @@ from evenbit.bits import unpack_bits
 from evenbit.export.digits import exact_digits
 from evenbit.export.graph import convolution, window
 from evenbit.ops import (
+    AddMap,
     AvgPool,
     BinaryConv,
     Concat,
@@ -24,10 +25,14 @@ from evenbit.ops import (
     Flatten,
     Gather,
     Int8Conv,
+    Interpolate,
+    LayerNorm,
+    MatMul,
     MaxPool,
     Multiply,
     Normalize,
     Shape,
+    Softmax,
     Threshold,
 )
 
@@ -164,6 +169,54 @@ def threshold(to: Lowering, op: Threshold, shape: Shape) -> str:
     return t
 
 
+def add_map(to: Lowering, op: AddMap, shape: Shape) -> str:
+    """`Add` of a constant."""
+    stored = to.graph.constant(op.map, to.plan.tensors[op.map].transpose(2, 0, 1)[None])
+    return to.step(op, to.dims(shape))("Add", to.values[op.input], stored)
+
+
+def interpolate(to: Lowering, op: Interpolate, shape: Shape) -> str:
+    """Each side gathered and weighted, columns first."""
+    x, dims = to.values[op.input], to.shapes[op.input]
+    for axis, places, weights in ((3, op.columns, op.column_weights), (2, op.rows, op.row_weights)):
+        dims = dims._replace(width=shape.width) if axis == 3 else shape
+        step = to.step(op, to.dims(dims))
+        sides = []
+        for side in (0, 1):
+            numbers = to.integers(*to.plan.tensors[places][:, side].astype(int).tolist())
+            weight = to.plan.tensors[weights][:, side].reshape((1, 1, 1, -1) if axis == 3 else (1, 1, -1, 1))
+            constant = to.constant((weights, f"side{side}"), weight)
+            sides.append(step("Mul", step("Gather", x, numbers, axis=axis), constant))
+        x = step("Add", *sides)
+    return x
+
+
+def layer_norm(to: Lowering, op: LayerNorm, shape: Shape) -> str:
+    """Means over the channels, of the numbers and of the squares of what they differ by."""
+    step, mean = to.step(op, to.dims(shape)), to.step(op, to.dims(shape._replace(channels=1)))
+    d = step("Sub", to.values[op.input], mean("ReduceMean", to.values[op.input], axes=[1]))
+    # Squared as |d| times d times its sign: see `cube`.
+    variance = mean("ReduceMean", step("Mul", d, step("Identity", d)), axes=[1])
+    deviation = mean("Sqrt", mean("Add", variance, to.scalar(op.epsilon)))
+    return step("Mul", d, mean("Div", to.scalar(1), deviation))
+
+
+def matmul(to: Lowering, op: MatMul, shape: Shape) -> str:
+    """`MatMul` of the maps with their channels last."""
+    last = []
+    for name in (op.input, op.other):
+        source = to.shapes[name]
+        dims = (to.graph.batch, source.height, source.width, source.channels)
+        last.append(to.step(op, dims)("Transpose", to.values[name], perm=[0, 2, 3, 1]))
+    product = to.step(op, (to.graph.batch, *shape[1:]))("MatMul", *last)
+    return to.step(op, to.dims(shape))("Transpose", product, perm=[0, 3, 1, 2])
+
+
+def softmax(to: Lowering, op: Softmax, shape: Shape) -> str:
+    """`Softmax` over the channels."""
+    return to.step(op, to.dims(shape))("Softmax", to.values[op.input], axis=1)
+
+
 NODES: dict[str, Callable[[Any, Any, Shape], str]] = {
     function.__name__: function
     for function in (
@@ -180,5 +233,10 @@ NODES: dict[str, Callable[[Any, Any, Shape], str]] = {
         max_pool,
         avg_pool,
         threshold,
+        add_map,
+        interpolate,
+        layer_norm,
+        matmul,
+        softmax,
     )
 }
