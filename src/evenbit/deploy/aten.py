@@ -13,8 +13,9 @@ from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.bits import pack_bits
-from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, shape_of
+from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, layout_of, shape_of, spread_out
 from evenbit.errors import CaptureError
+from evenbit.nn.conversion.moves import MOVES
 from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.nn.ops import pair
 from evenbit.ops import (
@@ -108,9 +109,15 @@ def _move(lowering: Lowering, node: Node) -> None:
     source: Any = argument(node, 0)
     value = lowering.value(source)
     places = torch.from_numpy(lowering.placed(source)).double()  # an op of floats may move them
-    moved = node.target(places, *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    move: Any = aten.reshape.default if node.target == aten.view.default else node.target  # whatever their strides
+    moved = move(places, *node.args[1:], **node.kwargs)
     if isinstance(moved, torch.Tensor):
         lowering.define_moved(node, value, moved.long().numpy())
+        if node.target == aten.roll.default:  # what is cut after it would not be sums of rows, columns and channels
+            axis = -1 if lowering.is_map(source, -1) else 1
+            rolled = lowering.stored(node, axis)
+            lowering.places.pop(node)
+            lowering.define(node, rolled, axis)
     else:
         lowering.parts[node] = [(value, part.long().numpy()) for part in moved]
 
@@ -548,10 +555,43 @@ def _div(lowering: Lowering, node: Node) -> None:
     if node in lowering.softsigns:
         _unary(lowering, node, lambda _: Tail(activation="softsign"))
         return
+    if _is_computed(lowering, argument(node, 1)):
+        _quotient(lowering, node)
+        return
     divisor = lowering.array(argument(node, 1), node)
     if not divisor.all():
         raise CaptureError(f"{where(node)}: divides by zero")
     _affine(lowering, node, argument(node, 0), 1 / divisor)
+
+
+def _quotient(lowering: Lowering, node: Node) -> None:
+    """`x / y` as `x * (y q q)` with `q = 1 / sqrt(y y)`; y may be the side that is broadcast."""
+    x: Any = argument(node, 0)
+    if not _is_computed(lowering, x) or shape_of(x) != shape_of(node):
+        raise CaptureError(f"{where(node)}: divides what is smaller than the divisor, which cannot be lowered")
+    builder = lowering.builder
+
+    def combine(first: str, second: str) -> str:
+        q = builder.add(Multiply, second, Tail(activation="rsqrt"), factor=second)
+        inverse = builder.add(Multiply, builder.add(Multiply, q, Tail(), factor=q), Tail(), factor=second)
+        return builder.add(Multiply, first, Tail(), factor=inverse)
+
+    _together(lowering, node, combine)
+
+
+def _vector_norm(lowering: Lowering, node: Node) -> None:
+    """The root of the sum of squares over all axes but one: `1 / sqrt(q q)` with `q = 1 / sqrt(sum)`."""
+    source: Any = argument(node, 0)
+    shape, axes = shape_of(source), argument(node, 2, None) or []
+    kept = set(range(1, len(shape))) - {axis % len(shape) for axis in axes}
+    if argument(node, 1, 2) != 2 or len(kept) != 1 or shape[0] != BATCH or not argument(node, 3, False):
+        raise CaptureError(f"{where(node)}: a norm of order {argument(node, 1, 2)} over {axes} cannot be lowered")
+    (axis,) = kept
+    builder, value = lowering.builder, lowering.stored(source, axis)
+    mean = builder.mean(builder.add(Multiply, value, Tail(), factor=value))
+    count = builder.tensor(np.full(shape[axis], np.prod(shape[1:]) / shape[axis]))
+    q = builder.elementwise(mean, Tail(scale=count, activation="rsqrt"))
+    lowering.define(node, builder.add(Multiply, q, Tail(activation="rsqrt"), factor=q), axis)
 
 
 def _cat(lowering: Lowering, node: Node) -> None:
@@ -681,10 +721,11 @@ def _softmax(lowering: Lowering, node: Node) -> None:
 
 
 def _attention(lowering: Lowering, node: Node) -> None:
-    """`softmax(q k^T / sqrt(d)) v` for each head (Vaswani et al., Attention is all you need, 2017)."""
+    """`softmax(q k^T / sqrt(d) + mask) v` for each head (Vaswani et al., Attention is all you need, 2017)."""
     query, key, value = (node.args[index] for index in range(3))
-    if argument(node, 3, None) is not None or argument(node, 4, 0.0) or argument(node, 5, False):
-        raise CaptureError(f"{where(node)}: attention with a mask or dropout cannot be lowered")
+    mask = argument(node, 3, None)
+    if _is_computed(lowering, mask) or argument(node, 4, 0.0) or argument(node, 5, False):
+        raise CaptureError(f"{where(node)}: attention that is causal, or with a computed mask or dropout")
     assert isinstance(query, Node)
     assert isinstance(key, Node)
     builder = lowering.builder
@@ -694,8 +735,24 @@ def _attention(lowering: Lowering, node: Node) -> None:
     turned = lowering.gathered(key, lowering.value(key), np.swapaxes(lowering.placed(key), -1, -2), -1)
     tail = Tail(scale=builder.tensor(np.full(shape_of(key)[-2], scale)))
     scores = builder.add(MatMul, lowering.stored(query, -1), tail, other=turned)
+    if mask is not None:
+        scores = _masked(lowering, node, scores, lowering.evaluate(mask), (*shape_of(query)[:-1], shape_of(key)[-2]))
     made = builder.add(MatMul, builder.add(Softmax, scores, Tail()), Tail(), other=lowering.stored(value, -1))
     lowering.define(node, made, -1)
+
+
+def _masked(lowering: Lowering, node: Node, scores: str, mask: torch.Tensor, shape: tuple[int, ...]) -> str:
+    """Scores of that shape with a constant added, or with -inf where the constant is False."""
+    if mask.dtype == torch.bool and mask.all():
+        return scores
+    summand = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
+    channels, height, width = layout_of(shape, -1)
+    spread = np.empty(BATCH * channels * height * width)
+    spread[spread_out(shape, -1).reshape(-1)] = np.broadcast_to(summand.double().numpy(), shape).reshape(-1)
+    first, second = spread.reshape(BATCH, channels, height, width)
+    if not np.array_equal(first, second) or np.isnan(first).any():
+        raise CaptureError(f"{where(node)}: attention with a mask that differs between the images of a batch")
+    return lowering.builder.add(AddMap, scores, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
 
 
 def _hardswish(lowering: Lowering, node: Node) -> None:
@@ -794,43 +851,6 @@ def _avg_pool(lowering: Lowering, node: Node) -> None:
     lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), **fields))
 
 
-# What moves, leaves out or repeats numbers and does nothing else to them.
-MOVES = (
-    aten.channel_shuffle.default,
-    aten.chunk.default,
-    aten.expand.default,
-    aten.flatten.using_ints,
-    aten.flip.default,
-    aten.movedim.int,
-    aten.movedim.intlist,
-    aten.narrow.default,
-    aten.native_channel_shuffle.default,
-    aten.permute.default,
-    aten.pixel_shuffle.default,
-    aten.pixel_unshuffle.default,
-    aten.repeat.default,
-    aten.reshape.default,
-    aten.roll.default,
-    aten.select.int,
-    aten.slice.Tensor,
-    aten.split.Tensor,
-    aten.split.sizes,
-    aten.split_with_sizes.default,
-    aten.squeeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-    aten.t.default,
-    aten.transpose.int,
-    aten.unbind.int,
-    aten.unflatten.int,
-    aten.unsqueeze.default,
-    aten.upsample_nearest1d.vec,
-    aten.upsample_nearest2d.vec,
-    aten._upsample_nearest_exact1d.vec,
-    aten._upsample_nearest_exact2d.vec,
-    aten.view.default,
-)
-
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     torch.ops.evenbit.sign.default: _sign,
     torch.ops.evenbit.binary_conv2d.default: _binary_conv,
@@ -862,6 +882,7 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.neg.default: _neg,
     aten.mul.Tensor: _mul,
     aten.mul_.Tensor: _mul,
+    aten.linalg_vector_norm.default: _vector_norm,
     aten.square.default: _square,
     aten.pow.Tensor_Scalar: _square,
     aten.div.Tensor: _div,

@@ -26,9 +26,7 @@ from evenbit.plan import Plan
 
 def capture(
     module: nn.Module,
-    channels: int,
-    height: int,
-    width: int,
+    size: tuple[int, ...],
     classes: tuple[str, ...] | None,
     info: Mapping[str, str],
 ) -> Plan:
@@ -37,9 +35,7 @@ def capture(
     Args:
         module: A network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, or a map of them
             `[N, classes, H', W']`.
-        channels: C.
-        height: H.
-        width: W.
+        size: C, H and W; or C and L of a network of sequences `[N, C, L]`, whose Plan takes images of height 1.
         classes: Class names in the order of the logits; None for their numbers.
         info: Where the network comes from.
 
@@ -47,7 +43,7 @@ def capture(
         CaptureError: If the network cannot be traced or holds something that cannot be lowered.
     """
     check_weights(module)
-    program = trace(module, channels, height, width)
+    program = trace(module, size)
     lowering = Lowering(program.graph)
     output = _walk(program, lowering)
     count = lowering.maps[output][0]
@@ -55,6 +51,7 @@ def capture(
         classes = tuple(map(str, range(count)))
     if count != len(classes):
         raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {count}")
+    channels, height, width = (size[0], *(1, *size[1:])[-2:])
     return lowering.builder.plan(channels, height, width, classes, output, info)
 
 
