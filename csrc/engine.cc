@@ -63,6 +63,25 @@ void Engine::give_back(std::unique_ptr<Context> context) {
   contexts_.push_back(std::move(context));
 }
 
+Shape Engine::output() const {
+  const Value& v = program_.values[program_.output];
+  return {false, v.height, v.width, v.channels};
+}
+
+void Engine::copy_logits(const Context& context, float* logits) const {
+  const Shape size = output();
+  const FloatView map = context.memory.floats(program_.output);
+  if (size.height == 1 && size.width == 1) {
+    std::memcpy(logits, map.base, static_cast<size_t>(size.channels) * sizeof(float));
+    return;
+  }
+  for (int c = 0; c < size.channels; ++c) {
+    for (int y = 0; y < size.height; ++y) {
+      for (int x = 0; x < size.width; ++x) *logits++ = map.at(y, x)[c];
+    }
+  }
+}
+
 void Engine::run_image(Context& context) const {
   for (const Step& step : context.steps) step.run({0, step.tasks});
 }
@@ -86,6 +105,8 @@ bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float
   const Shape& shape = program_.images;
   const int64_t size = int64_t{shape.channels} * shape.height * shape.width;
   std::unique_lock<std::mutex> pool_lock(pool_mutex_, std::try_to_lock);
+  const Shape result = output();
+  const int64_t count_of_logits = int64_t{result.channels} * result.height * result.width;
   const int threads = pool_lock.owns_lock() ? pool_.threads() : 1;
   const bool together = count < threads;
   std::vector<std::unique_ptr<Context>> contexts;
@@ -98,7 +119,7 @@ bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float
     for (int64_t i = next++; i < count; i = next++) {
       context.input = {floats ? floats + i * size : nullptr, bytes ? bytes + i * size : nullptr};
       together ? run_image_together(context) : run_image(context);
-      std::memcpy(logits + i * classes(), context.memory.floats(program_.output).base, classes() * sizeof(float));
+      copy_logits(context, logits + i * count_of_logits);
       if (!context.input.finite) finite.store(false);
     }
   };

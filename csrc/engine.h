@@ -21,11 +21,14 @@ class Engine {
   ~Engine();
 
   const Shape& images() const { return program_.images; }
-  int classes() const { return program_.values[program_.output].channels; }
+  int classes() const { return output().channels; }
+  // Of the logits: a channel for each class, one pixel or a map.
+  Shape output() const;
   int threads() const { return pool_.threads(); }
   size_t arena_bytes() const { return static_cast<size_t>(program_.arena_bytes); }
 
-  // Logits of `count` images, exactly one of `floats` and `bytes` not null, both [count][channels][height][width].
+  // Logits [count][classes][height][width] of `count` images, exactly one of `floats` and `bytes` not null, both
+  // [count][channels][height][width].
   // Returns whether all pixels are finite; if not, the logits mean nothing. May be called by several threads at once:
   // one of them gets the engine's pool, the others run alone.
   bool run(const float* floats, const uint8_t* bytes, int64_t count, float* logits);
@@ -51,6 +54,7 @@ class Engine {
  private:
   struct Context;
 
+  void copy_logits(const Context& context, float* logits) const;
   std::unique_ptr<Context> new_context() const;
   std::unique_ptr<Context> take_context();
   void give_back(std::unique_ptr<Context> context);

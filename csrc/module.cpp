@@ -15,7 +15,10 @@ namespace {
 
 template <typename T>
 using Images = nb::ndarray<const T, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
-using Logits = nb::ndarray<float, nb::ndim<2>, nb::c_contig>;
+using Logits = nb::ndarray<float, nb::ndim<4>, nb::c_contig>;
+
+// Channels, height and width.
+std::array<int, 3> sizes(const evenbit::Shape& shape) { return {shape.channels, shape.height, shape.width}; }
 
 template <typename T>
 void check_images(const Engine& engine, const Images<T>& images) {
@@ -41,9 +44,9 @@ template <typename T>
 bool run(Network& network, const Images<T>& images, const Logits& logits) {
   Engine& engine = *network.engine;
   check_images(engine, images);
-  if (images.shape(0) != logits.shape(0) || logits.shape(1) != static_cast<size_t>(engine.classes())) {
-    throw std::invalid_argument("logits have another size than the images' and the network's");
-  }
+  bool fits = images.shape(0) == logits.shape(0);
+  for (size_t i = 0; i < 3; ++i) fits &= logits.shape(i + 1) == static_cast<size_t>(sizes(engine.output())[i]);
+  if (!fits) throw std::invalid_argument("logits have another size than the images' and the network's");
   const auto count = static_cast<int64_t>(images.shape(0));
   float* const out = logits.data();
   const nb::gil_scoped_release release;
@@ -96,11 +99,7 @@ NB_MODULE(_core, m) {
       .def(
           "measure_binary_limit", [](const Network& network) { return network.engine->measure_binary_limit(); },
           nb::call_guard<nb::gil_scoped_release>())
-      .def_prop_ro("images",
-                   [](const Network& network) {
-                     const evenbit::Shape& shape = network.engine->images();
-                     return std::array<int, 3>{shape.channels, shape.height, shape.width};
-                   })
-      .def_prop_ro("classes", [](const Network& network) { return network.engine->classes(); })
+      .def_prop_ro("images", [](const Network& network) { return sizes(network.engine->images()); })
+      .def_prop_ro("output", [](const Network& network) { return sizes(network.engine->output()); })
       .def_prop_ro("arena_bytes", [](const Network& network) { return network.engine->arena_bytes(); });
 }

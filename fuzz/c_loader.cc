@@ -108,7 +108,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (work(data, size) <= kMostWork) {
     const auto pixels = size_t{1} * evenbit_channels(network) * evenbit_height(network) * evenbit_width(network);
     const std::vector<uint8_t> image(pixels, 99);
-    std::vector<float> logits(evenbit_classes(network));
+    std::vector<float> logits(static_cast<size_t>(evenbit_classes(network)) * evenbit_output_height(network) *
+                              evenbit_output_width(network));
     if (evenbit_run_uint8(network, image.data(), 1, logits.data()) != EVENBIT_OK) std::abort();
   }
   evenbit_free(network);

@@ -87,6 +87,8 @@ int evenbit_channels(const evenbit_network* network) { return network->loaded.en
 int evenbit_height(const evenbit_network* network) { return network->loaded.engine->images().height; }
 int evenbit_width(const evenbit_network* network) { return network->loaded.engine->images().width; }
 int evenbit_classes(const evenbit_network* network) { return network->loaded.engine->classes(); }
+int evenbit_output_height(const evenbit_network* network) { return network->loaded.engine->output().height; }
+int evenbit_output_width(const evenbit_network* network) { return network->loaded.engine->output().width; }
 
 const char* evenbit_class_name(const evenbit_network* network, int index) {
   return index >= 0 && index < evenbit_classes(network) ? network->loaded.classes[index].c_str() : nullptr;

@@ -58,8 +58,12 @@ EVENBIT_API int evenbit_channels(const evenbit_network* network);
 EVENBIT_API int evenbit_height(const evenbit_network* network);
 EVENBIT_API int evenbit_width(const evenbit_network* network);
 
-/* Number of classes, which is that of the logits of an image. */
+/* Number of classes. */
 EVENBIT_API int evenbit_classes(const evenbit_network* network);
+
+/* Size of the map of logits: 1 and 1, but for a network that classifies each pixel of a map. */
+EVENBIT_API int evenbit_output_height(const evenbit_network* network);
+EVENBIT_API int evenbit_output_width(const evenbit_network* network);
 
 /* Name of a class in UTF-8, which lives as long as the network; NULL if there is no such class. */
 EVENBIT_API const char* evenbit_class_name(const evenbit_network* network, int index);
@@ -67,7 +71,7 @@ EVENBIT_API const char* evenbit_class_name(const evenbit_network* network, int i
 /* Runs `count` images.
  *
  *   images      [count][channels][height][width], from 0 to 255, or from 0.0 to 1.0.
- *   logits      [count][classes], written.
+ *   logits      [count][classes][output height][output width], written.
  *
  * The memory for the maps of an image is allocated by the first run of each thread, and kept. */
 EVENBIT_API evenbit_status evenbit_run_uint8(evenbit_network* network, const uint8_t* images, size_t count,

@@ -44,9 +44,10 @@ CheckedShapes check_plan(const Plan& plan) {
   shapes.values = scope.values();
   const auto output = shapes.values.find(plan.output);
   const auto classes = static_cast<int64_t>(plan.classes.size());
-  require(plan.output != kImages && output != shapes.values.end() && !output->second.bits &&
-              output->second.height == 1 && output->second.width == 1 && output->second.channels == classes,
-          "output '" + plan.output + "' should be 1x1x" + std::to_string(classes) + ", one logit a class");
+  require(
+      plan.output != kImages && output != shapes.values.end() && !output->second.bits &&
+          output->second.channels == classes,
+      "output '" + plan.output + "' should be floats of " + std::to_string(classes) + " channels, one logit a class");
   return shapes;
 }
 

@@ -1,4 +1,5 @@
-// A Tail on its own, after a product, or after a cube: see Elementwise, Multiply and Cube in evenbit/ops.
+// A Tail on its own, after a product, a sum with a constant map, or a cube: see Elementwise, Multiply, AddMap and Cube
+// in evenbit/ops.
 #pragma once
 
 #include "kernels/tail.h"
@@ -15,6 +16,7 @@ struct Elementwise {
   int width;
   int blocks;
   Tail tail;
+  ConstantView addend = {};  // added, if there is one
 };
 
 #ifdef EVENBIT_BODIES
@@ -40,6 +42,12 @@ void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
       EVENBIT_EACH(n) tile[p].v[n] = mul(tile[p].v[n], factor.v[n]);
     }
   }
+  if (op.addend.base) {
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      const BlockOf addend = load_block(op.addend.at(y, x + p) + block * kBlock);
+      EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], addend.v[n]);
+    }
+  }
   if (op.cube_scale) {
     const BlockOf scale = load_block(op.cube_scale + block * kBlock);
     const BlockOf offset = load_block(op.cube_offset + block * kBlock);
@@ -55,11 +63,12 @@ bool leaves_map_alone(const Tail& tail) {
 }
 
 bool writes_bits_only(const Elementwise& op) {
-  return op.tail.bits.base && !op.tail.row_sums && leaves_map_alone(op.tail) && !op.factor.base && !op.cube_scale;
+  return op.tail.bits.base && !op.tail.row_sums && leaves_map_alone(op.tail) && !op.factor.base && !op.addend.base &&
+         !op.cube_scale;
 }
 
 bool writes_sums_only(const Elementwise& op) {
-  return op.tail.row_sums && !op.tail.bits.base && leaves_map_alone(op.tail) && !op.factor.base;
+  return op.tail.row_sums && !op.tail.bits.base && leaves_map_alone(op.tail) && !op.factor.base && !op.addend.base;
 }
 
 // The bits of kBlocks blocks, at most a word, of each pixel of a row of nothing but bits.

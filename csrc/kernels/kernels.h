@@ -11,10 +11,15 @@
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/flatten.h"
+#include "kernels/gather.h"
 #include "kernels/grouped_binary_conv.h"
 #include "kernels/int8_conv.h"
+#include "kernels/interpolate.h"
+#include "kernels/layer_norm.h"
+#include "kernels/matmul.h"
 #include "kernels/normalize.h"
 #include "kernels/pool.h"
+#include "kernels/softmax.h"
 #include "kernels/threshold.h"
 
 // One row a kernel: its function, and what that works on. Binary convolutions are apart, since there are several.
@@ -24,11 +29,16 @@
   KERNEL(depthwise_conv, Conv)                   \
   KERNEL(elementwise, Elementwise)               \
   KERNEL(flatten, Flatten)                       \
+  KERNEL(gather, Gather)                         \
   KERNEL(grouped_binary_conv, GroupedBinaryConv) \
   KERNEL(grouped_conv, Conv)                     \
   KERNEL(int8_conv, Int8Conv)                    \
+  KERNEL(interpolate, Interpolate)               \
+  KERNEL(layer_norm, LayerNorm)                  \
+  KERNEL(matmul, MatMul)                         \
   KERNEL(normalize, Normalize)                   \
   KERNEL(pool, Pool2d)                           \
+  KERNEL(softmax, Softmax)                       \
   KERNEL(threshold, Threshold)
 
 namespace evenbit {

@@ -8,12 +8,12 @@ namespace evenbit {
 // Tasks: output rows.
 struct Pool2d {
   FloatView in;
-  bool max;  // the largest value, else the mean: the sum in (ky, kx) order from 0, divided by kh * kw
+  bool max;  // the largest value, else the mean: the sum in (ky, kx) order from 0, divided by the number of values
   int kh;
   int kw;
   int stride_y;
   int stride_x;
-  int pad_y;  // max only: windows are cut at the edge
+  int pad_y;  // windows are cut at the edge
   int pad_x;
   int in_height;
   int in_width;
@@ -26,7 +26,8 @@ struct Pool2d {
 #ifdef EVENBIT_BODIES
 namespace {
 
-// kPixels neighbouring windows, of which none, if there are several, is cut at the left or right edge.
+// kPixels neighbouring windows, of which none, if there are several, is cut at the left or right edge. A window always
+// lies on the map in part.
 template <int kPixels>
 void pool_tile(const Pool2d& op, int64_t y, int64_t x, int block) {
   const int64_t top = y * op.stride_y - op.pad_y, left = x * op.stride_x - op.pad_x;
@@ -48,7 +49,8 @@ void pool_tile(const Pool2d& op, int64_t y, int64_t x, int block) {
     }
   }
   if (!op.max) {
-    const F count = broadcast(static_cast<float>(op.kh * op.kw));
+    const int64_t columns = kPixels > 1 ? op.kw : end_x - first_x;
+    const F count = broadcast(static_cast<float>((end_y - first_y) * columns));
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = div(tile[p].v[n], count);
   }
   finish<kPixels>(op.tail, tile, y, x, block);

@@ -1,6 +1,6 @@
 // The Tail: what ends every kernel, on a tile of pixels x blocks that is still in registers.
 //
-//   v = v * scale + bias;  v = v + residual;  v = prelu(v), clamp(v), sigmoid(v) or softsign(v);  v = v + shift
+//   v = v * scale + bias;  v = v + residual;  v = activation(v);  v = v + shift
 //   store v;  store round(v * multiplier);  row sum += v;  bit = (v >= threshold) xor flip
 #pragma once
 
@@ -20,6 +20,8 @@ struct Tail {
   const float* high = nullptr;
   bool sigmoid = false;
   bool softsign = false;
+  bool normal_cdf = false;
+  bool rsqrt = false;
   const float* shift = nullptr;
   FloatView out;
   QuantizedView quantized;
@@ -74,7 +76,22 @@ inline F sigmoid(F v) {
   return add(broadcast(0.5f), div(mul(t, polynomial(kSigmoidNumerator, u)), polynomial(kSigmoidDenominator, u)));
 }
 
-inline bool has_activation(const Tail& tail) { return tail.slope || tail.low || tail.sigmoid || tail.softsign; }
+// Polynomials of the normal distribution: see NORMAL_NUMERATOR there.
+constexpr float kNormalLimit = 5.5f;
+constexpr float kNormalNumerator[] = {0.39894222f,    0.034376162f,   0.0047072628f,
+                                      0.00017385121f, 6.3565268e-06f, 2.2145232e-08f};
+constexpr float kNormalDenominator[] = {1.0f, 0.25283397f, 0.028940119f, 0.0019129813f, 7.5102024e-05f, 1.1802092e-06f};
+
+inline F normal_cdf(F v) {
+  const F t = smaller(broadcast(kNormalLimit), larger(broadcast(-kNormalLimit), v));
+  const F u = mul(t, t), half = broadcast(0.5f);
+  const F r = div(mul(t, polynomial(kNormalNumerator, u)), polynomial(kNormalDenominator, u));
+  return add(half, smaller(half, larger(broadcast(-0.5f), r)));
+}
+
+inline bool has_activation(const Tail& tail) {
+  return tail.slope || tail.low || tail.sigmoid || tail.softsign || tail.normal_cdf || tail.rsqrt;
+}
 
 #define EVENBIT_EACH(n) EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n)
 
@@ -125,6 +142,13 @@ EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
       EVENBIT_EACH(n) tile[p].v[n] = div(tile[p].v[n], add(one, absolute(tile[p].v[n])));
     }
+  }
+  if (tail.normal_cdf) {
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = normal_cdf(tile[p].v[n]);
+  }
+  if (tail.rsqrt) {
+    const F one = broadcast(1.0f);
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) EVENBIT_EACH(n) tile[p].v[n] = div(one, root(tile[p].v[n]));
   }
   if (tail.shift) {
     const BlockOf shift = load_block(tail.shift + c);

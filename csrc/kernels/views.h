@@ -24,6 +24,15 @@ struct FloatView {
   EVENBIT_INLINE float* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
 };
 
+// The same of a constant.
+struct ConstantView {
+  const float* base = nullptr;
+  int64_t row = 0;
+  int64_t pixel = 0;
+
+  EVENBIT_INLINE const float* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
+};
+
 // A bit map, written in units of one block: 16 bits. Strides are in blocks.
 struct BitView {
   uint16_t* base = nullptr;

@@ -3,10 +3,13 @@
 
 namespace evenbit::plan {
 
-Shape AvgPool::result(const Shape& in, const Scope&) const { return slide({kernel, stride, {0, 0}}, in, in.channels); }
+Shape AvgPool::result(const Shape& in, const Scope&) const {
+  check_cut({kernel, stride, padding, overhang});
+  return slide({kernel, stride, padding, overhang}, in, in.channels);
+}
 
 void AvgPool::build(Builder& builder) const {
-  add_pool(builder, builder.value(input), {kernel, stride, {0, 0}}, /*max=*/false);
+  add_pool(builder, builder.value(input), {kernel, stride, padding, overhang}, /*max=*/false);
 }
 
 }  // namespace evenbit::plan

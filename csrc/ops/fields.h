@@ -5,7 +5,7 @@
 
 namespace evenbit::plan {
 
-constexpr const char* kActivations[] = {"none", "prelu", "clamp", "sigmoid", "softsign"};
+constexpr const char* kActivations[] = {"none", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf", "rsqrt"};
 
 // See Bits in evenbit/ops/tail.py.
 struct Bits {

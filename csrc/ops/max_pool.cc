@@ -4,12 +4,12 @@
 namespace evenbit::plan {
 
 Shape MaxPool::result(const Shape& in, const Scope&) const {
-  require(padding[0] < kernel[0] && padding[1] < kernel[1], "padding must be smaller than the kernel");
-  return slide({kernel, stride, padding}, in, in.channels);
+  check_cut({kernel, stride, padding, overhang});
+  return slide({kernel, stride, padding, overhang}, in, in.channels);
 }
 
 void MaxPool::build(Builder& builder) const {
-  add_pool(builder, builder.value(input), {kernel, stride, padding}, /*max=*/true);
+  add_pool(builder, builder.value(input), {kernel, stride, padding, overhang}, /*max=*/true);
 }
 
 }  // namespace evenbit::plan

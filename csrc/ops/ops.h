@@ -131,6 +131,23 @@ struct Flatten final : Op {
   void build(Builder& builder) const override;
 };
 
+// See evenbit/ops/gather.py.
+struct Gather final : Op {
+  std::string rows;
+  std::string columns;
+  std::string channels;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("rows", rows);
+    fields.required("columns", columns);
+    fields.required("channels", channels);
+  }
+  const char* kind() const override { return "gather"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
 // See evenbit/ops/threshold.py.
 struct Threshold final : Op {
   std::string scale;
@@ -153,12 +170,14 @@ struct MaxPool final : Op {
   Sizes kernel;
   Sizes stride;
   Sizes padding{0, 0};
+  Sizes overhang{0, 0};
 
   template <class Fields>
   void take(Fields& fields) {
     fields.required("kernel", kernel);
     fields.required("stride", stride);
     fields.optional("padding", padding);
+    fields.optional("overhang", overhang);
   }
   const char* kind() const override { return "max_pool"; }
   Shape result(const Shape& in, const Scope& scope) const override;
@@ -169,13 +188,84 @@ struct MaxPool final : Op {
 struct AvgPool final : Op {
   Sizes kernel;
   Sizes stride;
+  Sizes padding{0, 0};
+  Sizes overhang{0, 0};
 
   template <class Fields>
   void take(Fields& fields) {
     fields.required("kernel", kernel);
     fields.required("stride", stride);
+    fields.optional("padding", padding);
+    fields.optional("overhang", overhang);
   }
   const char* kind() const override { return "avg_pool"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/add_map.py.
+struct AddMap final : Op {
+  std::string map;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("map", map);
+  }
+  const char* kind() const override { return "add_map"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/interpolate.py.
+struct Interpolate final : Op {
+  std::string rows;
+  std::string row_weights;
+  std::string columns;
+  std::string column_weights;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("rows", rows);
+    fields.required("row_weights", row_weights);
+    fields.required("columns", columns);
+    fields.required("column_weights", column_weights);
+  }
+  const char* kind() const override { return "interpolate"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/layer_norm.py.
+struct LayerNorm final : Op {
+  double epsilon = 0;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("epsilon", epsilon);
+  }
+  const char* kind() const override { return "layer_norm"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/matmul.py.
+struct MatMul final : Op {
+  std::string other;
+
+  template <class Fields>
+  void take(Fields& fields) {
+    fields.required("other", other);
+  }
+  const char* kind() const override { return "matmul"; }
+  Shape result(const Shape& in, const Scope& scope) const override;
+  void build(Builder& builder) const override;
+};
+
+// See evenbit/ops/softmax.py.
+struct Softmax final : Op {
+  template <class Fields>
+  void take(Fields&) {}
+  const char* kind() const override { return "softmax"; }
   Shape result(const Shape& in, const Scope& scope) const override;
   void build(Builder& builder) const override;
 };
@@ -193,6 +283,12 @@ struct AvgPool final : Op {
   OP(cube, Cube)               \
   OP(concat, Concat)           \
   OP(flatten, Flatten)         \
+  OP(gather, Gather)           \
   OP(threshold, Threshold)     \
   OP(max_pool, MaxPool)        \
-  OP(avg_pool, AvgPool)
+  OP(avg_pool, AvgPool)        \
+  OP(add_map, AddMap)          \
+  OP(interpolate, Interpolate) \
+  OP(layer_norm, LayerNorm)    \
+  OP(matmul, MatMul)           \
+  OP(softmax, Softmax)

@@ -88,15 +88,24 @@ void Scope::check_tail(const plan::Tail& tail, const Shape& shape) const {
   }
 }
 
+void check_cut(const Window& window) {
+  for (int axis = 0; axis < 2; ++axis) {
+    require(window.padding[axis] < window.kernel[axis] && window.overhang[axis] < window.kernel[axis] &&
+                window.padding[axis] + window.overhang[axis] < window.kernel[axis],
+            "padding and overhang together must be smaller than the kernel");
+  }
+}
+
 Shape slide(const Window& window, const Shape& in, int64_t channels) {
-  const auto& [kernel, stride, padding] = window;
+  const auto& [kernel, stride, padding, overhang] = window;
   const int64_t size[] = {in.height, in.width};
   int64_t padded[2], out[2];
   for (int axis = 0; axis < 2; ++axis) {
     require(kernel[axis] >= 1 && kernel[axis] <= kMaxWindow && stride[axis] >= 1 && stride[axis] <= kMaxWindow &&
-                padding[axis] >= 0 && padding[axis] <= kMaxWindow,
+                padding[axis] >= 0 && padding[axis] <= kMaxWindow && overhang[axis] >= 0 &&
+                overhang[axis] <= kMaxWindow,
             "its kernel, stride or padding is out of range");
-    padded[axis] = size[axis] + 2 * padding[axis];
+    padded[axis] = size[axis] + 2 * padding[axis] + overhang[axis];
     require(padded[axis] >= kernel[axis], "its kernel is larger than its padded input");
     out[axis] = (padded[axis] - kernel[axis]) / stride[axis] + 1;
   }

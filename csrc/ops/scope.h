@@ -55,7 +55,11 @@ bool product_fits(std::initializer_list<int64_t> sizes, int64_t limit);
 // A window that slides over a map.
 struct Window {
   plan::Sizes kernel, stride, padding;
+  plan::Sizes overhang{0, 0};  // more rows below and columns right
 };
+
+// A window that looks at what is on the map alone always lies on it in part.
+void check_cut(const Window& window);
 
 // A map of floats with a pixel for each of its positions.
 Shape slide(const Window& window, const Shape& in, int64_t channels);

@@ -142,6 +142,8 @@ void Builder::add_tail(const plan::Tail& tail, Node& node) {
   node.tail.high = constant(tail.high);
   node.tail.sigmoid = tail.activation == "sigmoid";
   node.tail.softsign = tail.activation == "softsign";
+  node.tail.normal_cdf = tail.activation == "normal_cdf";
+  node.tail.rsqrt = tail.activation == "rsqrt";
   node.tail.shift = constant(tail.shift);
   node.residual = named(tail.residual);
   node.mean = named(tail.mean);

@@ -31,6 +31,7 @@ inline F div(F a, F b) { return _mm256_div_ps(a, b); }
 inline F larger(F a, F b) { return _mm256_max_ps(a, b); }
 inline F smaller(F a, F b) { return _mm256_min_ps(a, b); }
 inline F absolute(F v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+inline F root(F v) { return _mm256_sqrt_ps(v); }
 inline F prelu(F v, F slope) {
   return _mm256_blendv_ps(_mm256_mul_ps(v, slope), v, _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_GE_OQ));
 }

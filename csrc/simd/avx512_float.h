@@ -28,6 +28,7 @@ inline F div(F a, F b) { return _mm512_div_ps(a, b); }
 inline F larger(F a, F b) { return _mm512_max_ps(a, b); }
 inline F smaller(F a, F b) { return _mm512_min_ps(a, b); }
 inline F absolute(F v) { return _mm512_abs_ps(v); }
+inline F root(F v) { return _mm512_sqrt_ps(v); }
 inline F prelu(F v, F slope) {
   return _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_NGE_UQ), v, slope);
 }

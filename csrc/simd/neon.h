@@ -30,6 +30,7 @@ inline F div(F a, F b) { return vdivq_f32(a, b); }
 inline F larger(F a, F b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 inline F smaller(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 inline F absolute(F v) { return vabsq_f32(v); }
+inline F root(F v) { return vsqrtq_f32(v); }
 inline F prelu(F v, F slope) { return vbslq_f32(vcgezq_f32(v), v, vmulq_f32(v, slope)); }
 inline bool all_finite(F v) { return vminvq_u32(vceqzq_f32(vsubq_f32(v, v))) != 0; }
 inline uint32_t ge_mask(F a, F b) {

@@ -28,6 +28,7 @@ inline F div(F a, F b) { return a / b; }
 inline F larger(F a, F b) { return a > b ? a : b; }
 inline F smaller(F a, F b) { return a < b ? a : b; }
 inline F absolute(F v) { return std::fabs(v); }
+inline F root(F v) { return std::sqrt(v); }
 inline F prelu(F v, F slope) { return v >= 0.0f ? v : v * slope; }
 inline bool all_finite(F v) { return v - v == 0.0f; }
 inline uint32_t ge_mask(F a, F b) { return a >= b ? 1u : 0u; }

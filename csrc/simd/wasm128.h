@@ -32,6 +32,7 @@ inline F div(F a, F b) { return wasm_f32x4_div(a, b); }
 inline F larger(F a, F b) { return wasm_f32x4_pmax(b, a); }
 inline F smaller(F a, F b) { return wasm_f32x4_pmin(b, a); }
 inline F absolute(F v) { return wasm_f32x4_abs(v); }
+inline F root(F v) { return wasm_f32x4_sqrt(v); }
 inline F prelu(F v, F slope) {
   return wasm_v128_bitselect(v, wasm_f32x4_mul(v, slope), wasm_f32x4_ge(v, wasm_f32x4_splat(0.0f)));
 }

@@ -124,6 +124,9 @@ int main(int argc, char** argv) {
   network = evenbit_load(file, size, 1, NULL, error, sizeof error);
   free(file);
   if (!network) die(argv[1], error);
+  if (evenbit_output_height(network) > 1 || evenbit_output_width(network) > 1) {
+    die(argv[1], "the network classifies each pixel of a map, not the image");
+  }
   image = read_image(argv[2], network);
   logits = allocate((size_t)evenbit_classes(network) * sizeof *logits);
   if (evenbit_run_uint8(network, image, 1, logits) != EVENBIT_OK) die(argv[2], "cannot be run");

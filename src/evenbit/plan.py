@@ -32,7 +32,8 @@ class Plan:
         width: Width of an input image.
         classes: Class names, in the order of the logits.
         ops: The ops in execution order; the first is the only one that reads `images`.
-        output: Name of the float value `(1, 1, len(classes))` that holds the logits.
+        output: Name of the float value that holds the logits, a channel for each class: one pixel, or a map of them
+            where each pixel is classified.
         tensors: The constants by name.
         info: Where the network comes from (model, method, data set, ...); for people only.
     """
@@ -78,11 +79,16 @@ class Plan:
                 checker.visit(op)
             except PlanError as error:
                 raise PlanError(f"op '{op.name}' ({op.kind}): {error}") from None
-        expected = vector(len(self.classes))
-        if checker.values.get(self.output) != expected or self.output == "images":
-            found = checker.values.get(self.output, "nothing")
-            raise PlanError(f"output '{self.output}' should be {expected}, one logit a class, but is {found}")
+        found = checker.values.get(self.output)
+        if self.output == "images" or found is None or (found.kind, found.channels) != ("float", len(self.classes)):
+            wanted = f"floats of {len(self.classes)} channels, one logit a class"
+            raise PlanError(f"output '{self.output}' should be {wanted}, but is {found or 'nothing'}")
         return checker
+
+    @property
+    def gives_map(self) -> bool:
+        """Whether there are logits for each pixel of a map and not for the image alone."""
+        return self.shapes()[self.output][1:3] != (1, 1)
 
 
 class _Checker(Scope):

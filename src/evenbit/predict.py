@@ -50,7 +50,7 @@ def predict_images(
 
     Raises:
         PlanError: If the network cannot be read.
-        InputError: If there is no photo, or the network takes images of neither 1 nor 3 channels.
+        InputError: If there is no photo, or the network takes images of neither 1 nor 3 channels or gives a map.
     """
     if top < 1:
         raise InputError(f"the number of classes to name should be at least 1, but is {top}")
@@ -65,6 +65,8 @@ def predict_images(
     engine = Engine.load(network or NETWORK, threads=1, isa=isa)
     if engine.plan.channels not in (1, 3):
         raise InputError(f"photos have 1 or 3 channels, but the network takes {engine.plan.channels}")
+    if engine.plan.gives_map:
+        raise InputError("the network classifies each pixel of a map, not a photo; run it by evenbit.Engine")
     confidence = Confidence.of_info(engine.plan.info)
     found: list[dict[str, Any]] = []
     for start in range(0, len(photos), BATCH):

@@ -32,6 +32,8 @@ FUNCTIONS = {
     "height": (ctypes.c_int, [ctypes.c_void_p]),
     "width": (ctypes.c_int, [ctypes.c_void_p]),
     "classes": (ctypes.c_int, [ctypes.c_void_p]),
+    "output_height": (ctypes.c_int, [ctypes.c_void_p]),
+    "output_width": (ctypes.c_int, [ctypes.c_void_p]),
     "class_name": (ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_int]),
     "run_uint8": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]),
     "run_float": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]),

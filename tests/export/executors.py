@@ -121,10 +121,11 @@ def without_float_sums(seed: int, channels: int) -> Plan:
     y = make.int8_conv(make.concat(y, (make.multiply(y, y, "clamp"),)), channels, (3, 3), (1, 1), (1, 1), 20.0, "scale")
     y = make.multiply(make.cube(y), make.elementwise(y, "scale", "sigmoid"), "bias", "clamp")
     grouped = make.binary_conv(make.signs(y), channels, (3, 3), (1, 1), (1, 1), "scale", "sigmoid", groups=channels)
-    y = make.elementwise(make.concat(y, (grouped, y)), "scale", "prelu")
+    y = make.elementwise(make.concat(make.shuffle(y), (grouped, make.gather(y, make.sizes[y]))), "scale", "prelu")
     flat = make.binary_conv(make.signs(make.flatten(y)), 30, (1, 1), (1, 1), (0, 0), "scale", groups=2)
     flat = make.binary_conv(make.signs(make.flatten(flat)), 3 * channels, (1, 1), (1, 1), (0, 0), "scale", "bias")
     y = make.multiply(y, flat)
+    y = make.add_map(y, "normal_cdf")
     height, width, _ = make.sizes[y]
     z = make.binary_conv(make.signs(y, "residual"), 5, (height, width), (1, 1), (0, 0), "scale", "bias")
     plan = Plan(24, 9, 7, tuple("abcde"), tuple(make.ops), z, make.tensors)

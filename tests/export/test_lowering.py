@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from executors import FORMS, Floats, Fragments, exported, logits, unfused, without_float_sums
-from plans import PlanMaker, everything
+from plans import PlanMaker, everything, map_of_logits
 from random_plans import RandomPlan
 
 from evenbit.bits import pack_bits, unpack_bits
@@ -24,8 +24,11 @@ from evenbit.ops import (
     Conv,
     Elementwise,
     Int8Conv,
+    LayerNorm,
+    MatMul,
     Op,
     Shape,
+    Softmax,
     Tail,
     Threshold,
     reads,
@@ -47,13 +50,21 @@ def nchw(value: npt.NDArray[Any], shape: Shape, form: str) -> Floats:
     return np.ascontiguousarray(value.transpose(0, 3, 1, 2), np.float32)
 
 
-def tolerance(plan: Plan, op: Op, x: npt.NDArray[Any], name: str) -> Floats | float:
+def tolerance(plan: Plan, op: Op, x: npt.NDArray[Any], name: str, known: dict[str, Any]) -> Floats | float:
     """How far two orders of adding may lie apart: each is off by at most n roundings of the sum of magnitudes."""
     with np.errstate(all="ignore"):
         if isinstance(op, Conv):
             known = {op.weight: np.abs(plan.tensors[op.weight])}
             magnitude = op.accumulate(np.abs(x), plan.shapes()[op.input], known)
             terms = known[op.weight][0].size
+        elif isinstance(op, MatMul):
+            magnitude = np.einsum("nyxi,nyic->nyxc", np.abs(x), np.abs(known[op.other]))
+            terms = x.shape[3]
+        elif isinstance(op, LayerNorm):
+            return _layer_norm_bound(op, x).transpose(0, 3, 1, 2)
+        elif isinstance(op, Softmax):  # the exponential of a rounded number, one library's or the other's
+            less = x.max(-1, keepdims=True) - x
+            magnitude, terms = op.accumulate(x, plan.shapes()[op.input], {}) * (less + 1) + 1e-32, x.shape[3] + 8
         elif isinstance(op, AvgPool):
             magnitude = op.accumulate(np.abs(x), plan.shapes()[op.input], {})
             terms = op.kernel[0] * op.kernel[1] + 1
@@ -63,6 +74,16 @@ def tolerance(plan: Plan, op: Op, x: npt.NDArray[Any], name: str) -> Floats | fl
             return 0.0
     bound: Floats = (2.01 * terms * UNIT * magnitude).transpose(0, 3, 1, 2)
     return bound
+
+
+def _layer_norm_bound(op: LayerNorm, x: npt.NDArray[Any]) -> Floats:
+    """How far the mean may be off, then the variance, then the result."""
+    unit, x = UNIT * (x.shape[3] + 4), x.astype(np.float64)
+    d = x - x.mean(-1, keepdims=True)
+    variance = (d * d).mean(-1, keepdims=True)
+    of_d = 2 * unit * np.abs(x).max(-1, keepdims=True)
+    of_factor = (2 * np.sqrt(variance) * of_d + of_d**2 + unit * variance) / (variance + op.epsilon) + unit
+    return np.asarray(2 * (of_d + np.abs(d) * of_factor) / np.sqrt(variance + op.epsilon))
 
 
 def assert_ops_agree(plan: Plan, form: str, images: npt.NDArray[Any]) -> None:
@@ -79,7 +100,7 @@ def assert_ops_agree(plan: Plan, form: str, images: npt.NDArray[Any]) -> None:
             expected = nchw(known[name], shapes[name], form)
             assert array.dtype == np.float32
             assert array.shape == expected.shape
-            bound = tolerance(plan, op, result if name == op.tail.mean else known[op.input], name)
+            bound = tolerance(plan, op, result if name == op.tail.mean else known[op.input], name, known)
             equal = (array == expected) | (np.isnan(array) & np.isnan(expected))
             if form == "qonnx" and shapes[name].kind == "bits":  # there, a NaN has no bit of its own
                 equal |= np.isnan(nchw(result, shapes[op.out or ""], form))
@@ -120,6 +141,15 @@ def test_random_networks(seed: int, form: str) -> None:
     expected = reference.run(random.plan, images)
     # A bit that is turned round changes the logits by about a hundredth of their size; rounding by far less.
     assert np.allclose(logits(exported(random.plan, form), form, images), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_map_of_logits(form: str) -> None:
+    plan = map_of_logits()
+    images = np.random.default_rng(0).random((2, 3, 5, 4), np.float32)
+    found = logits(exported(plan, form), form, images)
+    assert found.shape == (2, 19, 7, 6)
+    assert np.allclose(found, reference.run(plan, images), atol=1e-5)
 
 
 def levels() -> Floats:
@@ -221,7 +251,7 @@ def test_rounding_to_8_bits_at_every_level(multiplier: float, form: str) -> None
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("activation", ["clamp", "sigmoid"])
+@pytest.mark.parametrize("activation", ["clamp", "sigmoid", "normal_cdf", "rsqrt"])
 def test_activations_at_every_level(activation: str, form: str) -> None:
     """Limits that are zero, infinite or not in order. ONNX Runtime's Where does not keep the sign of a zero."""
     levels_and_nan = np.append(levels(), np.float32(np.nan))
@@ -230,7 +260,7 @@ def test_activations_at_every_level(activation: str, form: str) -> None:
     low, high = (np.repeat(np.array(side, np.float32), len(levels_and_nan)) for side in zip(*limits, strict=True))
     make = PlanMaker(0, len(values), 1, 1)
     first, ends = make.normalize(), {"low": make.store(low), "high": make.store(high)}
-    tail = Tail(activation="clamp", **ends) if activation == "clamp" else Tail(activation="sigmoid")
+    tail = Tail(activation="clamp", **ends) if activation == "clamp" else Tail(activation=activation)
     make.ops.append(Elementwise("activation", first, "out", tail))
     plan = Plan(len(values), 1, 1, tuple(map(str, range(len(values)))), tuple(make.ops), "out", make.tensors)
     with np.errstate(all="ignore"):
@@ -254,16 +284,24 @@ def test_every_part_of_a_plan_is_known_here() -> None:
         "cube": common | {"scale", "offset"},
         "concat": common | {"others"},
         "flatten": common,
+        "gather": common | {"rows", "columns", "channels"},
         "threshold": common | {"scale", "offset", "flip"},
-        "max_pool": common | window | {"kernel"},
-        "avg_pool": common | {"kernel", "stride"},
+        "add_map": common | {"map"},
+        "interpolate": common | {"rows", "row_weights", "columns", "column_weights"},
+        "layer_norm": common | {"epsilon"},
+        "matmul": common | {"other"},
+        "softmax": common,
+        "max_pool": common | window | {"kernel", "overhang"},
+        "avg_pool": common | window | {"kernel", "overhang"},
     }
     tail = {field.name for field in dataclasses.fields(Tail)}
     assert tail == {
         *("scale", "bias", "residual", "activation", "slope", "low", "high", "shift"),
         *("mean", "bits"),
     }
-    assert set(typing.get_args(Activation)) == {"none", "prelu", "clamp", "sigmoid", "softsign"}
+    assert set(typing.get_args(Activation)) == {
+        *("none", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf", "rsqrt")
+    }
     assert {field.name for field in dataclasses.fields(Bits)} == {"out", "threshold", "flip"}
 
 

@@ -1,7 +1,7 @@
 """Writes the golden files of the formats as they are now: `python tests/golden/make.py`.
 
-Files that exist are kept: files in the wild do not change either. An op that came without a new version has a folder of
-its own, `evb-v1-cube`.
+Files that exist are kept: files in the wild do not change either. Ops that came without a new version have folders of
+their own, `evb-v1-cube` and `evb-v1-tokens`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def main() -> int:
     for name, make in (
         (f"evb-v{plan_file.VERSION}", make_evb),
         (f"evb-v{plan_file.VERSION}-cube", make_evb),
+        (f"evb-v{plan_file.VERSION}-tokens", make_evb),
         (f"checkpoint-v{checkpoint.VERSION}", make_checkpoint),
         (f"checkpoint-v{checkpoint.VERSION}-method", make_checkpoint),
     ):

@@ -39,8 +39,8 @@ def golden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_version_has_its_files() -> None:
-    # Beside one for each version, what came without a new one: an op, and the method's knobs in checkpoints.
-    networks = [*(f"evb-v{n}" for n in range(1, plan_file.VERSION + 1)), "evb-v1-cube"]
+    # Beside one for each version, what came without a new one: ops, and the method's knobs in checkpoints.
+    networks = [*(f"evb-v{n}" for n in range(1, plan_file.VERSION + 1)), "evb-v1-cube", "evb-v1-tokens"]
     checkpoints = [*(f"checkpoint-v{n}" for n in range(1, checkpoint.VERSION + 1)), "checkpoint-v1-method"]
     assert [path.name for path in NETWORKS] == sorted(networks)
     assert [path.name for path in CHECKPOINTS] == sorted(checkpoints)

@@ -91,7 +91,6 @@ def test_a_normalization_follows_each_binary_layer() -> None:
         (nn.Conv2d(8, 8, 3, padding=2, dilation=2), "is dilated"),
         (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), "has the padding mode 'reflect'"),
         (nn.Conv2d(8, 8, 2, padding="same"), "is padded by more on one side than on the other"),
-        (nn.Linear(8, 8), "is not applied to vectors"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)), "has a parametrized weight"),
     ],
 )
@@ -269,9 +268,12 @@ def test_bad_requests_are_named() -> None:
         binarize(Net(), IMAGES)
     with pytest.raises(BinarizeError, match="it has none"):
         binarize(nn.Flatten(), IMAGES)
-    with pytest.raises(CaptureError, match="the example should be images of the shape N x C x H x W, but is"):
-        binarize(net, IMAGES[0])
-    with pytest.raises(CaptureError, match="the example should be images of the shape N x C x H x W, but is tuple"):
+    with pytest.raises(CaptureError, match="the example should be images of the shape N x C x H x W, or seq"):
+        binarize(net, IMAGES[0, 0])
+    with pytest.raises(
+        CaptureError,
+        match="or sequences N x C x L, but is tuple",
+    ):
         binarize(net, (3, 8, 8))  # type: ignore[arg-type]
     with pytest.raises(CaptureError, match=r"module 'stem.0': torch.export cannot trace it"):
         binarize(net, torch.rand(1, 4, 8, 8))

@@ -48,7 +48,10 @@ def copy(tmp_path: Path) -> Path:
     lower = (NEW / "aten.py.in").read_text(encoding="utf-8")
     insert(package / "deploy" / "aten.py", "from evenbit.ops import", "from evenbit.ops.negate import Negate\n")
     insert(package / "deploy" / "aten.py", "LOWERINGS: dict", f"{lower}\n\n")
-    insert(package / "deploy" / "aten.py", "    aten.conv2d.default: _conv,", "    aten.neg.default: _negate,\n")
+    rows = (package / "deploy" / "aten.py").read_text(encoding="utf-8")
+    assert rows.count("    aten.neg.default: _neg,\n") == 1
+    rows = rows.replace("    aten.neg.default: _neg,\n", "    aten.neg.default: _negate,\n")
+    (package / "deploy" / "aten.py").write_text(rows, encoding="utf-8")
 
     shutil.copy(NEW / "op.cc", csrc / "ops" / "negate.cc")
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from evenbit.bits import pack_bits
 from evenbit.ops import (
     OPS,
+    AddMap,
     AvgPool,
     BinaryConv,
     Bits,
@@ -19,18 +20,24 @@ from evenbit.ops import (
     Cube,
     Elementwise,
     Flatten,
+    Gather,
     Int8Conv,
+    Interpolate,
+    LayerNorm,
+    MatMul,
     MaxPool,
     Multiply,
     Normalize,
     Op,
+    Softmax,
     Tail,
     Threshold,
 )
 from evenbit.plan import Plan
 
 Pair = tuple[int, int]
-TAIL_PARTS = ("scale", "bias", "residual", "prelu", "clamp", "sigmoid", "softsign", "shift")
+NAMED = ("sigmoid", "softsign", "normal_cdf", "rsqrt")  # activations without parameters
+TAIL_PARTS = ("scale", "bias", "residual", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf", "shift")
 
 
 class Constants:
@@ -91,8 +98,8 @@ class PlanMaker(Constants):
             fields |= {"activation": "prelu", "slope": self.floats(channels)}
         elif "clamp" in parts:
             fields |= {"activation": "clamp", **self.limits(channels)}
-        elif "sigmoid" in parts or "softsign" in parts:
-            fields["activation"] = "sigmoid" if "sigmoid" in parts else "softsign"
+        else:
+            fields["activation"] = next((name for name in NAMED if name in parts), "none")
         return Tail(**fields)
 
     def is_float(self, name: str) -> bool:
@@ -124,12 +131,58 @@ class PlanMaker(Constants):
         size = (*_window((height, width), kernel, stride, padding), outputs)
         return self._add(BinaryConv, x, size, parts, weight=weight, stride=stride, padding=padding, groups=groups)
 
-    def pool(self, x: str, largest: bool, kernel: Pair, stride: Pair, padding: Pair, *parts: str) -> str:
+    def pool(
+        self, x: str, largest: bool, kernel: Pair, stride: Pair, padding: Pair, *parts: str, overhang: Pair = (0, 0)
+    ) -> str:
         height, width, channels = self.sizes[x]
-        fields: dict[str, Any] = {"kernel": kernel, "stride": stride}
-        fields |= {"padding": padding} if largest else {}
-        size = (*_window((height, width), kernel, stride, padding if largest else (0, 0)), channels)
+        fields: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "overhang": overhang}
+        size = (*_window((height + overhang[0], width + overhang[1]), kernel, stride, padding), channels)
         return self._add(MaxPool if largest else AvgPool, x, size, parts, **fields)
+
+    def gather(self, x: str, size: tuple[int, int, int], *parts: str) -> str:
+        """A map of that size from any numbers of `x`: every third row, say, need not lie in one row of `x`."""
+        count = int(np.prod(self.sizes[x]))
+        shares = self.rng.dirichlet(np.ones(3)) * (count - 1)
+        names = ("rows", "columns", "channels")
+        places = {
+            name: self.store(self.rng.integers(0, int(share) + 1, length, np.uint64))
+            for name, share, length in zip(names, shares, size, strict=True)
+        }
+        return self._add(Gather, x, size, parts, **places)
+
+    def add_map(self, x: str, *parts: str) -> str:
+        return self._add(AddMap, x, self.sizes[x], parts, map=self.floats(*self.sizes[x]))
+
+    def interpolate(self, x: str, size: Pair, *parts: str) -> str:
+        height, width, channels = self.sizes[x]
+        fields = {"row_weights": self.floats(size[0], 2), "column_weights": self.floats(size[1], 2)}
+        fields |= {"rows": self.store(self.rng.integers(0, height, (size[0], 2), np.uint64))}
+        fields |= {"columns": self.store(self.rng.integers(0, width, (size[1], 2), np.uint64))}
+        return self._add(Interpolate, x, (*size, channels), parts, **fields)
+
+    def layer_norm(self, x: str, *parts: str) -> str:
+        return self._add(LayerNorm, x, self.sizes[x], parts, epsilon=float(np.float32(1e-5)))
+
+    def matmul(self, x: str, other: str, *parts: str) -> str:
+        return self._add(MatMul, x, (*self.sizes[x][:2], self.sizes[other][2]), parts, other=other)
+
+    def softmax(self, x: str, *parts: str) -> str:
+        return self._add(Softmax, x, self.sizes[x], parts)
+
+    def shuffle(self, x: str, *parts: str) -> str:
+        """The same channels, rows and columns in another order; blocks of 16 channels stay together if there are."""
+        height, width, channels = self.sizes[x]
+        order = np.arange(channels)
+        whole = channels // 16 * 16
+        order[:whole] = self.rng.permutation(order[:whole].reshape(-1, 16)).reshape(-1)
+        order[whole:] = self.rng.permutation(order[whole:])
+        places = {
+            "rows": self.rng.permutation(height) * width,
+            "columns": self.rng.permutation(width),
+            "channels": order * height * width,
+        }
+        named = {name: self.store(array.astype(np.uint64)) for name, array in places.items()}
+        return self._add(Gather, x, self.sizes[x], parts, **named)
 
     def elementwise(self, x: str, *parts: str) -> str:
         return self._add(Elementwise, x, self.sizes[x], parts)
@@ -225,6 +278,11 @@ def everything(seed: int, channels: int) -> Plan:
     shortcut = make.int8_conv(x, channels + 1, (2, 2), (2, 2), (1, 1), 30.0, "scale")
     z = make.elementwise(z, "residual") if make.sizes[z] == make.sizes[shortcut] else z
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
+    z = make.pool(make.shuffle(z, "bias"), False, (2, 2), (1, 1), (1, 0), "shift", overhang=(0, 1))
+    z = make.shuffle(make.gather(z, (4, 3, channels), "scale", "residual"))
+    z = make.layer_norm(make.interpolate(make.add_map(z, "scale"), (3, 5), "shift"), "scale", "bias", "normal_cdf")
+    attention = make.softmax(make.matmul(z, make.gather(z, (3, channels, 4), "bias"), "scale"), "residual")
+    z = make.matmul(attention, make.gather(z, (3, 4, channels)), "residual", "bias")
     dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")
     flat = make.binary_conv(make.signs(make.flatten(z, "bias", "prelu")), 20, (1, 1), (1, 1), (0, 0), "scale", "bias")
     dense = make.multiply(dense, flat, "bias")
@@ -240,6 +298,9 @@ def small() -> Plan:
     y = make.binary_conv(bits, 3, (1, 1), (1, 1), (0, 0), "residual", groups=3)
     y = make.multiply(make.elementwise(y, "bias", "residual"), make.cube(mean, "sigmoid"))
     y = make.pool(make.pool(y, True, (2, 2), (2, 2), (1, 1)), False, (1, 1), (1, 1), (0, 0), "shift")
+    y = make.layer_norm(make.add_map(make.gather(y, make.sizes[y], "bias")), "normal_cdf")
+    y = make.interpolate(make.softmax(y), (2, 3), "scale")
+    y = make.elementwise(make.matmul(y, make.interpolate(y, (2, 3)), "bias", "sigmoid"), "rsqrt")
     y = make.concat(y, (make.int8_conv(y, 2, (1, 1), (1, 1), (0, 0), 30.1875, "clamp"),))
     plan = make.plan(make.flatten(y), classes=2)
     assert {op.kind for op in plan.ops} == set(OPS)
@@ -268,6 +329,17 @@ def convolution(
     else:
         y = make.conv(x, outputs, kernel, stride, padding, 1, *parts)
     return make.plan(make.mean(y))
+
+
+def map_of_logits() -> Plan:
+    """Each pixel of a map classified, after the map was made larger."""
+    make = PlanMaker(8, 3, 5, 4)
+    x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias", "prelu")
+    x = make.gather(make.binary_conv(make.signs(x), 20, (3, 3), (2, 2), (1, 1), "scale"), (7, 6, 20))
+    output = make.conv(x, 19, (1, 1), (1, 1), (0, 0), 1, "bias")
+    plan = Plan(3, 5, 4, tuple(map(str, range(19))), tuple(make.ops), output, make.tensors)
+    assert plan.shapes()[output][1:] == (7, 6, 19)
+    return plan
 
 
 # channels, groups, outputs
@@ -350,5 +422,6 @@ __all__ = [
     "everything",
     "extremes",
     "grouped",
+    "map_of_logits",
     "small",
 ]

@@ -11,6 +11,7 @@ from plans import Constants
 
 from evenbit.bits import pack_bits
 from evenbit.ops import (
+    AddMap,
     AvgPool,
     BinaryConv,
     Bits,
@@ -19,12 +20,17 @@ from evenbit.ops import (
     Cube,
     Elementwise,
     Flatten,
+    Gather,
     Int8Conv,
+    Interpolate,
+    LayerNorm,
+    MatMul,
     MaxPool,
     Multiply,
     Normalize,
     Op,
     Shape,
+    Softmax,
     Tail,
     Threshold,
 )
@@ -87,7 +93,7 @@ class RandomPlan(Constants):
         fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
         if fitting and self.rng.random() < 0.7:
             parts["residual"] = self.pick(*fitting)
-        parts["activation"] = self.pick("none", "prelu", "clamp", "sigmoid", "softsign")
+        parts["activation"] = self.pick("none", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf")
         if parts["activation"] == "prelu":
             parts["slope"] = self.floats(shape.channels)
         if parts["activation"] == "clamp":
@@ -129,6 +135,12 @@ class RandomPlan(Constants):
             "cube",
             "concat",
             "flatten",
+            "gather",
+            "add_map",
+            "interpolate",
+            "layer_norm",
+            "matmul",
+            "softmax",
         )
         kind = self.pick(*kinds) if shape.kind == "float" else "binary"
         if kind in ("max", "avg"):
@@ -136,16 +148,17 @@ class RandomPlan(Constants):
         # The least padding at which the kernel fits, or one more.
         least = [max(0, (k - size + 1) // 2) for k, size in zip(kernel, sizes, strict=True)]
         padding = (least[0] + self.pick(0, 1), least[1] + self.pick(0, 1))
-        if kind == "avg":
-            padding = (0, 0)
-        elif kind == "max":
+        overhang = (0, 0)
+        if kind in ("max", "avg"):
             padding = (min(padding[0], kernel[0] - 1), min(padding[1], kernel[1] - 1))
+            overhang = (self.pick(0, kernel[0] - 1 - padding[0]), self.pick(0, kernel[1] - 1 - padding[1]))
         divisors = [n for n in range(1, shape.channels + 1) if shape.channels % n == 0]
         groups = self.pick(shape.channels, *divisors) if kind == "grouped" else 1
         outputs = {"grouped": shape.channels * self.pick(1, 2), "max": shape.channels, "avg": shape.channels}.get(
             kind, self.pick(*CHANNELS)
         )
-        result = self.window(shape, kernel, stride, padding, outputs)
+        padded = shape._replace(height=sizes[0] + overhang[0], width=sizes[1] + overhang[1])
+        result = self.window(padded, kernel, stride, padding, outputs)
         writes = self.pick(*WRITES)
         if kind == "binary":
             groups = self.pick(
@@ -163,9 +176,17 @@ class RandomPlan(Constants):
             fields = {"weight": weight, "stride": stride, "padding": padding, "groups": groups}
             self.add(Conv, source, result, writes, **fields)
         elif kind == "max":
-            self.add(MaxPool, source, result, writes, kernel=kernel, stride=stride, padding=padding)
+            self.add(MaxPool, source, result, writes, kernel=kernel, stride=stride, padding=padding, overhang=overhang)
         elif kind == "avg":
-            self.add(AvgPool, source, result, writes, kernel=kernel, stride=stride)
+            self.add(AvgPool, source, result, writes, kernel=kernel, stride=stride, padding=padding, overhang=overhang)
+        elif kind == "gather":
+            size = (self.pick(1, 2, 5), self.pick(1, 3), self.pick(*CHANNELS))
+            shares = self.rng.dirichlet(np.ones(3)) * (int(np.prod(shape[1:])) - 1)
+            places = {
+                name: self.store(self.rng.integers(0, int(share) + 1, length, np.uint64))
+                for name, share, length in zip(("rows", "columns", "channels"), shares, size, strict=True)
+            }
+            self.add(Gather, source, Shape("float", *size), writes, **places)
         elif kind == "multiply":
             fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
             self.add(Multiply, source, shape, writes, factor=self.pick(*fitting))
@@ -177,6 +198,30 @@ class RandomPlan(Constants):
             others = tuple(self.pick(*fits) for _ in range(self.pick(1, 2)))
             channels = shape.channels + sum(self.shapes[name].channels for name in others)
             self.add(Concat, source, shape._replace(channels=channels), writes, others=others)
+        elif kind == "add_map":
+            self.add(AddMap, source, shape, writes, map=self.floats(*shape[1:]))
+        elif kind == "interpolate":
+            size = (self.pick(1, 2, 7), self.pick(1, 4))
+            fields = {"row_weights": self.floats(size[0], 2), "column_weights": self.floats(size[1], 2)}
+            fields |= {
+                name: self.store(self.rng.integers(0, most, (length, 2), np.uint64))
+                for name, most, length in zip(("rows", "columns"), sizes, size, strict=True)
+            }
+            self.add(Interpolate, source, shape._replace(height=size[0], width=size[1]), writes, **fields)
+        elif kind == "layer_norm":
+            self.add(LayerNorm, source, shape, writes, epsilon=float(self.pick(0.5, 2.0**-16)))
+        elif kind == "matmul":
+            size = (shape.height, shape.channels, self.pick(*CHANNELS))
+            fields = {"row_weights": self.floats(size[0], 2), "column_weights": self.floats(size[1], 2)}
+            fields |= {
+                name: self.store(self.rng.integers(0, most, (length, 2), np.uint64))
+                for name, most, length in zip(("rows", "columns"), sizes, size[:2], strict=True)
+            }
+            self.add(Interpolate, source, Shape("float", *size[:2], shape.channels), ("out",), **fields)
+            other = next(reversed(self.shapes))
+            self.add(MatMul, source, shape, writes, other=other)
+        elif kind == "softmax":
+            self.add(Softmax, source, shape, writes)
         elif kind == "flatten":
             self.add(Flatten, source, Shape("float", 1, 1, int(np.prod(shape[1:]))), writes)
         else:

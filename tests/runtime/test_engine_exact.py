@@ -7,7 +7,17 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import GROUPED, TAIL_PARTS, PlanMaker, convolution, different_paddings, everything, extremes, grouped
+from plans import (
+    GROUPED,
+    TAIL_PARTS,
+    PlanMaker,
+    convolution,
+    different_paddings,
+    everything,
+    extremes,
+    grouped,
+    map_of_logits,
+)
 
 from evenbit.ops import Bits, Multiply, Normalize, Tail
 from evenbit.plan import Plan
@@ -36,6 +46,15 @@ def test_every_op_at_awkward_widths(channels: int) -> None:
     plan = everything(channels, channels)
     assert_exact(plan, images(plan, 1))
     assert_exact(plan, images(plan, 7))
+
+
+def test_a_map_of_logits_has_its_classes_first() -> None:
+    plan = map_of_logits()
+    batch = images(plan, 3)
+    known = reference.values(plan, batch)[plan.output]
+    assert np.array_equal(reference.run(plan, batch), known.transpose(0, 3, 1, 2))
+    assert Engine(plan, threads=2)(batch).shape == (3, 19, 7, 6)
+    assert_exact(plan, batch)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -12,6 +12,8 @@ interface Exports {
   evenbit_height(network: number): number;
   evenbit_width(network: number): number;
   evenbit_classes(network: number): number;
+  evenbit_output_height(network: number): number;
+  evenbit_output_width(network: number): number;
   evenbit_class_name(network: number, index: number): number;
   evenbit_run_uint8(network: number, images: number, count: number, logits: number): number;
   evenbit_run_float(network: number, images: number, count: number, logits: number): number;

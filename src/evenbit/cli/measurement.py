@@ -174,8 +174,11 @@ def _open_classifier(
         run = load_run(path)
         task = run.task
         return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.data
+    from evenbit.errors import InputError
     from evenbit.runtime.engine import Engine
 
     engine = Engine.load(path, threads=threads, isa=isa)
     plan = engine.plan
+    if plan.gives_map:
+        raise InputError(f"{path} classifies each pixel of a map; whole images alone can be evaluated")
     return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data")

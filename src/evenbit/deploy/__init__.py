@@ -40,9 +40,11 @@ def pack(
     """Turns a network into a Plan: captured with `torch.export`, then simplified by `evenbit.deploy.passes.PASSES`.
 
     Args:
-        module: Any network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, or to something
-            that holds them under the name `logits`, as Hugging Face's networks do.
-        example: Images `[N, C, H, W]`, of which only C, H and W count: the Plan takes images of this size.
+        module: Any network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, to maps of them
+            `[N, classes, H', W']`, or to something that holds them under the name `logits`, as Hugging Face's networks
+            do.
+        example: Images `[N, C, H, W]`, of which only C, H and W count: the Plan takes images of this size. Sequences
+            `[N, C, L]` become images of height 1.
         classes: Class names in the order of the logits; None names the classes by their numbers.
         info: Where the network comes from; kept in the file for people.
 
@@ -57,7 +59,7 @@ def pack(
         raise CaptureError(f"classes should be a list of names, but is the text '{classes}'")
     names = None if classes is None else tuple(_text("a class", name) for name in classes)
     facts = {_text("a key of info", key): _text(f"info '{key}'", value) for key, value in (info or {}).items()}
-    plan = capture(module, *image_size(example), names, facts)
+    plan = capture(module, image_size(example), names, facts)
     for simplify in PASSES:
         plan = simplify(plan)
         plan.shapes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -12,25 +13,85 @@ from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.bits import pack_bits
-from evenbit.deploy.lowering import Lowering, chw
+from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, layout_of, shape_of, spread_out
 from evenbit.errors import CaptureError
+from evenbit.nn.conversion.moves import MOVES
 from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.nn.ops import pair
-from evenbit.ops import AvgPool, BinaryConv, Concat, Conv, MaxPool, Multiply, Tail
+from evenbit.ops import (
+    AddMap,
+    AvgPool,
+    BinaryConv,
+    Concat,
+    Conv,
+    Interpolate,
+    LayerNorm,
+    MatMul,
+    MaxPool,
+    Multiply,
+    Softmax,
+    Tail,
+)
 
 aten = torch.ops.aten
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def _elementwise(lowering: Lowering, node: Node, tail: Tail, source: Any = None) -> None:
-    value = lowering.stored(argument(node, 0) if source is None else source)
-    if lowering.maps[value] != chw(node):
-        raise CaptureError(f"{where(node)}: {node.target} widens its input, which cannot be lowered")
-    lowering.define(node, lowering.builder.elementwise(value, tail))
+def _unary(lowering: Lowering, node: Node, tail: Callable[[int], Tail]) -> None:
+    """A function of each number alone; `tail` makes a Tail of it for so many channels."""
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    made = lowering.builder.elementwise(value, tail(lowering.maps[value][0]))
+    lowering.define_alike(node, made, source, value)
+
+
+def _affine(
+    lowering: Lowering, node: Node, source: Any, scale: Floats | None = None, bias: Floats | None = None
+) -> None:
+    """`scale x + bias`, with constants that broadcast to the shape of the node."""
+    if shape_of(source) != shape_of(node):
+        value = lowering.widened(source, node)
+        lowering.define(node, value)
+    else:
+        value = lowering.worked_on(source)
+        lowering.define_alike(node, value, source, value)
+    for axis in (None, *range(1, len(shape_of(node)))):
+        factor = None if scale is None else lowering.per_channel(scale, node, axis)
+        summand = None if bias is None else lowering.per_channel(bias, node, axis)
+        if (factor is None) == (scale is None) and (summand is None) == (bias is None):
+            value = value if axis is None else lowering.stored(node, axis)
+            tail = Tail(
+                scale=None if factor is None else lowering.builder.tensor(factor),
+                bias=None if summand is None else lowering.builder.tensor(summand),
+            )
+            made = lowering.builder.elementwise(value, tail)
+            if axis is None:
+                lowering.values[node], lowering.maps[made] = made, lowering.maps[value]
+            else:
+                lowering.places.pop(node, None)
+                lowering.define(node, made, axis)
+            return
+    if scale is not None or bias is None:
+        raise CaptureError(f"{where(node)}: {node.target} with a constant that is not one number a channel")
+    _add_map(lowering, node, bias)
+
+
+def _add_map(lowering: Lowering, node: Node, constant: Floats) -> None:
+    """Adds a constant that broadcasts to the shape of a node which is defined as what it is added to."""
+    shape, value = shape_of(node), lowering.values[node]
+    channels, height, width = lowering.maps[value]
+    spread = np.empty(BATCH * channels * height * width)
+    spread[lowering.placed(node).reshape(-1)] = np.broadcast_to(constant, shape).reshape(-1)
+    first, second = spread.reshape(BATCH, channels, height, width)
+    if not np.array_equal(first, second):
+        raise CaptureError(f"{where(node)}: {node.target} with a constant that differs between the images of a batch")
+    made = lowering.builder.add(AddMap, value, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
+    lowering.values[node], lowering.maps[made] = made, lowering.maps[value]
 
 
 def _alias(lowering: Lowering, node: Node) -> None:
-    lowering.values[node] = lowering.value(argument(node, 0))
+    source: Any = argument(node, 0)
+    value = lowering.value(source)
+    lowering.define_alike(node, value, source, value)
 
 
 def _nothing(lowering: Lowering, node: Node) -> None:
@@ -43,59 +104,124 @@ def _dropout(lowering: Lowering, node: Node) -> None:
     _alias(lowering, node)
 
 
-def _reshape(lowering: Lowering, node: Node) -> None:
-    """A map to a vector, or the same numbers with axes of size 1 added or removed at the end."""
-    value = lowering.value(argument(node, 0))
-    stored = lowering.maps[value]
-    shape = tuple(node.meta["val"].shape[1:])
-    padded = (*shape, 1, 1)[:3] if len(shape) < 3 else shape
-    if node.meta["val"].shape[0] != BATCH or padded not in (stored, (int(np.prod(stored)), 1, 1)):
-        raise CaptureError(
-            f"{where(node)}: cannot reshape {list(stored)} to {list(shape)}; only flattening is possible"
-        )
-    lowering.values[node] = value
+def _move(lowering: Lowering, node: Node) -> None:
+    """Numbers that change places, are left out or repeated: what is done to them is done to their places."""
+    source: Any = argument(node, 0)
+    value = lowering.value(source)
+    places = torch.from_numpy(lowering.placed(source)).double()  # an op of floats may move them
+    move: Any = aten.reshape.default if node.target == aten.view.default else node.target  # whatever their strides
+    moved = move(places, *node.args[1:], **node.kwargs)
+    if isinstance(moved, torch.Tensor):
+        lowering.define_moved(node, value, moved.long().numpy())
+        if node.target == aten.roll.default:  # what is cut after it would not be sums of rows, columns and channels
+            axis = -1 if lowering.is_map(source, -1) else 1
+            rolled = lowering.stored(node, axis)
+            lowering.places.pop(node)
+            lowering.define(node, rolled, axis)
+    else:
+        lowering.parts[node] = [(value, part.long().numpy()) for part in moved]
+
+
+def _pick(lowering: Lowering, node: Node) -> None:
+    """One of several tensors; of a pooling, the values and not their places."""
+    source: Any = argument(node, 0)
+    index = argument(node, 1)
+    if source in lowering.parts:
+        lowering.define_moved(node, *lowering.parts[source][index])
+    elif index == 0:
+        _alias(lowering, node)
+    elif node.users:
+        raise CaptureError(f"{where(node)}: the places of the largest values cannot be lowered")
 
 
 def _sign(lowering: Lowering, node: Node) -> None:
-    value = lowering.value(argument(node, 0))
-    lowering.values[node] = lowering.builder.sign(value, lowering.maps[value][0])
-    lowering.maps[lowering.values[node]] = lowering.maps[value]
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    lowering.define_alike(node, lowering.sign(value), source, value)
+
+
+def _dense(lowering: Lowering, source: Any, weight: Floats) -> tuple[str, Floats] | None:
+    """A map and weights `[O, C, H, W]` for it, where `source` is a vector that has the numbers of that map once.
+
+    A dense layer on a flattened map is a convolution whose kernel is the whole map.
+    """
+    shape, value = shape_of(source), lowering.value(source)
+    if source not in lowering.places or shape[0] != BATCH or not lowering.is_whole(source):
+        return None
+    spread = np.empty((len(weight), shape[1]))
+    spread[:, lowering.places[source][0].reshape(-1)] = weight.reshape(len(weight), -1)
+    return value, spread.reshape(-1, *lowering.maps[value])
 
 
 def _window_weight(lowering: Lowering, node: Node, *, dense: bool) -> tuple[str, Floats]:
-    """The input and the weights `[O, I, kh, kw]` or `[O, F]` as `[O, kh, kw, I]`.
+    """The input of a convolution and its weights `[O, I, kh, kw]`, as `[O, kh, kw, I]`.
 
-    A dense layer on a flattened map is a convolution whose kernel is the whole map; `dense` says that stride,
-    padding and groups are those of a dense layer.
+    `dense` says that stride, padding and groups are those of a dense layer. Sequences `[N, C, L]` are maps of one row.
     """
     weight = lowering.array(argument(node, 1), node)
-    source = argument(node, 0)
-    if weight.ndim == 2 and len(source.meta["val"].shape) != 2:
-        raise CaptureError(f"{where(node)}: a dense layer along the last axis of a map cannot be lowered")
-    value = lowering.value(source) if dense or source in lowering.pads else lowering.stored(source)
-    stored = lowering.maps[value]
-    if weight.ndim == 2 or (stored != chw(source) and source not in lowering.pads):
-        weight = weight.reshape(len(weight), *stored)
-    return value, weight.transpose(0, 2, 3, 1)
+    source: Any = argument(node, 0)
+    if weight.ndim == 3:
+        weight = weight[:, :, None]
+    if source in lowering.pads:
+        return lowering.values[source], weight.transpose(0, 2, 3, 1)
+    one_pixel = dense and weight.shape[2:] == (1, 1)
+    if one_pixel and np.prod(shape_of(source)[2:]) == 1 and (found := _dense(lowering, source, weight)):
+        return found[0], found[1].transpose(0, 2, 3, 1)
+    if not one_pixel:
+        check_images(source)
+    return lowering.stored(source), weight.transpose(0, 2, 3, 1)
+
+
+def _pair(node: Node, setting: Any, of_rows: int) -> tuple[int, int]:
+    """Vertical and horizontal of a setting; sequences have but one row, for which it is `of_rows`."""
+    return (of_rows, pair(setting)[0]) if len(shape_of(node)) == 3 else pair(setting)
 
 
 def _conv(lowering: Lowering, node: Node) -> None:
-    stride, padding, dilation = (pair(argument(node, 3 + i, default)) for i, default in enumerate((1, 0, 1)))
+    defaults = ((1, 1), (0, 0), (1, 1))
+    stride, padding, dilation = (_pair(node, argument(node, 3 + i, d[0]), d[0]) for i, d in enumerate(defaults))
     _float_window(lowering, node, stride, (padding[0], padding[0], padding[1], padding[1]), dilation)
 
 
 def _conv_same(lowering: Lowering, node: Node) -> None:
     """The padding "valid" or "same": as many zeros as the kernel is larger than 1, the odd one below and right."""
-    kernel, dilation = lowering.evaluate(argument(node, 1)).shape[2:], pair(argument(node, 5, 1))
+    kernel = (1, *lowering.evaluate(argument(node, 1)).shape[2:])[-2:]
+    dilation = _pair(node, argument(node, 5, 1), 1)
     padding: tuple[int, ...] = (0, 0, 0, 0)
     if argument(node, 4, "valid") == "same":
         spare = [step * (size - 1) for size, step in zip(kernel, dilation, strict=True)]
         padding = (spare[0] // 2, spare[0] - spare[0] // 2, spare[1] // 2, spare[1] - spare[1] // 2)
-    _float_window(lowering, node, pair(argument(node, 3, 1)), padding, dilation)
+    _float_window(lowering, node, _pair(node, argument(node, 3, 1), 1), padding, dilation)
 
 
 def _linear(lowering: Lowering, node: Node) -> None:
-    _float_window(lowering, node, (1, 1), (0, 0, 0, 0), (1, 1))
+    """Along the last axis, whose numbers are channels then."""
+    weight, bias = lowering.array(argument(node, 1), node), argument(node, 2, None)
+    _dense_layer(lowering, node, weight, None if bias is None else lowering.array(bias, node))
+
+
+def _matmul(lowering: Lowering, node: Node) -> None:
+    right: Any = argument(node, 1)
+    left: Any = argument(node, 0)
+    if _is_computed(lowering, left) and _is_computed(lowering, right):
+        if shape_of(left)[:-2] == shape_of(right)[:-2] and len(shape_of(left)) > 2:
+            value = lowering.builder.add(MatMul, lowering.stored(left, -1), Tail(), other=lowering.stored(right, -1))
+            lowering.define(node, value, -1)
+            return
+    elif _is_computed(lowering, left) and (weight := lowering.array(right, node)).ndim == 2:
+        _dense_layer(lowering, node, weight.T, None)
+        return
+    raise CaptureError(f"{where(node)}: this product of matrices cannot be lowered; use nn.Linear or nn.Conv2d")
+
+
+def _dense_layer(lowering: Lowering, node: Node, weight: Floats, bias: Floats | None) -> None:
+    """Weights `[O, F]` along the last axis of the first argument."""
+    source: Any = argument(node, 0)
+    tail = Tail() if bias is None else Tail(bias=lowering.builder.tensor(bias))
+    found = _dense(lowering, source, weight) if len(shape_of(source)) == 2 else None
+    value, kernel = found or (lowering.stored(source, -1), weight[:, :, None, None])
+    fields = {"weight": lowering.builder.tensor(kernel.transpose(0, 2, 3, 1))}
+    lowering.define(node, lowering.builder.add(Conv, value, tail, **fields), -1)
 
 
 def _float_window(
@@ -132,7 +258,11 @@ def _dilated(weight: Floats, dilation: tuple[int, int]) -> Floats:
 
 def _pad(lowering: Lowering, node: Node) -> None:
     """Zeros around a map, added by the convolutions that read it or else by one that does nothing more."""
-    amounts = list(argument(node, 1)) + [0] * (2 * len(chw(node)) + 2)
+    source: Any = argument(node, 0)
+    amounts = list(argument(node, 1))
+    if len(shape_of(source)) == 3:
+        amounts[2:2] = [0, 0]  # above and below a sequence
+    amounts += [0] * 8
     left, right, above, below, *others = amounts[:8]
     mode, fill = argument(node, 2, "constant"), argument(node, 3, None) or 0.0
     if not any(amounts):
@@ -140,16 +270,16 @@ def _pad(lowering: Lowering, node: Node) -> None:
         return
     if mode != "constant" or fill != 0 or any(others) or min(amounts) < 0:
         raise CaptureError(f"{where(node)}: only padding of height and width with zeros can be lowered")
+    check_images(source)
     lowering.pads[node] = (above, below, left, right)
-    _alias(lowering, node)
-    convolutions = (aten.conv2d.default, aten.conv2d.padding)
+    lowering.values[node] = lowering.stored(source)
+    convolutions = (aten.conv2d.default, aten.conv2d.padding, aten.conv1d.default, aten.conv1d.padding)
     if not all(user.target in convolutions and user.args[0] is node for user in node.users):
-        _padded(lowering, node, argument(node, 0), lowering.pads.pop(node))
+        lowering.define(node, _padded(lowering, lowering.values[node], lowering.pads.pop(node)))
 
 
-def _padded(lowering: Lowering, node: Node, source: Any, amounts: tuple[int, int, int, int]) -> None:
-    """Defines `node` as `source` with zeros above, below, left and right: a depthwise convolution with 1."""
-    value = lowering.stored(source)
+def _padded(lowering: Lowering, value: str, amounts: tuple[int, int, int, int]) -> str:
+    """A value with zeros above, below, left and right: a depthwise convolution with 1."""
     both = (max(amounts[:2]), max(amounts[2:]))
     # The 1 lies as far from the kernel's start as the map from the start of its evenly padded form.
     kernel = np.zeros(
@@ -157,7 +287,87 @@ def _padded(lowering: Lowering, node: Node, source: Any, amounts: tuple[int, int
     )
     kernel[:, both[0] - amounts[0], both[1] - amounts[2]] = 1
     fields = {"weight": lowering.builder.tensor(kernel), "padding": both, "groups": len(kernel)}
-    lowering.define(node, lowering.builder.add(Conv, value, Tail(), **fields))
+    made = lowering.builder.add(Conv, value, Tail(), **fields)
+    channels, height, width = lowering.maps[value]
+    lowering.maps[made] = (channels, height + sum(amounts[:2]), width + sum(amounts[2:]))
+    return made
+
+
+def _conv_transpose(lowering: Lowering, node: Node) -> None:
+    """A convolution whose result has a channel for each place between the pixels, which are then put there.
+
+    With stride s, result y of the full, not yet cut, height reads input (y - k) / s at tap k. So all y of one remainder
+    by s are a convolution with every s-th tap, in reverse: the results of all remainders are channels of one
+    convolution, and lie in turn (Shi et al., Real-time single image and video super-resolution using an efficient
+    sub-pixel convolutional neural network, CVPR 2016).
+    """
+    source: Any = argument(node, 0)
+    check_images(source)
+    weight = lowering.array(argument(node, 1), node)  # [I, O / groups, kh, kw]
+    defaults = ((1, 1), (0, 0), (0, 0), None, (1, 1))
+    stride, padding, _, _, dilation = (
+        (0, 0) if d is None else _pair(node, argument(node, 3 + i, d[0]), d[0]) for i, d in enumerate(defaults)
+    )
+    groups = argument(node, 6, 1)
+    weight = weight[:, :, None] if weight.ndim == 3 else weight
+    inputs, outputs, *_ = weight.shape
+    weight = _dilated(weight.transpose(0, 2, 3, 1), dilation).transpose(0, 3, 1, 2)
+    value, (_, height, width) = lowering.stored(source), layout(node)
+    sizes = lowering.maps[value][1:]
+    # Taps of a remainder: enough for the kernel, and for results that lie past what it reaches.
+    taps = [
+        max(-(-kernel // step), -(-(pad + size) // step) - source_size + 1)
+        for kernel, step, pad, size, source_size in zip(
+            weight.shape[2:], stride, padding, (height, width), sizes, strict=True
+        )
+    ]
+    spare = [count * step - kernel for count, step, kernel in zip(taps, stride, weight.shape[2:], strict=True)]
+    weight = np.pad(weight, ((0, 0), (0, 0), (0, spare[0]), (0, spare[1])))
+    split = weight.reshape(groups, inputs // groups, outputs, taps[0], stride[0], taps[1], stride[1])
+    # [group, output, remainders][taps in reverse][inputs of the group]
+    kernel = split[:, :, :, ::-1, :, ::-1].transpose(0, 2, 4, 6, 3, 5, 1).reshape(-1, *taps, inputs // groups)
+    builder, bias = lowering.builder, argument(node, 2, None)
+    remainders = stride[0] * stride[1]
+    tail = Tail() if bias is None else Tail(bias=builder.tensor(np.repeat(lowering.array(bias, node), remainders)))
+    fields = {"weight": builder.tensor(kernel), "padding": (taps[0] - 1, taps[1] - 1), "groups": groups}
+    made = builder.add(Conv, value, tail, **fields)
+    full = (sizes[0] + taps[0] - 1, sizes[1] + taps[1] - 1)
+    lowering.maps[made] = (len(kernel), *full)
+    places = np.arange(BATCH * len(kernel) * full[0] * full[1])
+    places = places.reshape(BATCH, groups * outputs, *stride, *full).transpose(0, 1, 4, 2, 5, 3)
+    places = places.reshape(BATCH, groups * outputs, full[0] * stride[0], full[1] * stride[1])
+    places = places[:, :, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
+    lowering.define_moved(node, made, places.reshape(shape_of(node)))
+
+
+def _interpolate(lowering: Lowering, node: Node) -> None:
+    """Linear interpolation, by the weights that torch itself uses."""
+    source: Any = argument(node, 0)
+    check_images(source)
+    value = lowering.stored(source)
+    _, height, width = lowering.maps[value]
+    axes = {"row": (2, height), "column": (3, width)} if len(shape_of(source)) == 4 else {"column": (2, width)}
+    fields = {} if len(axes) == 2 else {"rows": np.zeros((1, 2)), "row_weights": np.array([[1.0, 0.0]])}
+    for name, (axis, size) in axes.items():
+        # A channel for each row or column, which is 1 there and 0 elsewhere.
+        sizes = [size if index == axis else length for index, length in enumerate(shape_of(source))]
+        ones = torch.eye(size, dtype=torch.float64)
+        ones = ones.reshape(1, size, *(size if index == axis else 1 for index in range(2, len(sizes))))
+        wide = node.target(ones.expand(1, size, *sizes[2:]), *node.args[1:], **node.kwargs)  # type: ignore[operator]
+        weights = np.moveaxis(wide[0].numpy(), axis - 1, 1).reshape(size, -1, wide.numel() // size // wide.shape[axis])
+        weights = weights[:, :, 0].T
+        order = np.sort(np.argsort(-weights, axis=1, kind="stable")[:, :2], axis=1)
+        if size == 1:
+            order, weights = np.zeros((len(weights), 2), int), np.pad(weights, ((0, 0), (0, 1)))
+            fields |= {f"{name}s": order, f"{name}_weights": weights}
+        else:
+            fields |= {f"{name}s": order, f"{name}_weights": np.take_along_axis(weights, order, 1)}
+    builder = lowering.builder
+    stored = {
+        name: builder.tensor(array) if name.endswith("weights") else builder.places_tensor(array)
+        for name, array in fields.items()
+    }
+    lowering.define(node, builder.add(Interpolate, value, Tail(), **stored))
 
 
 def _binary_conv(lowering: Lowering, node: Node) -> None:
@@ -176,42 +386,108 @@ def _batch_norm(lowering: Lowering, node: Node) -> None:
         raise CaptureError(f"{where(node)}: a batch normalization without running statistics cannot be lowered")
     scale = (1 if gamma is None else gamma) / np.sqrt(var + argument(node, 7))
     bias = (0 if beta is None else beta) - mean * scale
-    build = lowering.builder.tensor
-    _elementwise(lowering, node, Tail(scale=build(scale), bias=build(bias)))
+    channels = (-1, *(1 for _ in shape_of(node)[2:]))
+    _affine(lowering, node, argument(node, 0), scale.reshape(channels), bias.reshape(channels))
+
+
+def _layer_norm(lowering: Lowering, node: Node) -> None:
+    """Over the last axis, whose numbers are channels then."""
+    source: Any = argument(node, 0)
+    if len(argument(node, 1)) != 1:
+        raise CaptureError(f"{where(node)}: a layer normalization over {len(argument(node, 1))} axes cannot be lowered")
+    parts = {"scale": argument(node, 2, None), "bias": argument(node, 3, None)}
+    scale, bias = (None if part is None else lowering.array(part, node) for part in parts.values())
+    tail = Tail(
+        scale=None if scale is None else lowering.builder.tensor(scale),
+        bias=None if bias is None else lowering.builder.tensor(bias),
+    )
+    epsilon = float(np.float32(argument(node, 4, 1e-5)))
+    made = lowering.builder.add(LayerNorm, lowering.stored(source, -1), tail, epsilon=epsilon)
+    lowering.define(node, made, -1)
+
+
+def _group_norm(lowering: Lowering, node: Node) -> None:
+    groups, (weight, bias) = argument(node, 1), (argument(node, 2, None), argument(node, 3, None))
+    _normalize_groups(lowering, node, groups, weight, bias, argument(node, 4, 1e-5))
+
+
+def _instance_norm(lowering: Lowering, node: Node) -> None:
+    source: Any = argument(node, 0)
+    if not argument(node, 5):
+        raise CaptureError(f"{where(node)}: an instance normalization with running statistics cannot be lowered")
+    _normalize_groups(lowering, node, shape_of(source)[1], argument(node, 1), argument(node, 2), argument(node, 7))
+
+
+def _normalize_groups(lowering: Lowering, node: Node, groups: int, weight: Any, bias: Any, epsilon: float) -> None:
+    """Mean 0 and variance 1 over the pixels of a group of channels (Wu and He, Group normalization, 2018).
+
+    Means of channels become those of groups by dense layers on vectors:
+
+        d = x - mean(x);  y = d / sqrt(mean(d d) + epsilon) * weight + bias
+    """
+    source: Any = argument(node, 0)
+    check_images(source)
+    builder, value = lowering.builder, lowering.stored(source)
+    channels = lowering.maps[value][0]
+    size = channels // groups
+
+    def of_groups(mean: str, factor: float, tail: Tail) -> str:
+        if size == 1:
+            scale = None if factor == 1 else builder.tensor(np.full(channels, factor))
+            return builder.elementwise(mean, dataclasses.replace(tail, scale=scale))
+        weights = builder.tensor(np.full((channels, 1, 1, size), factor / size))
+        return builder.add(Conv, mean, tail, weight=weights, groups=groups)
+
+    minus_mean = of_groups(builder.mean(value), -1, Tail())
+    d = builder.elementwise(value, Tail(residual=minus_mean))
+    variance = builder.mean(builder.add(Multiply, d, Tail(), factor=d))
+    shift = builder.tensor(np.full(channels, epsilon))
+    factor = of_groups(variance, 1, Tail(bias=shift, activation="rsqrt"))
+    tail = Tail(
+        scale=None if weight is None else builder.tensor(lowering.array(weight, node)),
+        bias=None if bias is None else builder.tensor(lowering.array(bias, node)),
+    )
+    lowering.define(node, builder.add(Multiply, d, tail, factor=factor))
 
 
 def _is_computed(lowering: Lowering, node: Any) -> bool:
     return isinstance(node, Node) and node in lowering.values
 
 
-def _ordered(lowering: Lowering, node: Node) -> tuple[Any, Any]:
-    """Both sides of a sum or product: first one that is computed and, where the other is a vector of it, a map."""
+def _computed_first(lowering: Lowering, node: Node) -> tuple[Any, Any]:
+    """Both sides of a sum or product, one that is computed first."""
     left: Any = node.args[0]
     right: Any = node.args[1]
-    if not _is_computed(lowering, left):
-        return right, left
-    if _is_computed(lowering, right) and chw(left) != chw(node):
-        return right, left
-    return left, right
+    return (left, right) if _is_computed(lowering, left) else (right, left)
 
 
-def _two_values(lowering: Lowering, node: Node, left: Any, right: Any) -> tuple[str, str]:
-    """The values of two computed sides: the first with the shape of the result, the other that or a vector."""
-    channels = chw(node)[0]
-    if chw(left) != chw(node) or chw(right) not in (chw(node), (channels, 1, 1)):
-        raise CaptureError(f"{where(node)}: {node.target} of the shapes {list(chw(left))} and {list(chw(right))}")
-    return lowering.stored(left), lowering.stored(right)
+def _together(lowering: Lowering, node: Node, combine: Callable[[str, str], str]) -> None:
+    """What `combine` makes of two computed sides: maps in the same order, or the second a vector."""
+    left: Any = node.args[0]
+    right: Any = node.args[1]
+    shape = shape_of(node)
+    if shape_of(left) == shape_of(right) == shape and lowering.in_one_order(left, right):
+        value = lowering.worked_on(left)
+        lowering.define_alike(node, combine(value, lowering.worked_on(right)), left, value)
+        return
+    if shape_of(left) != shape:
+        left, right = right, left
+    axis = min(range(1, len(shape)), key=lambda axis: lowering.moves(left, axis) + lowering.moves(right, axis))
+    first = lowering.stored(left, axis) if shape_of(left) == shape else lowering.widened(left, node, axis)
+    others = [size for index, size in enumerate(shape_of(right)) if index not in (0, axis)]
+    is_vector = len(shape_of(right)) == len(shape) and shape[0] == BATCH and set(others) <= {1}
+    fits = shape_of(right) == shape or (is_vector and shape_of(right)[axis] == shape[axis])
+    second = lowering.stored(right, axis) if fits else lowering.widened(right, node, axis)
+    lowering.define(node, combine(first, second), axis)
 
 
 def _add(lowering: Lowering, node: Node) -> None:
     _check_alpha(node)
-    left, right = _ordered(lowering, node)
+    left, right = _computed_first(lowering, node)
     if _is_computed(lowering, right):
-        first, second = _two_values(lowering, node, left, right)
-        lowering.define(node, lowering.builder.elementwise(first, Tail(residual=second)))
-        return
-    bias = lowering.builder.tensor(lowering.per_channel(right, node))
-    _elementwise(lowering, node, Tail(bias=bias), left)
+        _together(lowering, node, lambda x, y: lowering.builder.elementwise(x, Tail(residual=y)))
+    else:
+        _affine(lowering, node, left, bias=lowering.array(right, node))
 
 
 def _check_alpha(node: Node) -> None:
@@ -224,72 +500,157 @@ def _sub(lowering: Lowering, node: Node) -> None:
     left: Any = node.args[0]
     right: Any = node.args[1]
     if not _is_computed(lowering, right):
-        bias = lowering.builder.tensor(-lowering.per_channel(right, node))
-        _elementwise(lowering, node, Tail(bias=bias))
-        return
-    minus = Tail(scale=lowering.builder.tensor(-np.ones(chw(right)[0])))
-    if not _is_computed(lowering, left):
-        bias = lowering.builder.tensor(lowering.per_channel(left, node))
-        _elementwise(lowering, node, Tail(scale=minus.scale, bias=bias), right)
-        return
-    first, second = _two_values(lowering, node, left, right)
-    negative = lowering.builder.elementwise(second, minus)
-    lowering.define(node, lowering.builder.elementwise(first, Tail(residual=negative)))
+        _affine(lowering, node, left, bias=-lowering.array(right, node))
+    elif not _is_computed(lowering, left):
+        _affine(lowering, node, right, np.array(-1.0), lowering.array(left, node))
+    else:
+        _difference(lowering, node, left, right)
+
+
+def _difference(lowering: Lowering, node: Node, left: Any, right: Any) -> None:
+    """The right side is made negative before, or after where it is the map and the left side a vector."""
+    builder = lowering.builder
+
+    def negative(value: str) -> str:
+        made = builder.elementwise(value, Tail(scale=builder.tensor(-np.ones(lowering.maps[value][0]))))
+        lowering.maps[made] = lowering.maps[value]
+        return made
+
+    turned = shape_of(left) != shape_of(node)
+
+    def combine(x: str, y: str) -> str:
+        x, y = (negative(x), y) if turned else (x, negative(y))
+        return builder.elementwise(x, Tail(residual=y))
+
+    _together(lowering, node, combine)
 
 
 def _rsub(lowering: Lowering, node: Node) -> None:
     _check_alpha(node)
-    bias = lowering.builder.tensor(lowering.per_channel(argument(node, 1), node))
-    _elementwise(lowering, node, Tail(scale=lowering.builder.tensor(-np.ones(chw(node)[0])), bias=bias))
+    _affine(lowering, node, argument(node, 0), np.array(-1.0), lowering.array(argument(node, 1), node))
+
+
+def _neg(lowering: Lowering, node: Node) -> None:
+    _affine(lowering, node, argument(node, 0), np.array(-1.0))
 
 
 def _mul(lowering: Lowering, node: Node) -> None:
-    left, right = _ordered(lowering, node)
+    left, right = _computed_first(lowering, node)
     if _is_computed(lowering, right):
-        first, second = _two_values(lowering, node, left, right)
-        lowering.define(node, lowering.builder.add(Multiply, first, Tail(), factor=second))
-        return
-    scale = lowering.builder.tensor(lowering.per_channel(right, node))
-    _elementwise(lowering, node, Tail(scale=scale), left)
+        _together(lowering, node, lambda x, y: lowering.builder.add(Multiply, x, Tail(), factor=y))
+    else:
+        _affine(lowering, node, left, lowering.array(right, node))
+
+
+def _square(lowering: Lowering, node: Node) -> None:
+    if argument(node, 1, 2) != 2:
+        raise CaptureError(f"{where(node)}: a power of {argument(node, 1)} cannot be lowered")
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    made = lowering.builder.add(Multiply, value, Tail(), factor=value)
+    lowering.define_alike(node, made, source, value)
 
 
 def _div(lowering: Lowering, node: Node) -> None:
     if node in lowering.softsigns:
-        _elementwise(lowering, node, Tail(activation="softsign"))
+        _unary(lowering, node, lambda _: Tail(activation="softsign"))
         return
-    divisor = lowering.per_channel(argument(node, 1), node)
+    if _is_computed(lowering, argument(node, 1)):
+        _quotient(lowering, node)
+        return
+    divisor = lowering.array(argument(node, 1), node)
     if not divisor.all():
         raise CaptureError(f"{where(node)}: divides by zero")
-    _elementwise(lowering, node, Tail(scale=lowering.builder.tensor(1 / divisor)))
+    _affine(lowering, node, argument(node, 0), 1 / divisor)
+
+
+def _quotient(lowering: Lowering, node: Node) -> None:
+    """`x / y` as `x * (y q q)` with `q = 1 / sqrt(y y)`; y may be the side that is broadcast."""
+    x: Any = argument(node, 0)
+    if not _is_computed(lowering, x) or shape_of(x) != shape_of(node):
+        raise CaptureError(f"{where(node)}: divides what is smaller than the divisor, which cannot be lowered")
+    builder = lowering.builder
+
+    def combine(first: str, second: str) -> str:
+        q = builder.add(Multiply, second, Tail(activation="rsqrt"), factor=second)
+        inverse = builder.add(Multiply, builder.add(Multiply, q, Tail(), factor=q), Tail(), factor=second)
+        return builder.add(Multiply, first, Tail(), factor=inverse)
+
+    _together(lowering, node, combine)
+
+
+def _vector_norm(lowering: Lowering, node: Node) -> None:
+    """The root of the sum of squares over all axes but one: `1 / sqrt(q q)` with `q = 1 / sqrt(sum)`."""
+    source: Any = argument(node, 0)
+    shape, axes = shape_of(source), argument(node, 2, None) or []
+    kept = set(range(1, len(shape))) - {axis % len(shape) for axis in axes}
+    if argument(node, 1, 2) != 2 or len(kept) != 1 or shape[0] != BATCH or not argument(node, 3, False):
+        raise CaptureError(f"{where(node)}: a norm of order {argument(node, 1, 2)} over {axes} cannot be lowered")
+    (axis,) = kept
+    builder, value = lowering.builder, lowering.stored(source, axis)
+    mean = builder.mean(builder.add(Multiply, value, Tail(), factor=value))
+    count = builder.tensor(np.full(shape[axis], np.prod(shape[1:]) / shape[axis]))
+    q = builder.elementwise(mean, Tail(scale=count, activation="rsqrt"))
+    lowering.define(node, builder.add(Multiply, q, Tail(activation="rsqrt"), factor=q), axis)
 
 
 def _cat(lowering: Lowering, node: Node) -> None:
-    parts, axis = argument(node, 0), argument(node, 1, 0)
-    if axis % len(node.meta["val"].shape) != 1:
-        raise CaptureError(f"{where(node)}: only channels can be concatenated")
+    """Joined along any axis: its numbers are channels then."""
+    parts, axis = argument(node, 0), argument(node, 1, 0) % len(shape_of(node))
+    if axis == 0:
+        raise CaptureError(f"{where(node)}: images of a batch cannot be concatenated")
     if not all(_is_computed(lowering, part) for part in parts):
-        raise CaptureError(f"{where(node)}: concatenates a constant, which cannot be lowered")
-    chw(node)  # maps or vectors
-    first, *others = (lowering.stored(part) for part in parts)
-    if not others:
-        lowering.values[node] = first
+        _join_constants(lowering, node, parts, axis)
         return
-    lowering.define(node, lowering.builder.add(Concat, first, Tail(), others=tuple(others)))
+    first, *others = (lowering.stored(part, axis) for part in parts)
+    if others:
+        first = lowering.builder.add(Concat, first, Tail(), others=tuple(others))
+    lowering.define(node, first, axis)
+
+
+def _join_constants(lowering: Lowering, node: Node, parts: Any, axis: int) -> None:
+    """Constants before and after a tensor, such as the class token: zeros are put there, and a map is added."""
+    computed = [index for index, part in enumerate(parts) if _is_computed(lowering, part)]
+    shape = shape_of(node)
+    others = [index for index in range(1, len(shape)) if index != axis]
+    if len(computed) != 1 or shape[0] != BATCH or len(shape) not in (3, 4):
+        raise CaptureError(f"{where(node)}: concatenates a constant in a way that cannot be lowered")
+    (index,) = computed
+    channel_axis = others[-1]
+    before = sum(lowering.array(part, node).shape[axis] for part in parts[:index])
+    after = sum(lowering.array(part, node).shape[axis] for part in parts[index + 1 :])
+    is_row = len(shape) == 4 and axis < others[0]
+    amounts = (before, after, 0, 0) if is_row else (0, 0, before, after)
+    value = _padded(lowering, lowering.stored(parts[index], channel_axis), amounts)
+    lowering.define(node, value, channel_axis)
+    zeros = np.zeros(shape_of(parts[index]))
+    _add_map(
+        lowering,
+        node,
+        np.concatenate([zeros if i == index else lowering.array(part, node) for i, part in enumerate(parts)], axis),
+    )
 
 
 def _leaky(slope: float) -> Callable[[Lowering, Node], None]:
     """`x` where it is at least 0, else `x` times the slope; the node's own argument is another slope."""
 
     def lower(lowering: Lowering, node: Node) -> None:
-        slopes = np.full(chw(node)[0], argument(node, 1, slope))
-        _elementwise(lowering, node, Tail(activation="prelu", slope=lowering.builder.tensor(slopes)))
+        _unary(lowering, node, lambda channels: _prelu_tail(lowering, np.full(channels, argument(node, 1, slope))))
 
     return lower
 
 
+def _prelu_tail(lowering: Lowering, slopes: Floats) -> Tail:
+    return Tail(activation="prelu", slope=lowering.builder.tensor(slopes))
+
+
 def _prelu(lowering: Lowering, node: Node) -> None:
-    slope = np.broadcast_to(lowering.array(argument(node, 1), node).reshape(-1), (chw(node)[0],))
-    _elementwise(lowering, node, Tail(activation="prelu", slope=lowering.builder.tensor(slope)))
+    slopes = lowering.array(argument(node, 1), node).reshape(-1)
+    if len(slopes) == 1:
+        _unary(lowering, node, lambda channels: _prelu_tail(lowering, np.full(channels, slopes[0])))
+        return
+    value = lowering.stored(argument(node, 0))
+    lowering.define(node, lowering.builder.elementwise(value, _prelu_tail(lowering, slopes)))
 
 
 def _clamp(low: Any, high: Any, before: tuple[float, float] | None = None) -> Callable[[Lowering, Node], None]:
@@ -299,7 +660,7 @@ def _clamp(low: Any, high: Any, before: tuple[float, float] | None = None) -> Ca
         limits = (argument(node, 1, node.kwargs.get("min", low)), argument(node, 2, node.kwargs.get("max", high)))
         if any(isinstance(limit, Node) for limit in limits):
             raise CaptureError(f"{where(node)}: {node.target} with limits that are not numbers")
-        _elementwise(lowering, node, _clamp_tail(lowering, chw(node)[0], limits, before))
+        _unary(lowering, node, lambda channels: _clamp_tail(lowering, channels, limits, before))
 
     return lower
 
@@ -320,56 +681,134 @@ HARD_SIGMOID = (1 / 6, 0.5)  # clamped to [0, 1]
 
 
 def _sigmoid(lowering: Lowering, node: Node) -> None:
-    _elementwise(lowering, node, Tail(activation="sigmoid"))
+    _unary(lowering, node, lambda _: Tail(activation="sigmoid"))
 
 
 def _silu(lowering: Lowering, node: Node) -> None:
-    _gated(lowering, node, Tail(activation="sigmoid"))
+    _gated(lowering, node, lambda _: Tail(activation="sigmoid"))
+
+
+def _gelu(lowering: Lowering, node: Node) -> None:
+    """`x * P(X <= x)` for the normal distribution, or about `x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))`."""
+    if node.kwargs.get("approximate", "none") == "none":
+        _gated(lowering, node, lambda _: Tail(activation="normal_cdf"))
+        return
+    source: Any = argument(node, 0)
+    builder, value = lowering.builder, lowering.worked_on(source)
+    channels, factor = lowering.maps[value][0], 2 * np.sqrt(2 / np.pi)
+    ends = Tail(
+        scale=builder.tensor(np.full(channels, factor * 0.044715)), bias=builder.tensor(np.full(channels, factor))
+    )
+    inner = builder.add(Multiply, value, ends, factor=value)
+    gate = builder.add(Multiply, inner, Tail(activation="sigmoid"), factor=value)
+    lowering.define_alike(node, builder.add(Multiply, value, Tail(), factor=gate), source, value)
+
+
+def _tanh(lowering: Lowering, node: Node) -> None:
+    """`2 sigmoid(2 x) - 1`."""
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    twice = lowering.builder.tensor(np.full(lowering.maps[value][0], 2.0))
+    minus = lowering.builder.tensor(np.full(lowering.maps[value][0], -1.0))
+    made = lowering.builder.elementwise(value, Tail(scale=twice, activation="sigmoid"))
+    lowering.define_alike(node, lowering.builder.elementwise(made, Tail(scale=twice, bias=minus)), source, value)
+
+
+def _softmax(lowering: Lowering, node: Node) -> None:
+    axis = argument(node, 1)
+    made = lowering.builder.add(Softmax, lowering.stored(argument(node, 0), axis), Tail())
+    lowering.define(node, made, axis)
+
+
+def _attention(lowering: Lowering, node: Node) -> None:
+    """`softmax(q k^T / sqrt(d) + mask) v` for each head (Vaswani et al., Attention is all you need, 2017)."""
+    query, key, value = (node.args[index] for index in range(3))
+    mask = argument(node, 3, None)
+    if _is_computed(lowering, mask) or argument(node, 4, 0.0) or argument(node, 5, False):
+        raise CaptureError(f"{where(node)}: attention that is causal, or with a computed mask or dropout")
+    assert isinstance(query, Node)
+    assert isinstance(key, Node)
+    builder = lowering.builder
+    if shape_of(query)[:-2] != shape_of(key)[:-2]:
+        raise CaptureError(f"{where(node)}: attention whose heads share their keys cannot be lowered")
+    scale = node.kwargs.get("scale") or shape_of(query)[-1] ** -0.5
+    turned = lowering.gathered(key, lowering.value(key), np.swapaxes(lowering.placed(key), -1, -2), -1)
+    tail = Tail(scale=builder.tensor(np.full(shape_of(key)[-2], scale)))
+    scores = builder.add(MatMul, lowering.stored(query, -1), tail, other=turned)
+    if mask is not None:
+        scores = _masked(lowering, node, scores, lowering.evaluate(mask), (*shape_of(query)[:-1], shape_of(key)[-2]))
+    made = builder.add(MatMul, builder.add(Softmax, scores, Tail()), Tail(), other=lowering.stored(value, -1))
+    lowering.define(node, made, -1)
+
+
+def _masked(lowering: Lowering, node: Node, scores: str, mask: torch.Tensor, shape: tuple[int, ...]) -> str:
+    """Scores of that shape with a constant added, or with -inf where the constant is False."""
+    if mask.dtype == torch.bool and mask.all():
+        return scores
+    summand = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
+    channels, height, width = layout_of(shape, -1)
+    spread = np.empty(BATCH * channels * height * width)
+    spread[spread_out(shape, -1).reshape(-1)] = np.broadcast_to(summand.double().numpy(), shape).reshape(-1)
+    first, second = spread.reshape(BATCH, channels, height, width)
+    if not np.array_equal(first, second) or np.isnan(first).any():
+        raise CaptureError(f"{where(node)}: attention with a mask that differs between the images of a batch")
+    return lowering.builder.add(AddMap, scores, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
 
 
 def _hardswish(lowering: Lowering, node: Node) -> None:
-    _gated(lowering, node, _clamp_tail(lowering, chw(node)[0], (0, 1), HARD_SIGMOID))
+    _gated(lowering, node, lambda channels: _clamp_tail(lowering, channels, (0, 1), HARD_SIGMOID))
 
 
-def _gated(lowering: Lowering, node: Node, gate: Tail) -> None:
+def _gated(lowering: Lowering, node: Node, gate: Callable[[int], Tail]) -> None:
     """`x * gate(x)`."""
-    value = lowering.stored(argument(node, 0))
-    factor = lowering.builder.elementwise(value, gate)
-    lowering.define(node, lowering.builder.add(Multiply, value, Tail(), factor=factor))
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    factor = lowering.builder.elementwise(value, gate(lowering.maps[value][0]))
+    made = lowering.builder.add(Multiply, value, Tail(), factor=factor)
+    lowering.define_alike(node, made, source, value)
 
 
 def _mean(lowering: Lowering, node: Node) -> None:
-    axes = {axis % 4 for axis in argument(node, 1)}
-    if axes != {2, 3} or len(argument(node, 0).meta["val"].shape) != 4:
-        raise CaptureError(f"{where(node)}: only the mean over height and width can be lowered")
-    lowering.define(node, lowering.builder.mean(lowering.stored(argument(node, 0))))
+    """Over all axes but one, whose numbers are channels then, or over one axis of a map."""
+    source: Any = argument(node, 0)
+    shape = shape_of(source)
+    axes = {axis % len(shape) for axis in argument(node, 1) or range(len(shape))}
+    kept = set(range(1, len(shape))) - axes
+    if shape[0] == BATCH and 0 not in axes and len(kept) == 1:
+        (axis,) = kept
+        value = lowering.builder.mean(lowering.stored(source, axis))
+        lowering.define(node, value, axis if argument(node, 2, False) else 1)
+    elif shape[0] == BATCH and len(shape) == 4 and 0 not in axes and len(axes) == 1:
+        (axis,), (first, second) = axes, sorted(kept)
+        kernel = (shape[axis], 1) if axis < second else (1, shape[axis])
+        value = lowering.builder.add(AvgPool, lowering.stored(source, first), Tail(), kernel=kernel, stride=kernel)
+        lowering.maps[value] = (shape[first], *((1, shape[second]) if axis < second else (shape[second], 1)))
+        lowering.define_moved(node, value, np.arange(BATCH * shape[first] * shape[second]).reshape(shape_of(node)))
+    else:
+        raise CaptureError(f"{where(node)}: a mean over the axes {sorted(axes)} of {list(shape)} cannot be lowered")
 
 
 def _adaptive_mean(lowering: Lowering, node: Node) -> None:
     source = argument(node, 0)
-    kernel = _adaptive_kernel(node, chw(source), chw(node))
+    kernel = _adaptive_kernel(node, layout(source), layout(node))
+    check_images(source)
     value = lowering.stored(source)
-    if chw(node)[1:] == (1, 1):
+    if layout(node)[1:] == (1, 1):
         lowering.define(node, lowering.builder.mean(value))
     else:
         lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), kernel=kernel, stride=kernel))
 
 
 def _adaptive_max(lowering: Lowering, node: Node) -> None:
-    """The node gives a tuple: the values, which `_first` picks, and their places."""
+    """The node gives a tuple: the values and their places, of which `_pick` takes the first."""
     source = argument(node, 0)
-    _, *size = node.meta["val"][0].shape[1:]
-    kernel = _adaptive_kernel(node, chw(source), (0, *size))
+    check_images(source)
+    shape = tuple(node.meta["val"][0].shape)
+    result = (shape[1], *(1, *shape[2:])[-2:])
+    kernel = _adaptive_kernel(node, layout(source), result)
     value = lowering.builder.add(MaxPool, lowering.stored(source), Tail(), kernel=kernel, stride=kernel)
     lowering.values[node] = value
-    lowering.maps[value] = tuple(node.meta["val"][0].shape[1:])
-
-
-def _first(lowering: Lowering, node: Node) -> None:
-    if argument(node, 1) == 0:
-        _alias(lowering, node)
-    elif node.users:
-        raise CaptureError(f"{where(node)}: the places of the largest values cannot be lowered")
+    lowering.maps[value] = result
 
 
 def _adaptive_kernel(node: Node, source: tuple[int, ...], result: tuple[int, ...]) -> tuple[int, int]:
@@ -380,22 +819,36 @@ def _adaptive_kernel(node: Node, source: tuple[int, ...], result: tuple[int, ...
     return source[1] // result[1], source[2] // result[2]
 
 
+def _pool_window(node: Node) -> dict[str, tuple[int, int]]:
+    """Kernel, stride and padding, and with ceil_mode how far the last windows hang over the padding."""
+    source: Any = argument(node, 0)
+    check_images(source)
+    kernel = _pair(source, argument(node, 1), 1)
+    stride = _pair(source, argument(node, 2, None) or argument(node, 1), 1)
+    padding = _pair(source, argument(node, 3, 0), 0)
+    sizes = zip(layout(source)[1:], layout(node)[1:], kernel, stride, padding, strict=True)
+    over = [max(0, (count - 1) * step + k - size - 2 * pad) for size, count, k, step, pad in sizes]
+    return {"kernel": kernel, "stride": stride, "padding": padding, "overhang": (over[0], over[1])}
+
+
 def _max_pool(lowering: Lowering, node: Node) -> None:
-    kernel = pair(argument(node, 1))
-    stride = pair(argument(node, 2, None) or kernel)
-    if pair(argument(node, 4, 1)) != (1, 1) or argument(node, 5, False):
-        raise CaptureError(f"{where(node)}: max pooling with dilation or ceil_mode cannot be lowered")
-    fields = {"kernel": kernel, "stride": stride, "padding": pair(argument(node, 3, 0))}
+    if set(pair(argument(node, 4, 1))) != {1}:
+        raise CaptureError(f"{where(node)}: max pooling with dilation cannot be lowered")
+    fields = _pool_window(node)
     lowering.define(node, lowering.builder.add(MaxPool, lowering.stored(argument(node, 0)), Tail(), **fields))
 
 
 def _avg_pool(lowering: Lowering, node: Node) -> None:
-    kernel = pair(argument(node, 1))
-    stride = pair(argument(node, 2, None) or kernel)
-    if pair(argument(node, 3, 0)) != (0, 0) or argument(node, 4, False) or argument(node, 6, None):
-        raise CaptureError(f"{where(node)}: average pooling with padding, ceil_mode or a divisor cannot be lowered")
-    fields = {"kernel": kernel, "stride": stride}
-    lowering.define(node, lowering.builder.add(AvgPool, lowering.stored(argument(node, 0)), Tail(), **fields))
+    """Zeros of the padding count as values if torch says so; then they are added before."""
+    source: Any = argument(node, 0)
+    if argument(node, 6, None):
+        raise CaptureError(f"{where(node)}: average pooling with a divisor of its own cannot be lowered")
+    fields = _pool_window(node)
+    value, (y, x) = lowering.stored(source), fields["padding"]
+    if argument(node, 5, True) and (y or x):
+        value = _padded(lowering, value, (y, y, x, x))
+        fields["padding"] = (0, 0)
+    lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), **fields))
 
 
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
@@ -403,16 +856,35 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     torch.ops.evenbit.binary_conv2d.default: _binary_conv,
     aten.conv2d.default: _conv,
     aten.conv2d.padding: _conv_same,
+    aten.conv1d.default: _conv,
+    aten.conv1d.padding: _conv_same,
+    aten.conv_transpose1d.default: _conv_transpose,
+    aten.conv_transpose2d.input: _conv_transpose,
+    aten.upsample_bilinear2d.vec: _interpolate,
+    aten.upsample_linear1d.vec: _interpolate,
     aten.linear.default: _linear,
+    aten.matmul.default: _matmul,
+    aten.mm.default: _matmul,
+    aten.bmm.default: _matmul,
+    aten.scaled_dot_product_attention.default: _attention,
+    aten.softmax.int: _softmax,
+    aten._softmax.default: _softmax,
     aten.pad.default: _pad,
     aten.batch_norm.default: _batch_norm,
+    aten.group_norm.default: _group_norm,
+    aten.instance_norm.default: _instance_norm,
+    aten.layer_norm.default: _layer_norm,
     aten.add.Tensor: _add,
     aten.add_.Tensor: _add,
     aten.sub.Tensor: _sub,
     aten.sub_.Tensor: _sub,
     aten.rsub.Scalar: _rsub,
+    aten.neg.default: _neg,
     aten.mul.Tensor: _mul,
     aten.mul_.Tensor: _mul,
+    aten.linalg_vector_norm.default: _vector_norm,
+    aten.square.default: _square,
+    aten.pow.Tensor_Scalar: _square,
     aten.div.Tensor: _div,
     aten.div_.Tensor: _div,
     aten.cat.default: _cat,
@@ -431,6 +903,9 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.hardsigmoid_.default: _clamp(0.0, 1.0, HARD_SIGMOID),
     aten.sigmoid.default: _sigmoid,
     aten.sigmoid_.default: _sigmoid,
+    aten.gelu.default: _gelu,
+    aten.tanh.default: _tanh,
+    aten.tanh_.default: _tanh,
     aten.silu.default: _silu,
     aten.silu_.default: _silu,
     aten.hardswish.default: _hardswish,
@@ -438,16 +913,14 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.mean.dim: _mean,
     aten.adaptive_avg_pool2d.default: _adaptive_mean,
     aten.adaptive_max_pool2d.default: _adaptive_max,
-    operator.getitem: _first,
+    operator.getitem: _pick,
     aten.max_pool2d.default: _max_pool,
+    aten.max_pool1d.default: _max_pool,
     aten.avg_pool2d.default: _avg_pool,
-    aten.flatten.using_ints: _reshape,
-    aten.view.default: _reshape,
-    aten.reshape.default: _reshape,
-    aten.unsqueeze.default: _reshape,
-    aten.squeeze.default: _reshape,
-    aten.squeeze.dim: _reshape,
-    aten.squeeze.dims: _reshape,
+    aten.avg_pool1d.default: _avg_pool,
+    aten.adaptive_avg_pool1d.default: _adaptive_mean,
+    aten.adaptive_max_pool1d.default: _adaptive_max,
+    **dict.fromkeys(MOVES, _move),
     aten.dropout.default: _dropout,
     aten.dropout_.default: _dropout,
     aten.feature_dropout.default: _dropout,
@@ -459,23 +932,17 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
 }
 
 # Ops whose result may share memory with their input.
-VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_reshape, _alias, _dropout)}
+VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_move, _pick, _alias, _dropout)}
 
-ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, SiLU, Hardswish or Softsign"
+ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, Tanh, SiLU, GELU, Hardswish or Softsign"
 # What to do instead, by the start of an op's name.
 HINTS = {
-    ("gelu", "elu", "celu", "selu", "mish", "softplus", "tanh", "exp", "log_sigmoid"): f"use {ACTIVATIONS}",
-    ("softmax", "log_softmax", "_softmax"): "pack the network without it; the engine's logits can be normalized after",
-    (
-        "layer_norm",
-        "group_norm",
-        "instance_norm",
-        "native_",
-    ): "use BatchNorm2d or BatchNorm1d, whose statistics are fixed",
-    ("matmul", "mm", "addmm", "bmm", "einsum"): "use nn.Linear or nn.Conv2d",
-    ("split", "chunk", "slice", "select", "index", "narrow", "unbind"): "channels can be joined, but not taken apart",
-    ("permute", "transpose", "movedim", "flip", "roll"): "maps stay batch x channels x height x width",
-    ("upsample", "conv_transpose", "pixel"): "maps can shrink, but not grow",
+    ("elu", "celu", "selu", "mish", "softplus", "exp", "log_sigmoid"): f"use {ACTIVATIONS}",
+    ("log_softmax",): "pack the network without it; the engine's logits can be normalized after",
+    ("native_", "rms_norm"): "use a normalization of batches, groups or layers",
+    ("addmm", "einsum"): "use nn.Linear, nn.Conv2d or matmul",
+    ("upsample",): "use nearest or bilinear interpolation",
+    ("index", "gather", "where", "masked"): "which numbers are taken must not depend on the images",
 }
 
 

@@ -42,6 +42,10 @@ class Builder:
         """Stores packed bits and returns their name."""
         return self._store(np.ascontiguousarray(packed, np.uint64))
 
+    def places_tensor(self, places: np.ndarray[Any, Any]) -> str:
+        """Stores places in a value and returns their name."""
+        return self._store(np.ascontiguousarray(places, np.uint64))
+
     def _store(self, array: Array) -> str:
         name = f"t{len(self._tensors)}"
         self._tensors[name] = array

@@ -17,7 +17,7 @@ from torch import nn
 from torch.fx import Node
 
 from evenbit.deploy.aten import LOWERINGS, VIEWS, hint
-from evenbit.deploy.lowering import Lowering, chw
+from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.trace import module_path, trace, where
@@ -26,19 +26,16 @@ from evenbit.plan import Plan
 
 def capture(
     module: nn.Module,
-    channels: int,
-    height: int,
-    width: int,
+    size: tuple[int, ...],
     classes: tuple[str, ...] | None,
     info: Mapping[str, str],
 ) -> Plan:
     """The Plan of a network, one op or more for each node of its graph.
 
     Args:
-        module: A network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`.
-        channels: C.
-        height: H.
-        width: W.
+        module: A network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, or a map of them
+            `[N, classes, H', W']`.
+        size: C, H and W; or C and L of a network of sequences `[N, C, L]`, whose Plan takes images of height 1.
         classes: Class names in the order of the logits; None for their numbers.
         info: Where the network comes from.
 
@@ -46,15 +43,15 @@ def capture(
         CaptureError: If the network cannot be traced or holds something that cannot be lowered.
     """
     check_weights(module)
-    program = trace(module, channels, height, width)
+    program = trace(module, size)
     lowering = Lowering(program.graph)
     output = _walk(program, lowering)
     count = lowering.maps[output][0]
     if classes is None:
         classes = tuple(map(str, range(count)))
-    if lowering.maps[output] != (len(classes), 1, 1):
-        found = "x".join(map(str, lowering.maps[output])) if lowering.maps[output][1:] != (1, 1) else str(count)
-        raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {found}")
+    if count != len(classes):
+        raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {count}")
+    channels, height, width = (size[0], *(1, *size[1:])[-2:])
     return lowering.builder.plan(channels, height, width, classes, output, info)
 
 
@@ -110,10 +107,14 @@ def _check_settings(node: Node) -> None:
     if result is None:  # a check that holds while tracing
         return
     for name, value in node.kwargs.items():
-        if value is not None and name not in ("alpha", "min", "max", "memory_format", "dtype"):
+        if value is not None and name not in ADOPTED:
             raise CaptureError(f"{where(node)}: {node.target} with the setting '{name}' cannot be lowered")
     if isinstance(result, torch.Tensor) and result.dtype != torch.float32 and node.target != operator.getitem:
         raise CaptureError(f"{where(node)}: {node.target} gives {result.dtype}; only float32 can be lowered")
+
+
+# Settings that the lowering of a node looks at, or that are checked by the type of its result.
+ADOPTED = ("alpha", "approximate", "dtype", "max", "memory_format", "min", "scale")
 
 
 def _is_mutable(node: Node) -> bool:
@@ -143,5 +144,4 @@ def _output(node: Node, lowering: Lowering) -> str:
     results: Any = node.args[0]
     if results[0] not in lowering.values:
         raise CaptureError("the logits do not depend on the images")
-    chw(results[0])
     return lowering.stored(results[0])

@@ -1,19 +1,30 @@
-"""Lowering: the state while a graph's nodes become Plan ops; `evenbit.deploy.aten` lowers the single ops."""
+"""Lowering: what is known of a graph's nodes while they become Plan ops; `evenbit.deploy.aten` has the ops.
+
+A Plan's maps are channels, height and width. A node's tensor may have its axes elsewhere: tokens have their channels
+last, sequences have no height, and what is reshaped, permuted or split has its numbers in another order than the value
+that they are in. Moving numbers is therefore put off: `places` says where each number of such a node lies, found by
+doing to the numbers' places what the node does to the numbers. An op that needs a map gets it by `stored`, which adds a
+`Flatten` or `Gather` only where the order is not the right one already.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.fx import Node
 
 from evenbit.deploy.builder import Builder
 from evenbit.errors import CaptureError
 from evenbit.nn.conversion.trace import BATCH, argument, where
-from evenbit.ops import Flatten, Tail
+from evenbit.ops import Flatten, Gather, Tail
 
 aten = torch.ops.aten
+Map = tuple[int, int, int]  # channels, height, width
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]  # of a node's numbers, those of all images of the batch one after the other
 
 
 class Lowering:
@@ -23,7 +34,10 @@ class Lowering:
         builder: Collects the Plan.
         constants: Values of the nodes that do not depend on the images.
         values: Plan names of the nodes that depend on the images.
+        parts: Nodes that give several tensors, each as a Plan name and places.
         maps: Channels, height and width of each Plan value.
+        places: Where the numbers of a node lie, `[...]` as the node; for nodes whose map is not their value as it is.
+        signs: Of values that are bits, the value whose signs they are.
         pads: Zeros that a convolution has to add around its input: above, below, left, right.
         softsigns: Divisions that end a softsign, each with the other nodes of the softsign.
     """
@@ -32,68 +46,236 @@ class Lowering:
         self.builder = Builder()
         self.constants: dict[Node, Any] = {}
         self.values: dict[Node, str] = {}
-        self.maps: dict[str, tuple[int, int, int]] = {}
+        self.parts: dict[Node, list[tuple[str, Places]]] = {}
+        self.maps: dict[str, Map] = {}
+        self.places: dict[Node, Places] = {}
         self.pads: dict[Node, tuple[int, int, int, int]] = {}
-        self._flat: dict[str, str] = {}
+        self.signs: dict[str, str] = {}
+        self._gathered: dict[tuple[str, Map, bytes], str] = {}
         self.softsigns = _find_softsigns(graph)
 
     def evaluate(self, item: Any) -> Any:
         """`item` with every constant node replaced by its value."""
         return torch.fx.node.map_arg(item, lambda node: self.constants[node])
 
-    def define(self, node: Node, value: str) -> None:
-        """Records that `node` is the Plan value `value`, which then has the shape of the node."""
+    def define(self, node: Node, value: str, axis: int = 1) -> None:
+        """Records that `node` is the Plan value `value`, whose channels are that axis and whose pixels the others."""
+        shape = shape_of(node)
+        self.maps[value] = layout(node, axis)
         self.values[node] = value
-        self.maps[value] = chw(node)
+        if not is_plain(shape, axis):
+            self.places[node] = spread_out(shape, axis)
+
+    def define_alike(self, node: Node, value: str, source: Node, like: str) -> None:
+        """Records that `node` is the Plan value `value`, whose numbers lie as those of `source` do in `like`."""
+        self.values[node] = value
+        self.maps[value] = self.maps[like]
+        if source in self.places:
+            self.places[node] = self.places[source]
+
+    def define_moved(self, node: Node, value: str, places: Places) -> None:
+        """Records that the numbers of `node` lie in the Plan value `value` at `places`."""
+        self.values[node] = value
+        self.places[node] = places
 
     def value(self, node: Any) -> str:
-        """Plan value of an argument."""
+        """Plan value of an argument, whose numbers may lie in it in another order."""
         if not isinstance(node, Node) or node not in self.values:
             raise CaptureError(f"expected a tensor that depends on the images, not {node}")
         return self.values[node]
 
-    def stored(self, node: Any) -> str:
-        """Plan value of an argument, in the shape that the argument has.
+    def placed(self, node: Node) -> Places:
+        """Where the numbers of a node lie in its value."""
+        if node in self.places:
+            return self.places[node]
+        return spread_out(shape_of(node), 1)
 
-        Flattening is put off until here, since dense layers read a map as it is.
+    def stored(self, node: Any, axis: int = 1) -> str:
+        """Plan value of an argument as a map: its channels are that axis, its pixels the others."""
+        value = self.value(node)
+        if node not in self.places and is_plain(shape_of(node), axis):
+            return value
+        return self.gathered(node, value, self.placed(node), axis)
+
+    def gathered(self, node: Node, value: str, places: Places, axis: int) -> str:
+        """The numbers at `places` of a value as a map for `node`, whose channels are that axis."""
+        size = int(np.prod(self.maps[value]))
+        wanted = _of_one_image(node, places, axis, size)
+        in_order = wanted.size == size and np.array_equal(wanted.reshape(-1), np.arange(size))
+        if in_order and wanted.shape == self.maps[value]:
+            return value
+        return self._moved(node, value, wanted, in_order=in_order)
+
+    def _moved(self, node: Node, value: str, wanted: Places, *, in_order: bool) -> str:
+        key = (value, wanted.shape, wanted.tobytes())
+        if key in self._gathered:
+            return self._gathered[key]
+        if value in self.signs:
+            made = self.sign(self._moved(node, self.signs[value], wanted, in_order=in_order))
+        elif in_order and wanted.shape[1:] == (1, 1):
+            made = self.builder.add(Flatten, value, Tail())
+        else:
+            fields = {name: self.builder.places_tensor(part) for name, part in _parts(node, wanted).items()}
+            made = self.builder.add(Gather, value, Tail(), **fields)
+        self.maps[made] = wanted.shape
+        self._gathered[key] = made
+        return made
+
+    def sign(self, value: str) -> str:
+        """The bits of a value."""
+        made = self.builder.sign(value, self.maps[value][0])
+        self.maps[made] = self.maps[value]
+        self.signs[made] = value
+        return made
+
+    def is_map(self, node: Node, axis: int) -> bool:
+        """Whether `stored` with that axis has nothing to move."""
+        shape = shape_of(node)
+        if node not in self.places:
+            return is_plain(shape, axis)
+        return self.maps[self.values[node]] == layout(node, axis) and np.array_equal(
+            self.places[node], spread_out(shape, axis)
+        )
+
+    def is_whole(self, node: Node) -> bool:
+        """Whether the node has each number of its value once, in whatever order."""
+        if node not in self.places:
+            return True
+        places, size = self.places[node], int(np.prod(self.maps[self.values[node]]))
+        seen = np.zeros(BATCH * size, np.bool_)
+        seen[places.reshape(-1)] = True
+        return places.size == BATCH * size and bool(seen.all())
+
+    def worked_on(self, node: Any) -> str:
+        """Plan value of an argument to work on number by number, in whatever order they lie.
+
+        It is made one that has the node's numbers and no others, where it is not.
         """
         value = self.value(node)
-        if self.maps[value] == chw(node):
-            return value
-        if value not in self._flat:
-            self._flat[value] = self.builder.add(Flatten, value, Tail())
-            self.maps[self._flat[value]] = chw(node)
-        return self._flat[value]
+        if not self.is_whole(node):
+            value = self.stored(node)
+            self.places.pop(node)
+            self.define(node, value)
+        return value
 
-    def array(self, node: Any, owner: Node) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def in_one_order(self, left: Node, right: Node) -> bool:
+        """Whether the numbers of two nodes of one shape lie in the same order in values of the same shape."""
+        if not (self.is_whole(left) and self.is_whole(right)):
+            return False
+        alike = self.maps[self.values[left]] == self.maps[self.values[right]]
+        return alike and (
+            (left not in self.places and right not in self.places)
+            or np.array_equal(self.placed(left), self.placed(right))
+        )
+
+    def moves(self, node: Node, axis: int) -> int:
+        """How many numbers `stored` with that axis moves."""
+        return 0 if self.is_map(node, min(axis, len(shape_of(node)) - 1)) else int(np.prod(shape_of(node)))
+
+    def widened(self, source: Node, node: Node, axis: int = 1) -> str:
+        """Plan value of an argument as a map that has the shape of `node`, to which it is broadcast."""
+        places = np.broadcast_to(self.placed(source), shape_of(node))
+        return self.gathered(node, self.value(source), places, axis)
+
+    def array(self, node: Any, owner: Node) -> Floats:
         """Constant argument in float64, checked to be finite."""
-        if isinstance(node, Node) and node in self.values:
+        if isinstance(node, Node) and (node in self.values or node in self.parts):
             raise CaptureError(f"{where(owner)}: {owner.target} needs a constant, but is given a computed tensor")
         constant = torch.as_tensor(self.evaluate(node)).double().cpu()
         if not torch.isfinite(constant).all():
             raise CaptureError(f"{where(owner)}: holds a parameter that is not finite")
         return constant.numpy()
 
-    def per_channel(self, node: Any, owner: Node) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Constant argument that is combined elementwise with the value of `owner`, as one number a channel."""
-        constant = self.array(node, owner)
-        channels = chw(owner)[0]
-        rank = len(owner.meta["val"].shape)
-        padded = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-        axes = tuple(axis for axis in range(rank) if axis != 1)
-        if rank not in (2, 4) or any(padded.shape[axis] != 1 for axis in axes):
-            raise CaptureError(f"{where(owner)}: {owner.target} with a constant that is not one number a channel")
-        return np.broadcast_to(padded.reshape(-1), (channels,)).copy()
+    def per_channel(self, constant: Floats, node: Node, axis: int | None = None) -> Floats | None:
+        """A constant that is combined elementwise with a computed node, as one number a channel.
+
+        Args:
+            constant: It broadcasts to the shape of the node.
+            node: The node, or one of its shape.
+            axis: Of the node's channels; None for those of the value that it is in.
+
+        Returns:
+            `[C]`; None if the pixels of a channel are not alike.
+        """
+        shape = shape_of(node)
+        padded = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
+        channels, height, width = self.maps[self.values[node]] if axis is None else layout(node, axis)
+        along = 1 if axis is None else axis % len(shape)
+        if (axis is not None or node not in self.places) and shape[0] == BATCH:
+            if any(size != 1 for index, size in enumerate(padded.shape) if index != along):
+                return None
+            return np.broadcast_to(padded.reshape(-1), (channels,)).copy()
+        places = self.placed(node) if axis is None else spread_out(shape, axis)
+        spread = np.empty(BATCH * channels * height * width)
+        spread[places.reshape(-1)] = np.broadcast_to(padded, shape).reshape(-1)
+        images = spread.reshape(BATCH, channels, height * width)
+        alike = np.array_equal(images, np.broadcast_to(images[:1, :, :1], images.shape))
+        return images[0, :, 0].copy() if alike else None
 
 
-def chw(node: Node) -> tuple[int, int, int]:
-    """Channels, height and width of a node's value; a vector has height and width 1."""
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Shape of a node's tensor, which has fixed sizes and begins with the batch or a multiple of it."""
     shape = tuple(node.meta["val"].shape)
-    if not all(isinstance(size, int) for size in shape) or len(shape) not in (2, 4) or shape[0] != BATCH:
+    if not all(isinstance(size, int) for size in shape) or len(shape) < 2 or shape[0] % BATCH:
         raise CaptureError(
             f"{where(node)}: {node.target} gives the shape {list(shape)}, not a batch of maps or vectors"
         )
-    return (*shape[1:], 1, 1) if len(shape) == 2 else shape[1:]
+    return shape
+
+
+def layout(node: Node, axis: int = 1) -> Map:
+    """Channels, height and width of a node whose channels are that axis and whose pixels are the others."""
+    return layout_of(shape_of(node), axis)
+
+
+def layout_of(shape: tuple[int, ...], axis: int) -> Map:
+    """The same for a tensor of that shape."""
+    pixels = [size for index, size in enumerate(shape) if index not in (0, axis % len(shape))]
+    if shape[0] != BATCH:  # images that were taken apart: each part is a row of pixels
+        pixels.insert(0, shape[0] // BATCH)
+    *rows, columns = (1, *pixels)
+    return shape[axis], int(np.prod(rows)), columns
+
+
+def check_images(node: Node) -> None:
+    """Refuses what is not one map an image, for an op whose window would reach over what it was taken apart into."""
+    if shape_of(node)[0] != BATCH:
+        raise CaptureError(f"{where(node)}: images were taken apart, which cannot be lowered before {node.target}")
+
+
+def is_plain(shape: tuple[int, ...], axis: int = 1) -> bool:
+    """Whether a value with these channels and pixels holds the node's numbers in the node's order."""
+    return shape[0] == BATCH and axis % len(shape) == 1
+
+
+def spread_out(shape: tuple[int, ...], axis: int) -> Places:
+    """Places of the numbers of a node that is a value with these channels and pixels."""
+    channels_second = (shape[0], shape[axis], *(s for i, s in enumerate(shape) if i not in (0, axis % len(shape))))
+    parts = shape[0] // BATCH
+    places = np.arange(int(np.prod(shape))).reshape(BATCH, channels_second[1], parts, *channels_second[2:])
+    return np.moveaxis(np.moveaxis(places, 2, 1).reshape(channels_second), 1, axis).copy()
+
+
+def _of_one_image(node: Node, places: Places, axis: int, size: int) -> Places:
+    """The places as channels, height and width, for the first image; those of the others are alike."""
+    shape = places.shape
+    parts = shape[0] // BATCH
+    images = np.moveaxis(places, axis, 1)
+    images = np.moveaxis(images.reshape(BATCH, parts, *images.shape[1:]), 1, 2)
+    if not np.array_equal(images[0] + size, images[1]) or images[0].min() < 0 or images[0].max() >= size:
+        raise CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be lowered")
+    found: Places = images[0].reshape(layout_of(shape, axis))
+    return found
+
+
+def _parts(node: Node, wanted: Places) -> dict[str, Places]:
+    """The places as sums of one number for the row, one for the column and one for the channel."""
+    first = wanted[0, 0, 0]
+    channels, rows, columns = wanted[:, 0, 0], wanted[0, :, 0] - first, wanted[0, 0, :] - first
+    if not np.array_equal(wanted, channels[:, None, None] + rows[:, None] + columns):
+        raise CaptureError(f"{where(node)}: {node.target} moves numbers in a way that cannot be lowered")
+    channels = channels + rows.min() + columns.min()
+    return {"rows": rows - rows.min(), "columns": columns - columns.min(), "channels": channels}
 
 
 def _find_softsigns(graph: torch.fx.Graph) -> dict[Node, tuple[Node, Node]]:

@@ -82,20 +82,23 @@ class Graph:
         return out
 
     def model(self, plan: Plan, logits: str, domains: Sequence[str] = ()) -> onnx.ModelProto:
-        """The finished model, from float32 `images` `[N, C, H, W]` to `logits` `[N, classes]`.
+        """The finished model, from float32 `images` `[N, C, H, W]` to `logits` `[N, classes]` or a map of them.
 
         Args:
             plan: The Plan whose class names and origin become metadata.
-            logits: Name of the map `[N, classes, 1, 1]`.
+            logits: Name of the map `[N, classes, H', W']`.
             domains: Operator sets used besides ONNX's own, each in version 1.
         """
-        self._nodes.append(helper.make_node("Flatten", [logits], ["logits"], name="logits"))
+        _, height, width, classes = plan.shapes()[plan.output]
+        dims = (self.batch, classes, height, width) if plan.gives_map else (self.batch, classes)
+        last = "Identity" if plan.gives_map else "Flatten"
+        self._nodes.append(helper.make_node(last, [logits], ["logits"], name="logits"))
         images = (self.batch, plan.channels, plan.height, plan.width)
         graph = helper.make_graph(
             self._nodes,
             plan.info.get("model", "evenbit"),
             [helper.make_tensor_value_info("images", TensorProto.FLOAT, images)],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (self.batch, len(plan.classes)))],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, dims)],
             self._constants,
             value_info=self._values,
         )
@@ -126,9 +129,12 @@ def save(model: onnx.ModelProto, path: Path) -> dict[str, Any]:
     return {"file": str(path), "bytes": len(data), "nodes": len(model.graph.node)}
 
 
-def window(kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int]) -> dict[str, Any]:
+def window(
+    kernel: tuple[int, ...], stride: tuple[int, int], padding: tuple[int, int], overhang: tuple[int, int] = (0, 0)
+) -> dict[str, Any]:
     """Attributes of an operator that slides over a map."""
-    return {"kernel_shape": list(kernel), "strides": list(stride), "pads": [*padding, *padding]}
+    after = (pad + over for pad, over in zip(padding, overhang, strict=True))
+    return {"kernel_shape": list(kernel), "strides": list(stride), "pads": [*padding, *after]}
 
 
 def convolution(

@@ -23,6 +23,9 @@ from evenbit.errors import ExportError
 from evenbit.export.graph import Dims, Graph
 from evenbit.export.nodes import NODES
 from evenbit.ops import (
+    NORMAL_DENOMINATOR,
+    NORMAL_LIMIT,
+    NORMAL_NUMERATOR,
     SIGMOID_DENOMINATOR,
     SIGMOID_LIMIT,
     SIGMOID_NUMERATOR,
@@ -194,6 +197,14 @@ class Lowering(ABC):
                 v = step("Add", step("Div", step("Mul", t, p), q), self.scalar(0.5))
             case "softsign":  # not the operator Softsign, which may multiply with a rounded reciprocal
                 v = step("Div", v, step("Add", step("Abs", v), self.scalar(1)))
+            case "normal_cdf":
+                t = self.clamp(op, v, self.scalar(-NORMAL_LIMIT), self.scalar(NORMAL_LIMIT), dims)
+                u = step("Mul", t, t)
+                p, q = (self._horner(op, ratio, u, dims) for ratio in (NORMAL_NUMERATOR, NORMAL_DENOMINATOR))
+                r = self.clamp(op, step("Div", step("Mul", t, p), q), self.scalar(-0.5), self.scalar(0.5), dims)
+                v = step("Add", r, self.scalar(0.5))
+            case "rsqrt":
+                v = step("Div", self.scalar(1), step("Sqrt", v))
             case other:
                 raise ExportError(f"op '{op.name}' ({op.kind}): its activation '{other}' has no form in ONNX yet")
         if tail.shift is not None:

@@ -15,6 +15,7 @@ from evenbit.bits import unpack_bits
 from evenbit.export.digits import exact_digits
 from evenbit.export.graph import convolution, window
 from evenbit.ops import (
+    AddMap,
     AvgPool,
     BinaryConv,
     Concat,
@@ -22,11 +23,16 @@ from evenbit.ops import (
     Cube,
     Elementwise,
     Flatten,
+    Gather,
     Int8Conv,
+    Interpolate,
+    LayerNorm,
+    MatMul,
     MaxPool,
     Multiply,
     Normalize,
     Shape,
+    Softmax,
     Threshold,
 )
 
@@ -75,6 +81,30 @@ def flatten(to: Lowering, op: Flatten, shape: Shape) -> str:
     return to.step(op, to.dims(shape))("Reshape", to.values[op.input], sizes)
 
 
+def gather(to: Lowering, op: Gather, shape: Shape) -> str:
+    """`Gather` along each axis whose order changes, where every axis has its own; else of the map as a vector."""
+    source, x = to.shapes[op.input], to.values[op.input]
+    rows, columns, channels = (to.plan.tensors[name].astype(np.int64) for name in (op.rows, op.columns, op.channels))
+    start = rows.min() + columns.min() + channels.min()  # in one of the three, wherever it was
+    area, width = source.height * source.width, source.width
+    own = {1: (channels - channels.min()) // area, 2: (rows - rows.min()) // width, 3: columns - columns.min()}
+    steps = {1: channels - channels.min(), 2: rows - rows.min(), 3: own[3]}
+    own = {1: own[1] + start // area, 2: own[2] + start % area // width, 3: own[3] + start % width}
+    sizes = {1: source.channels, 2: source.height, 3: width}
+    whole = {1: area, 2: width, 3: 1}
+    if all(not (steps[axis] % whole[axis]).any() and own[axis].max() < sizes[axis] for axis in own):
+        for axis in own:
+            if np.array_equal(own[axis], np.arange(sizes[axis])):
+                continue
+            sizes[axis] = len(own[axis])
+            dims = Shape("float", sizes[2], sizes[3], sizes[1])
+            x = to.step(op, to.dims(dims))("Gather", x, to.integers(*own[axis].tolist()), axis=axis)
+        return x
+    flat = to.step(op, (to.graph.batch, area * source.channels))("Reshape", x, to.integers(0, -1))
+    numbers = to.graph.constant(f"{op.name}/numbers", rows[:, None] + columns + channels[:, None, None])
+    return to.step(op, to.dims(shape))("Gather", flat, numbers, axis=1)
+
+
 def conv(to: Lowering, op: Conv, shape: Shape) -> str:
     """`Conv`, which pads with zeros too."""
     weight = to.plan.tensors[op.weight].transpose(0, 3, 1, 2)
@@ -103,13 +133,13 @@ def int8_conv(to: Lowering, op: Int8Conv, shape: Shape) -> str:
 
 def max_pool(to: Lowering, op: MaxPool, shape: Shape) -> str:
     """`MaxPool`, whose padding never wins."""
-    fields = window(op.kernel, op.stride, op.padding)
+    fields = window(op.kernel, op.stride, op.padding, op.overhang)
     return to.graph.node("MaxPool", [to.values[op.input]], to.dims(shape), f"{op.name}/maxpool", **fields)
 
 
 def avg_pool(to: Lowering, op: AvgPool, shape: Shape) -> str:
-    """`AveragePool`."""
-    fields = window(op.kernel, op.stride, (0, 0))
+    """`AveragePool`, whose padding does not count."""
+    fields = window(op.kernel, op.stride, op.padding, op.overhang)
     return to.graph.node("AveragePool", [to.values[op.input]], to.dims(shape), f"{op.name}/avgpool", **fields)
 
 
@@ -140,6 +170,54 @@ def threshold(to: Lowering, op: Threshold, shape: Shape) -> str:
     return t
 
 
+def add_map(to: Lowering, op: AddMap, shape: Shape) -> str:
+    """`Add` of a constant."""
+    stored = to.graph.constant(op.map, to.plan.tensors[op.map].transpose(2, 0, 1)[None])
+    return to.step(op, to.dims(shape))("Add", to.values[op.input], stored)
+
+
+def interpolate(to: Lowering, op: Interpolate, shape: Shape) -> str:
+    """Each side gathered and weighted, columns first."""
+    x, dims = to.values[op.input], to.shapes[op.input]
+    for axis, places, weights in ((3, op.columns, op.column_weights), (2, op.rows, op.row_weights)):
+        dims = dims._replace(width=shape.width) if axis == 3 else shape
+        step = to.step(op, to.dims(dims))
+        sides = []
+        for side in (0, 1):
+            numbers = to.integers(*to.plan.tensors[places][:, side].astype(int).tolist())
+            weight = to.plan.tensors[weights][:, side].reshape((1, 1, 1, -1) if axis == 3 else (1, 1, -1, 1))
+            constant = to.constant((weights, f"side{side}"), weight)
+            sides.append(step("Mul", step("Gather", x, numbers, axis=axis), constant))
+        x = step("Add", *sides)
+    return x
+
+
+def layer_norm(to: Lowering, op: LayerNorm, shape: Shape) -> str:
+    """Means over the channels, of the numbers and of the squares of what they differ by."""
+    step, mean = to.step(op, to.dims(shape)), to.step(op, to.dims(shape._replace(channels=1)))
+    d = step("Sub", to.values[op.input], mean("ReduceMean", to.values[op.input], axes=[1]))
+    # Squared as |d| times d times its sign: see `cube`.
+    variance = mean("ReduceMean", step("Mul", d, step("Identity", d)), axes=[1])
+    deviation = mean("Sqrt", mean("Add", variance, to.scalar(op.epsilon)))
+    return step("Mul", d, mean("Div", to.scalar(1), deviation))
+
+
+def matmul(to: Lowering, op: MatMul, shape: Shape) -> str:
+    """`MatMul` of the maps with their channels last."""
+    last = []
+    for name in (op.input, op.other):
+        source = to.shapes[name]
+        dims = (to.graph.batch, source.height, source.width, source.channels)
+        last.append(to.step(op, dims)("Transpose", to.values[name], perm=[0, 2, 3, 1]))
+    product = to.step(op, (to.graph.batch, *shape[1:]))("MatMul", *last)
+    return to.step(op, to.dims(shape))("Transpose", product, perm=[0, 3, 1, 2])
+
+
+def softmax(to: Lowering, op: Softmax, shape: Shape) -> str:
+    """`Softmax` over the channels."""
+    return to.step(op, to.dims(shape))("Softmax", to.values[op.input], axis=1)
+
+
 NODES: dict[str, Callable[[Any, Any, Shape], str]] = {
     function.__name__: function
     for function in (
@@ -149,11 +227,17 @@ NODES: dict[str, Callable[[Any, Any, Shape], str]] = {
         cube,
         concat,
         flatten,
+        gather,
         conv,
         int8_conv,
         binary_conv,
         max_pool,
         avg_pool,
         threshold,
+        add_map,
+        interpolate,
+        layer_norm,
+        matmul,
+        softmax,
     )
 }

@@ -271,3 +271,22 @@ class BinaryLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         return self.norm(self.layer(self.activation(x)))  # type: ignore[no-any-return]
+
+
+class BinaryTokensLayer(BinaryLayer):
+    """The same where a dense layer stood that was applied along the last axis, `[..., C]` to `[..., O]`.
+
+    Tokens are vectors like others: their number is that of images times tokens.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return super().forward(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+
+class BinarySequenceLayer(BinaryLayer):
+    """The same where a `Conv1d` stood, `[N, C, L]` to `[N, O, L']`: sequences are maps of one row."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return super().forward(x.unsqueeze(2)).squeeze(2)

@@ -12,6 +12,7 @@ their order.
 This package needs only numpy.
 """
 
+from evenbit.ops.add_map import AddMap
 from evenbit.ops.avg_pool import AvgPool
 from evenbit.ops.binary_conv import MAX_FAN_IN, BinaryConv
 from evenbit.ops.concat import Concat
@@ -19,7 +20,11 @@ from evenbit.ops.conv import Conv
 from evenbit.ops.cube import Cube
 from evenbit.ops.elementwise import Elementwise
 from evenbit.ops.flatten import Flatten
+from evenbit.ops.gather import Gather
 from evenbit.ops.int8_conv import MAX_INT8_FAN_IN, Int8Conv
+from evenbit.ops.interpolate import Interpolate
+from evenbit.ops.layer_norm import LayerNorm
+from evenbit.ops.matmul import MatMul
 from evenbit.ops.max_pool import MaxPool
 from evenbit.ops.multiply import Multiply
 from evenbit.ops.names import named, roles
@@ -27,7 +32,11 @@ from evenbit.ops.normalize import Normalize
 from evenbit.ops.op import Op, reads, replace_tail, writes
 from evenbit.ops.scope import Scope
 from evenbit.ops.shape import MAX_ELEMENTS, Array, Kind, Shape, vector
+from evenbit.ops.softmax import EXP2, Softmax
 from evenbit.ops.tail import (
+    NORMAL_DENOMINATOR,
+    NORMAL_LIMIT,
+    NORMAL_NUMERATOR,
     SIGMOID_DENOMINATOR,
     SIGMOID_LIMIT,
     SIGMOID_NUMERATOR,
@@ -50,22 +59,33 @@ OPS: dict[str, type[Op]] = {
         Cube,
         Concat,
         Flatten,
+        Gather,
         Threshold,
         MaxPool,
         AvgPool,
+        AddMap,
+        Interpolate,
+        LayerNorm,
+        MatMul,
+        Softmax,
     )
 }
 """Every op by its name, which is the name of its file."""
 
 __all__ = [
+    "EXP2",
     "MAX_ELEMENTS",
     "MAX_FAN_IN",
     "MAX_INT8_FAN_IN",
+    "NORMAL_DENOMINATOR",
+    "NORMAL_LIMIT",
+    "NORMAL_NUMERATOR",
     "OPS",
     "SIGMOID_DENOMINATOR",
     "SIGMOID_LIMIT",
     "SIGMOID_NUMERATOR",
     "Activation",
+    "AddMap",
     "Array",
     "AvgPool",
     "BinaryConv",
@@ -75,14 +95,19 @@ __all__ = [
     "Cube",
     "Elementwise",
     "Flatten",
+    "Gather",
     "Int8Conv",
+    "Interpolate",
     "Kind",
+    "LayerNorm",
+    "MatMul",
     "MaxPool",
     "Multiply",
     "Normalize",
     "Op",
     "Scope",
     "Shape",
+    "Softmax",
     "Tail",
     "Threshold",
     "Window",

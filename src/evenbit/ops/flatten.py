@@ -16,6 +16,7 @@ class Flatten(Op):
     """A map as a vector, each channel row by row: `v[(c * H + y) * W + x]` is the input at `(y, x, c)`."""
 
     kind: ClassVar[str] = "flatten"
+    pixelwise: ClassVar[bool] = False
 
     def result(self, source: Shape, scope: Scope) -> Shape:
         """One pixel with a channel for each number of the map."""

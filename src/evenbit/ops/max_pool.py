@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from evenbit.errors import PlanError
 from evenbit.ops.op import Op
 from evenbit.ops.scope import Scope
 from evenbit.ops.shape import Array, Shape
@@ -23,18 +22,20 @@ class MaxPool(Op):
         kernel: Height and width of the window.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right.
+        overhang: More rows below and columns right, for windows that hang over the edge.
     """
 
     kind: ClassVar[str] = "max_pool"
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int] = (0, 0)
+    overhang: tuple[int, int] = (0, 0)
 
     def result(self, source: Shape, scope: Scope) -> Shape:
         """One pixel for each position of the window."""
-        if self.padding[0] >= self.kernel[0] or self.padding[1] >= self.kernel[1]:
-            raise PlanError("padding must be smaller than the kernel")
-        return self.window(scope.tensors).slide(source, source.channels)
+        window = self.window(scope.tensors)
+        window.check_cut()
+        return window.slide(source, source.channels)
 
     def accumulate(self, x: Array, source: Shape, known: Mapping[str, Array]) -> Array:
         """See the class."""
@@ -47,4 +48,4 @@ class MaxPool(Op):
 
     def window(self, tensors: Mapping[str, Array]) -> Window:
         """As its fields say."""
-        return Window(self.kernel, self.stride, self.padding)
+        return Window(self.kernel, self.stride, self.padding, self.overhang)

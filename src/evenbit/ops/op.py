@@ -28,6 +28,7 @@ class Op(ABC):
 
     kind: ClassVar[str]
     reads_kind: ClassVar[Kind] = "float"  # what its input holds
+    pixelwise: ClassVar[bool] = True  # whether, where it has no window, it reads for each pixel that pixel alone
     name: str
     input: ValueName
     out: NewName | None = None
@@ -60,7 +61,7 @@ class Op(ABC):
         return 0
 
     def window(self, tensors: Mapping[str, Array]) -> Window | None:
-        """The window that slides over the input; None if the op reads, for each pixel, that pixel alone."""
+        """The window that slides over the input; None if there is none, see `pixelwise`."""
         return None
 
 

@@ -21,11 +21,13 @@ class Window(NamedTuple):
         kernel: Its height and width.
         stride: Its steps, vertical and horizontal.
         padding: Rows above and below the map, columns left and right of it.
+        overhang: More rows below and columns right.
     """
 
     kernel: Pair
     stride: Pair
     padding: Pair
+    overhang: Pair = (0, 0)
 
     def slide(self, source: Shape, channels: int) -> Shape:
         """Shape of a float map with one pixel for each position of the window over `source`.
@@ -33,10 +35,11 @@ class Window(NamedTuple):
         Raises:
             PlanError: If a size is out of range, the window is larger than the padded map, or a map is too large.
         """
-        kernel, stride, padding = self
-        if min(*kernel, *stride) < 1 or min(padding) < 0 or max(*kernel, *stride, *padding) > MAX_SIZE:
+        kernel, stride, padding, overhang = self
+        borders = (*padding, *overhang)
+        if min(*kernel, *stride) < 1 or min(borders) < 0 or max(*kernel, *stride, *borders) > MAX_SIZE:
             raise PlanError(f"kernel {kernel}, stride {stride} or padding {padding} is out of range")
-        padded = (source.height + 2 * padding[0], source.width + 2 * padding[1])
+        padded = (source.height + 2 * padding[0] + overhang[0], source.width + 2 * padding[1] + overhang[1])
         height, width = ((padded[axis] - kernel[axis]) // stride[axis] + 1 for axis in (0, 1))
         if padded[0] < kernel[0] or padded[1] < kernel[1]:
             size = f"{kernel[0]}x{kernel[1]}"
@@ -45,9 +48,21 @@ class Window(NamedTuple):
             raise PlanError("its map is too large")
         return Shape("float", height, width, channels)
 
+    def check_cut(self) -> None:
+        """Refuses a window that may lie beside its map, for an op that looks at what is on the map alone.
+
+        Raises:
+            PlanError: If the padding is too large.
+        """
+        if any(
+            pad + over >= kernel for pad, over, kernel in zip(self.padding, self.overhang, self.kernel, strict=True)
+        ):
+            raise PlanError("padding and overhang together must be smaller than the kernel")
+
     def padded(self, x: Array, value: float = 0) -> Array:
-        """`x`, `[N, H, W, C]`, with the padding added."""
-        border = ((0, 0), (self.padding[0],) * 2, (self.padding[1],) * 2, (0, 0))
+        """`x`, `[N, H, W, C]`, with its border added."""
+        (above, left), (more_below, more_right) = self.padding, self.overhang
+        border = ((0, 0), (above, above + more_below), (left, left + more_right), (0, 0))
         return np.pad(x, border, constant_values=value)
 
     def taps(self, padded: Array) -> list[tuple[int, int, Array]]:

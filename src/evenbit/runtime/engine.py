@@ -127,7 +127,7 @@ class Engine:
             images: `[N, C, H, W]`, float32 in [0, 1] or uint8 in [0, 255]; an array, or a tensor of torch.
 
         Returns:
-            Logits `[N, classes]`, float32.
+            Logits `[N, classes]`, float32; of a network that classifies pixels, maps `[N, classes, H', W']`.
 
         Raises:
             InputError: If the images do not fit the network or hold a value that is not finite.
@@ -137,10 +137,11 @@ class Engine:
         if not self._looked and images.dtype == np.float32 and len(images):
             self._looked = True
             _warn_of_levels(float(images.max()))
-        logits = np.empty((len(images), self._core.classes), np.float32)
+        classes, height, width = self._core.output
+        logits = np.empty((len(images), classes, height, width), np.float32)
         if len(images) and not self._core.run(np.ascontiguousarray(images), logits):
             raise InputError("images hold a value that is not finite (NaN or infinity)")
-        return logits
+        return logits if (height, width) != (1, 1) else logits[:, :, 0, 0]
 
     def profile(self, image: npt.NDArray[np.float32], rounds: int) -> list[OpTime]:
         """The time of each op of the Plan on one thread, in order: medians of many runs.

@@ -26,13 +26,13 @@ def run(plan: Plan, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         images: `[N, C, H, W]`, float32 in [0, 1] or uint8 in [0, 255].
 
     Returns:
-        Logits `[N, classes]`, float32.
+        Logits `[N, classes]`, float32; of a network that classifies pixels, maps `[N, classes, H', W']`.
 
     Raises:
         InputError: If the images do not fit the network or hold a value that is not finite.
     """
-    logits: npt.NDArray[np.float32] = values(plan, images)[plan.output].reshape(len(images), -1)
-    return logits
+    logits = np.ascontiguousarray(values(plan, images)[plan.output].transpose(0, 3, 1, 2))
+    return logits if plan.gives_map else logits[:, :, 0, 0]
 
 
 def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, Array]:

@@ -37,11 +37,11 @@ class Program:
         runs = "\n".join(
             f"  for (int i = 0; i < count; ++i) {{\n"
             f"    static uint8_t image[N{n}_IMAGE_BYTES];\n"
-            f"    static float logits[N{n}_CLASSES];\n"
+            f"    static float logits[{np.prod(plan.shapes()[plan.output][1:])}];\n"
             f"    if (fread(image, sizeof image, 1, stdin) != 1 || n{n}_run(image, logits) != 0) return 1;\n"
             f"    fwrite(logits, sizeof logits, 1, stdout);\n"
             f"  }}"
-            for n in range(len(plans))
+            for n, plan in enumerate(plans)
         )
         (folder / "driver.c").write_text(
             f"#include <stdio.h>\n#include <stdlib.h>\n{includes}\n"
@@ -65,9 +65,11 @@ class Program:
         pixels = b"".join(batch.transpose(0, 2, 3, 1).tobytes() for batch in images)
         count = len(images[0])
         output = subprocess.run([build / "driver", str(count)], input=pixels, capture_output=True, check=True).stdout
-        sizes = [count * len(plan.classes) for plan in self.plans]
+        shapes = [plan.shapes()[plan.output][1:] for plan in self.plans]
+        sizes = [count * int(np.prod(shape)) for shape in shapes]
         parts = np.split(np.frombuffer(output, np.float32), np.cumsum(sizes)[:-1])
-        return [part.reshape(count, -1) for part in parts]
+        maps = [np.moveaxis(part.reshape(count, *shape), 3, 1) for part, shape in zip(parts, shapes, strict=True)]
+        return [found if plan.gives_map else found[:, :, 0, 0] for found, plan in zip(maps, self.plans, strict=True)]
 
 
 def run(*command: str, cwd: Path) -> str:

@@ -10,7 +10,7 @@ from random_plans import RandomPlan
 
 from evenbit.deploy import pack_untrained
 from evenbit.export.c.arena import Arena, needs_taps, plan_arena, taps_part, words_of
-from evenbit.ops import AvgPool, BinaryConv, Conv, Flatten, Int8Conv, MaxPool, reads
+from evenbit.ops import AvgPool, BinaryConv, Conv, Flatten, Gather, Int8Conv, Interpolate, MatMul, MaxPool, reads
 from evenbit.plan import Plan
 
 MAP = 32 * 32 * 16
@@ -40,7 +40,7 @@ def check_on_tags(plan: Plan, arena: Arena) -> None:
         memory[shapes[name].kind][cells(name, pixel)] = tags[name] + pixel
 
     for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True)):
-        beside = [name for name in list(reads(op))[1:] if name in shapes]
+        beside = [name for name in list(reads(op))[1:] if name in shapes and name != getattr(op, "other", "")]
         for pixel in range(result.height * result.width):
             y, x = divmod(pixel, result.width)
             if op.input != "images":
@@ -55,6 +55,9 @@ def check_on_tags(plan: Plan, arena: Arena) -> None:
                 memory[taps_part(op)][first : first + taps] = -1
             scratch = arena.offsets[index, "pixel"]
             memory["float"][scratch : scratch + result.channels] = -1
+            if isinstance(op, MatMul):
+                for place in range(int(np.prod(shapes[op.other][1:3]))):
+                    check(op.other, place)
             for name in beside:
                 check(name, 0 if shapes[name][1:3] == (1, 1) else pixel)
             if op.out:
@@ -65,17 +68,18 @@ def check_on_tags(plan: Plan, arena: Arena) -> None:
                 write(op.tail.mean, 0)
             if op.tail.bits:
                 write(op.tail.bits.out, pixel)
-    check(plan.output, 0)
+    for pixel in range(int(np.prod(shapes[plan.output][1:3]))):
+        check(plan.output, pixel)
 
 
 def window(op: object, y: int, x: int, height: int, width: int, pixel: int, plan: Plan) -> list[int]:
     """Pixels that the op reads for its output (y, x)."""
-    if isinstance(op, Flatten):
+    if isinstance(op, Flatten | Gather | Interpolate | MatMul):
         return list(range(height * width))
     if not isinstance(op, Conv | Int8Conv | BinaryConv | MaxPool | AvgPool):
         return [pixel]
     kernel = plan.tensors[op.weight].shape[1:3] if isinstance(op, Conv | Int8Conv | BinaryConv) else op.kernel
-    padding = (0, 0) if isinstance(op, AvgPool) else op.padding
+    padding = op.padding
     rows = (y * op.stride[0] - padding[0] + ky for ky in range(kernel[0]))
     columns = [x * op.stride[1] - padding[1] + kx for kx in range(kernel[1])]
     return [r * width + c for r in rows for c in columns if 0 <= r < height and 0 <= c < width]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from networks import digits, extreme, grouped_bits, halves, narrow_resnet20, subnormal
-from plans import everything, extremes
+from plans import everything, extremes, map_of_logits
 from programs import SANITIZE, WARNINGS, Program, compilers, run
 from random_plans import RandomPlan
 
@@ -36,7 +36,7 @@ def images_of(plan: Plan, count: int) -> npt.NDArray[np.uint8]:
 def plans() -> list[Plan]:
     found = [RandomPlan(seed).plan for seed in range(12)]
     found += [everything(channels, channels) for channels in (17, 33, 65)]
-    found += [subnormal(), halves(), grouped_bits(), digits(), narrow_resnet20()]
+    found += [map_of_logits(), subnormal(), halves(), grouped_bits(), digits(), narrow_resnet20()]
     return [*found, extreme(), *extremes()]
 
 
@@ -134,6 +134,7 @@ def test_nothing_is_allocated_and_one_symbol_is_a_function(net: Path) -> None:
         "memcpy",
         "memset",
         "nextafterf",
+        "sqrtf",
         "_GLOBAL_OFFSET_TABLE_",
     }
 

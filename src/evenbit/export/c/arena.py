@@ -215,7 +215,7 @@ def _overlaps(plan: Plan, shapes: Mapping[str, Shape], word_bits: int) -> dict[t
 
 def _read_beside(op: Op, result: Shape, shapes: Mapping[str, Shape]) -> list[str]:
     """Maps other than the input from which the op reads the same pixel as the one that it computes."""
-    names = [*list(named(op, "value"))[1:], *named(op.tail, "value")]
+    names = [*(list(named(op, "value"))[1:] if op.pixelwise else ()), *named(op.tail, "value")]
     return [name for name in names if shapes[name][1:3] == result[1:3]]
 
 
@@ -223,7 +223,8 @@ def _first_read(plan: Plan, op: Op, result: Shape, source: Shape) -> npt.NDArray
     """For each output pixel, the first pixel of the map that the op reads for it."""
     window = op.window(plan.tensors)
     if window is None:
-        return np.arange(result.height * result.width)
+        pixels = np.arange(result.height * result.width)
+        return pixels if op.pixelwise else np.zeros_like(pixels)
     top = np.maximum(0, np.arange(result.height) * window.stride[0] - window.padding[0])
     left = np.maximum(0, np.arange(result.width) * window.stride[1] - window.padding[1])
     return (top[:, None] * source.width + left).reshape(-1)

@@ -60,6 +60,8 @@ typedef struct {
  *   v = low[c] if low[c] > v else v, then v = high[c] if high[c] < v else v
  *   v = evenbit_logistic(v)                         where `sigmoid` is set
  *   v = v / (1 + |v|)                               where `softsign` is set
+ *   v = evenbit_normal(v)                           where `normal_cdf` is set
+ *   v = 1 / sqrt(v)                                 where `rsqrt` is set
  *   v = v + shift[c]
  *
  * then `out` is v; `mean` its mean over the pixels, for which `row` holds the sum of a row; and
@@ -69,7 +71,7 @@ typedef struct {
   int32_t height, width, channels;
   float* pixel;
   const float *scale, *bias, *residual, *slope, *low, *high, *shift;
-  int32_t residual_step, sigmoid, softsign;
+  int32_t residual_step, sigmoid, softsign, normal_cdf, rsqrt;
   float *out, *mean, *row;
   evenbit_word* bits;
   const float* threshold;
@@ -94,6 +96,28 @@ static inline float evenbit_logistic(float v) {
     q = q * u + denominator[i];
   }
   return 0.5f + t * p / q;
+}
+
+/* The normal distribution up to v, likewise. */
+static inline float evenbit_normal(float v) {
+  static const float numerator[] = {0.39894222f,    0.034376162f,   0.0047072628f,
+                                    0.00017385121f, 6.3565268e-06f, 2.2145232e-08f};
+  static const float denominator[] = {1.0f, 0.25283397f, 0.028940119f, 0.0019129813f, 7.5102024e-05f, 1.1802092e-06f};
+  const float t = evenbit_clamp(v, -5.5f, 5.5f), u = t * t;
+  float p = numerator[5], q = denominator[5];
+  for (int i = 4; i >= 0; --i) {
+    p = p * u + numerator[i];
+    q = q * u + denominator[i];
+  }
+  return 0.5f + evenbit_clamp(t * p / q, -0.5f, 0.5f);
+}
+
+/* The sum of a pixel's channels: 16 partial sums, then their sum. */
+static inline float evenbit_sum(const float* v, int32_t channels) {
+  float lanes[16] = {0}, sum = 0.0f;
+  for (int32_t c = 0; c < channels; ++c) lanes[c % 16] += v[c];
+  for (int lane = 0; lane < 16; ++lane) sum += lanes[lane];
+  return sum;
 }
 
 /* Rows are summed from left to right, then the rows from top to bottom, then one division. */
@@ -152,6 +176,12 @@ static inline void evenbit_finish(const evenbit_tail* tail, int32_t pixel) {
   }
   if (tail->softsign) {
     for (int32_t c = 0; c < channels; ++c) v[c] /= 1.0f + fabsf(v[c]);
+  }
+  if (tail->normal_cdf) {
+    for (int32_t c = 0; c < channels; ++c) v[c] = evenbit_normal(v[c]);
+  }
+  if (tail->rsqrt) {
+    for (int32_t c = 0; c < channels; ++c) v[c] = 1.0f / sqrtf(v[c]);
   }
   if (tail->shift) {
     for (int32_t c = 0; c < channels; ++c) v[c] += tail->shift[c];

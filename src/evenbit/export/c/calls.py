@@ -7,7 +7,7 @@ in the arena, or a number. The other parameters are
     window              the sizes of the window that slides over the input
     taps                the place where the values that the window reads are copied together
     parts, count        the places and channels of the input and of the maps that are joined to it, and their number
-    pixels, channels    sizes of the input
+    pixels, depth, width   sizes of the input: height times width, channels, and width
     FIELD_step          channels from a pixel of that value to its next: 0 for a vector that goes with every pixel
     tail                the Tail
 """
@@ -77,13 +77,17 @@ class Calls:
                 return str(len(list(named(op, "value"))))
             case "pixels":
                 return str(source.height * source.width)
-            case "channels":
+            case "width":
+                return str(source.width)
+            case "depth":
                 return str(source.channels)
         field, step = name.removesuffix("_step"), name.endswith("_step")
         value = getattr(op, field)
         role = roles(type(op)).get(field)
         if step:
             return str(self.shapes[value].channels if self.shapes[value][1:3] == source[1:3] else 0)
+        if role == "tensor" and kernel(op).parameters[name] == "const int32_t*":
+            return self.tables.integers(value)
         if role == "tensor":
             return self.tables.name(value, source.channels // getattr(op, "groups", 1))
         if role == "value":
@@ -118,7 +122,7 @@ class Calls:
         if tail.residual is not None:
             fields["residual"] = self.at(tail.residual)
             fields["residual_step"] = str(result.channels if self.shapes[tail.residual] == result else 0)
-        if tail.activation in ("sigmoid", "softsign"):
+        if tail.activation in ("sigmoid", "softsign", "normal_cdf", "rsqrt"):
             fields[tail.activation] = "1"
         elif tail.activation not in ("none", "prelu", "clamp"):
             raise ExportError(f"the activation '{tail.activation}' has no kernel in C")

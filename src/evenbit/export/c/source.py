@@ -44,7 +44,7 @@ def header(plan: Plan, name: str, narrow: Arena, wide: Arena) -> str:
 #define {capital}_CHANNELS {plan.channels}
 #define {capital}_IMAGE_BYTES {plan.height * plan.width * plan.channels}
 #define {capital}_CLASSES {len(plan.classes)}
-
+{_map_sizes(plan, capital)}
 #ifdef __cplusplus
 extern "C" {{
 #endif
@@ -57,7 +57,7 @@ extern const char *const {name}_class_names[{capital}_CLASSES];
  *
  * image: {capital}_IMAGE_BYTES bytes, 0 to 255: rows from top to bottom, in a row pixels from left to right, of a pixel
  *        its channels one after the other (red, green, blue).
- * logits: {capital}_CLASSES floats to write; the largest is that of the most likely class.
+ * logits: {_logits_told(plan, capital)}
  *
  * Returns 0, or -1 if a pointer is NULL. */
 int {name}_run(const uint8_t *image, float *logits);
@@ -110,7 +110,7 @@ static struct {{
 int {name}_run(const uint8_t *image, float *logits) {{
   if (!image || !logits) return -1;
 {calls}
-  memcpy(logits, {logits}, {capital}_CLASSES * sizeof *logits);
+  memcpy(logits, {logits}, {_count(plan, capital)} * sizeof *logits);
   return 0;
 }}
 """
@@ -124,11 +124,13 @@ def self_test(plan: Plan, name: str, images: npt.NDArray[np.uint8], logits: npt.
         plan: The network.
         name: Prefix of the names in C.
         images: The images.
-        logits: The reference's logits for them, `[N, classes]`.
+        logits: The reference's logits for them, `[N, classes]` or `[N, classes, H, W]`.
     """
     capital = name.upper()
     pixels = [in_lines(map(str, image.transpose(1, 2, 0).reshape(-1)), "      ") for image in images]
-    bits = [in_lines((f"0x{value:08x}" for value in row.view(np.uint32)), "      ") for row in logits]
+    rows = np.moveaxis(logits, 1, -1).reshape(len(logits), -1)
+    bits = [in_lines((f"0x{value:08x}" for value in row.view(np.uint32)), "      ") for row in rows]
+    count = _count(plan, capital)
     return f"""/* {MARK} Runs the network on images whose logits are known, and compares bits. */
 #include <math.h>
 #include <stdio.h>
@@ -142,35 +144,60 @@ static const uint8_t images[IMAGES][{capital}_IMAGE_BYTES] = {{
 {_rows(pixels)}
 }};
 
-static const uint32_t expected[IMAGES][{capital}_CLASSES] = {{
+static const uint32_t expected[IMAGES][{count}] = {{
 {_rows(bits)}
 }};
 
 int main(void) {{
-  static float logits[{capital}_CLASSES];
+  static float logits[{count}];
   int wrong = 0;
   for (int i = 0; i < IMAGES; ++i) {{
     if ({name}_run(images[i], logits) != 0) return 2;
-    for (int c = 0; c < {capital}_CLASSES; ++c) {{
+    for (int c = 0; c < {count}; ++c) {{
       float wanted;
       uint32_t found;
       memcpy(&wanted, &expected[i][c], sizeof wanted);
       /* Of a NaN only that it is one: its bits differ between processors. */
       if (isnan(wanted) ? isnan(logits[c]) : memcmp(&wanted, &logits[c], sizeof wanted) == 0) continue;
       memcpy(&found, &logits[c], sizeof found);
-      printf("image %d, class %s: 0x%08lx should be 0x%08lx\\n", i, {name}_class_names[c], (unsigned long)found,
-             (unsigned long)expected[i][c]);
+      printf("image %d, class %s: 0x%08lx should be 0x%08lx\\n", i, {name}_class_names[c % {capital}_CLASSES],
+             (unsigned long)found, (unsigned long)expected[i][c]);
       ++wrong;
     }}
   }}
   if (wrong) {{
-    printf("{name}: %d of %d logits differ\\n", wrong, IMAGES * {capital}_CLASSES);
+    printf("{name}: %d of %d logits differ\\n", wrong, IMAGES * {count});
     return 1;
   }}
   printf("{name}: the logits of %d images are equal bit for bit\\n", IMAGES);
   return 0;
 }}
 """
+
+
+def _map_sizes(plan: Plan, capital: str) -> str:
+    """Sizes of the map of logits, where it has several pixels."""
+    _, height, width, _ = plan.shapes()[plan.output]
+    sizes = f"#define {capital}_OUTPUT_HEIGHT {height}\n#define {capital}_OUTPUT_WIDTH {width}\n"
+    return sizes if plan.gives_map else ""
+
+
+def _count(plan: Plan, capital: str) -> str:
+    """Number of logits, as an expression."""
+    return (
+        f"({capital}_OUTPUT_HEIGHT * {capital}_OUTPUT_WIDTH * {capital}_CLASSES)"
+        if plan.gives_map
+        else (f"{capital}_CLASSES")
+    )
+
+
+def _logits_told(plan: Plan, capital: str) -> str:
+    if not plan.gives_map:
+        return f"{capital}_CLASSES floats to write; the largest is that of the most likely class."
+    return (
+        f"{_count(plan, capital)} floats to write:\n"
+        " *         rows from top to bottom, in a row pixels from left to right, of a pixel its classes in order."
+    )
 
 
 def _rows(tables: Iterable[str]) -> str:

@@ -41,6 +41,11 @@ class Tables:
             return self._table("int8_t", str(array.size), array.nbytes, map(str, array.reshape(-1).tolist()))
         return self._table("float", str(array.size), array.nbytes, map(float_constant, array.reshape(-1).tolist()))
 
+    def integers(self, tensor: str) -> str:
+        """The table of a tensor of numbers below 2^31."""
+        array = self.plan.tensors[tensor]
+        return self._table("int32_t", str(array.size), 4 * array.size, map(str, array.reshape(-1).tolist()))
+
     def _bits(self, array: Array, channels: int) -> str:
         """The table of a vector of that many bits, or of weights `[O, kh, kw, words(channels)]`.
 

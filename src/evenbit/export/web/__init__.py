@@ -35,12 +35,14 @@ def export(plan: Plan, folder: Path) -> Mapping[str, object]:
 
     Raises:
         PlanError: If the Plan is not valid.
-        ExportError: If its images have another number of channels, or a file that would be replaced does not come from
-            an export.
+        ExportError: If its images have another number of channels, it gives a map of logits, or a file that would be
+            replaced does not come from an export.
         OSError: If the folder cannot be written.
     """
     if plan.channels not in (1, 3):
         raise ExportError(f"a page shows photos, which have 1 or 3 channels, but the network takes {plan.channels}")
+    if plan.gives_map:
+        raise ExportError("a page names the class of a photo, but the network classifies each pixel of a map")
     network = plan_file.to_bytes(plan)
     site = {file.name: file.read_bytes() for folder in (HERE / "page", SITE) for file in folder.iterdir()}
     files = {**site, NETWORK: network}

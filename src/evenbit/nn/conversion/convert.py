@@ -1,6 +1,6 @@
 """Makes an existing network binary: replaces its real layers one by one.
 
-    Conv2d, Linear                      BinaryActivation, then BinaryConv2d or BinaryLinear with the same weights as
+    Conv2d, Conv1d, Linear              BinaryActivation, then BinaryConv2d or BinaryLinear with the same weights as
                                         latent weights, then a batch normalization if none follows
     ReLU, ReLU6 that a sign reads       the method's activation, such as RPReLU, or nothing if it has none
     everything else                     stays
@@ -22,7 +22,14 @@ from torch import Tensor, nn
 
 from evenbit.errors import BinarizeError
 from evenbit.nn.activation import BinaryActivation
-from evenbit.nn.block import BinaryLayer, for_vectors, make_activation, make_binarizer
+from evenbit.nn.block import (
+    BinaryLayer,
+    BinarySequenceLayer,
+    BinaryTokensLayer,
+    for_vectors,
+    make_activation,
+    make_binarizer,
+)
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.record import Conversion, Conversions
 from evenbit.nn.conversion.structure import Call, Structure
@@ -41,7 +48,12 @@ class Binarized(NamedTuple):
 
 
 def binarize(
-    module: nn.Module, example: Tensor, *, method: str | Method = "fd", keep: Sequence[str] = (FIRST, LAST)
+    module: nn.Module,
+    example: Tensor,
+    *,
+    method: str | Method = "fd",
+    keep: Sequence[str] = (FIRST, LAST),
+    grouped: Sequence[str] = (),
 ) -> Binarized:
     """Makes a binary network from a real one, trained or not; it has to be trained before it is useful.
 
@@ -52,11 +64,12 @@ def binarize(
     Args:
         module: A network from images to logits, or to something that holds them under the name `logits`. `torch.export`
             has to be able to trace it. It is not changed.
-        example: Images `[N, C, H, W]`, of which only C, H and W count.
+        example: Images `[N, C, H, W]` or sequences `[N, C, L]`, of which only the sizes after N count.
         method: The way to binarize, or its name in `evenbit.METHODS`.
         keep: What stays real: "first" (layers that read the images), "last" (layers that make the logits), "bridges"
             (layers that no path leads around, so that all information would pass through their signs), or paths of
             modules, each with everything inside it; `*` in a path stands for anything.
+        grouped: Paths of convolutions that become binary although they have groups.
 
     Returns:
         The binary network, in the same mode (training or not) as the real one, and a table of its layers.
@@ -80,15 +93,22 @@ def binarize(
             )
     network = copy.deepcopy(module)
     with in_eval_mode(network):
-        structure = Structure(network, *image_size(example))
-    return _Conversion(network, structure, chosen, tuple(keep)).run()
+        structure = Structure(network, image_size(example))
+    return _Conversion(network, structure, chosen, tuple(keep), tuple(grouped)).run()
 
 
 class _Conversion:
     """Replaces the modules of one network."""
 
-    def __init__(self, network: nn.Module, structure: Structure, method: Method, keep: tuple[str, ...]) -> None:
-        self.network, self.structure, self.method, self.keep = network, structure, method, keep
+    def __init__(
+        self,
+        network: nn.Module,
+        structure: Structure,
+        method: Method,
+        keep: tuple[str, ...],
+        grouped: tuple[str, ...],
+    ) -> None:
+        self.network, self.structure, self.method, self.keep, self.grouped = network, structure, method, keep, grouped
         self.modules = dict(network.named_modules(remove_duplicate=False))
         self.calls: dict[str, list[Call]] = {}
         first = {id(part): path for path, part in reversed(self.modules.items())}  # of the paths that a part has
@@ -104,7 +124,9 @@ class _Conversion:
         if not binary:
             listed = "; ".join(f"'{path}' {reason}" for path, reason in reasons.items())
             raise BinarizeError(f"no layer of the network can be binarized: {listed or 'it has none'}")
-        activations = self._activations(call.node.args[0] for path in binary for call in self.calls[path])
+        activations = self._activations(
+            call.node.args[0] for path in binary for call in self.calls[path] if not self._reads_tokens(path)
+        )
         at_least_zero = self.structure.at_least_zero(activations.values())
         rows = []
         for path, calls in self.calls.items():
@@ -129,10 +151,14 @@ class _Conversion:
         )
 
     def _check_keep(self) -> None:
-        for entry in self.keep:
-            if entry not in KINDS and not any(_matches(entry, path) for path in self.calls):
-                known = ", ".join(f"'{path}'" for path in list(self.calls)[:3])
-                raise BinarizeError(f"keep names '{entry}', which is not a layer of the network; it has {known}, ...")
+        for name, entries in (("keep", self.keep), ("grouped", self.grouped)):
+            for entry in entries:
+                is_kind = name == "keep" and entry in KINDS
+                if not is_kind and not any(_matches(entry, path) for path in self.calls):
+                    known = ", ".join(f"'{path}'" for path in list(self.calls)[:3])
+                    raise BinarizeError(
+                        f"{name} names '{entry}', which is not a layer of the network; it has {known}, ..."
+                    )
 
     def _reason(self, path: str) -> str:
         """Why the layer stays float; empty if it does not."""
@@ -147,10 +173,14 @@ class _Conversion:
             return "gates a map"
         if any(call.is_shortcut for call in calls):
             return "is a 1x1 shortcut"
-        if isinstance(module, nn.Conv2d) and type(module).forward is nn.Conv2d.forward:
-            reason = _reason_of_conv(module)
+        if isinstance(module, nn.Conv2d | nn.Conv1d) and type(module).forward in (
+            nn.Conv2d.forward,
+            nn.Conv1d.forward,
+        ):
+            allowed = any(_matches(entry, path) for entry in self.grouped)
+            reason = _reason_of_conv(module, grouped=allowed)
         elif isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
-            reason = "is not applied to vectors" if any(len(call.input) != 2 for call in calls) else ""
+            reason = ""
         else:
             return f"is called by the forward of {type(module).__name__}"
         if not reason and not isinstance(module._parameters.get("weight"), nn.Parameter):
@@ -179,7 +209,7 @@ class _Conversion:
 
     def _replace_layer(self, path: str, calls: list[Call], never_negative: bool) -> str:
         module = self.modules[path]
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+        assert isinstance(module, nn.Conv2d | nn.Conv1d | nn.Linear)
         weight = module.weight
         assert isinstance(weight, nn.Parameter)
         if not weight.isfinite().all():
@@ -188,15 +218,16 @@ class _Conversion:
             raise BinarizeError(f"module '{path}': its weights are all zero, so they have no signs")
         method = _fitted(self.method, calls, never_negative)
         layer: nn.Module
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.Conv1d):
             layer = BinaryConv2d(
                 module.in_channels,
                 module.out_channels,
-                pair(module.kernel_size),
+                _of_map(module.kernel_size, 1),
                 make_binarizer(method),
-                stride=pair(module.stride),
+                stride=_of_map(module.stride, 1),
                 padding=_padding(module),
                 centred=method.two_values,
+                groups=module.groups,
             )
             norm: nn.Module = nn.BatchNorm2d(module.out_channels)
         else:
@@ -210,11 +241,21 @@ class _Conversion:
             name += f", {type(norm).__name__}"
             if module.bias is not None:
                 norm.bias = nn.Parameter(module.bias.detach().clone())
-        activation = BinaryActivation(weight.shape[1], method)
-        made = BinaryLayer(activation, layer, norm, module).to(weight.device, weight.dtype).train(module.training)
-        layer.weight = weight  # the parameter itself, so that it stays shared where it was
+        inputs = module.in_features if isinstance(module, nn.Linear) else module.in_channels
+        kind = BinarySequenceLayer if isinstance(module, nn.Conv1d) else BinaryLayer
+        kind = BinaryTokensLayer if self._reads_tokens(path) else kind
+        made = kind(BinaryActivation(inputs, method), layer, norm, module)
+        made = made.to(weight.device, weight.dtype).train(module.training)
+        if isinstance(module, nn.Conv1d):
+            layer.weight = nn.Parameter(weight.detach().unsqueeze(2).clone())
+        else:
+            layer.weight = weight  # the parameter itself, so that it stays shared where it was
         self.replaced[id(module)] = (module, made)
         return name
+
+    def _reads_tokens(self, path: str) -> bool:
+        """Whether it is a dense layer along the last axis of more than vectors."""
+        return isinstance(self.modules[path], nn.Linear) and any(len(call.input) != 2 for call in self.calls[path])
 
     def _replace_activation(self, path: str, channels: int) -> Conversion:
         module = self.modules[path]
@@ -224,7 +265,7 @@ class _Conversion:
         return Conversion(path, type(module).__name__, type(made).__name__, "is read by a sign", 0)
 
     def _never_called(self) -> list[Conversion]:
-        weighted = (path for path, part in self.modules.items() if isinstance(part, nn.Conv2d | nn.Linear))
+        weighted = (path for path, part in self.modules.items() if isinstance(part, nn.Conv2d | nn.Conv1d | nn.Linear))
         return [
             Conversion(path, _describe(self.modules[path]), "float", "is never called itself", 0)
             for path in weighted
@@ -243,9 +284,9 @@ def _matches(entry: str, path: str) -> bool:
     return fnmatch.fnmatchcase(path, entry) or fnmatch.fnmatchcase(path, f"{entry}.*")
 
 
-def _reason_of_conv(module: nn.Conv2d) -> str:
+def _reason_of_conv(module: nn.Conv2d | nn.Conv1d, *, grouped: bool) -> str:
     """Why a convolution cannot be binary; empty if it can."""
-    if module.groups > 1:
+    if module.groups > 1 and not grouped:
         return "is depthwise" if module.groups == module.in_channels else f"has {module.groups} groups"
     if pair(module.dilation) != (1, 1):
         return "is dilated"
@@ -256,11 +297,16 @@ def _reason_of_conv(module: nn.Conv2d) -> str:
     return ""
 
 
-def _padding(module: nn.Conv2d) -> tuple[int, int]:
+def _padding(module: nn.Conv2d | nn.Conv1d) -> tuple[int, int]:
     if isinstance(module.padding, str):
-        same = module.padding == "same"
-        return (module.kernel_size[0] // 2, module.kernel_size[1] // 2) if same else (0, 0)
-    return pair(module.padding)
+        height, width = _of_map(module.kernel_size, 1)
+        return (height // 2, width // 2) if module.padding == "same" else (0, 0)
+    return _of_map(module.padding, 0)
+
+
+def _of_map(setting: Any, of_row: int) -> tuple[int, int]:
+    """Vertical and horizontal of a convolution's setting; that of a sequence, which is one row, has one number."""
+    return (of_row, setting[0]) if len(setting) == 1 else pair(setting)
 
 
 def _fitted(method: Method, calls: list[Call], never_negative: bool) -> Method:
@@ -269,8 +315,9 @@ def _fitted(method: Method, calls: list[Call], never_negative: bool) -> Method:
     Its numbers of groups divide the channels, vectors get no excitation, and an input that cannot be negative gets an
     adjustment, since its sign would be +1 everywhere.
     """
-    channels = calls[0].input[1]
-    has_maps = all(math.prod(call.input[2:]) > 1 for call in calls)
+    is_dense = calls[0].node.target == torch.ops.aten.linear.default
+    channels = calls[0].input[-1 if is_dense else 1]
+    has_maps = not is_dense and all(math.prod(call.input[2:]) > 1 for call in calls)
     if not has_maps:
         method = for_vectors(method)
     return dataclasses.replace(
@@ -285,7 +332,8 @@ def _describe(module: nn.Module, call: Call | None = None) -> str:
     """A layer in a few words."""
     if isinstance(module, nn.Linear):
         return f"Linear {module.in_features} to {module.out_features}"
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d | nn.Conv1d):
         kernel = "x".join(map(str, module.kernel_size))
-        return f"Conv2d {kernel} {module.in_channels} to {module.out_channels}"
+        kind = "Conv1d" if isinstance(module, nn.Conv1d) else "Conv2d"
+        return f"{kind} {kernel} {module.in_channels} to {module.out_channels}"
     return "dense layer" if call is None or len(call.input) == 2 else "convolution"

@@ -72,7 +72,7 @@ class _Fit:
         self.network, self.real, self.images = network, real, images
         self.pixels: dict[tuple[int, ...], Tensor] = {}
         self.targets: dict[str, Tensor] = {}  # what modules of the real network make, by path
-        structure = Structure(real, *image_size(images))
+        structure = Structure(real, image_size(images))
         nodes = [module_path(node) for node in structure.graph.nodes if node.op == "call_function"]
         self.called_once = {path for path in nodes if nodes.count(path) == 1}
         self.last = {call.path for call in structure.calls if call.is_last}

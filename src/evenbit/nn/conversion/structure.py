@@ -15,29 +15,36 @@ import torch
 from torch import nn
 from torch.fx import Graph, Node
 
+from evenbit.nn.conversion.moves import MOVES
 from evenbit.nn.conversion.trace import argument, module_path, trace
 
 aten = torch.ops.aten
-LAYERS = {aten.conv2d.default, aten.conv2d.padding, aten.linear.default}
+LAYERS = {
+    aten.conv2d.default,
+    aten.conv2d.padding,
+    aten.conv1d.default,
+    aten.conv1d.padding,
+    aten.linear.default,
+}
 NORMALIZATIONS = {aten.batch_norm.default}
 # Ops under which values of at least 0 stay at least 0, and which only pool, copy, pad or rearrange values.
 POOLS_AND_VIEWS = {
+    *MOVES,
+    aten.max_pool1d.default,
     aten.max_pool2d.default,
+    aten.avg_pool1d.default,
     aten.avg_pool2d.default,
+    aten.adaptive_avg_pool1d.default,
     aten.adaptive_avg_pool2d.default,
+    aten.adaptive_max_pool1d.default,
     aten.adaptive_max_pool2d.default,
+    aten.upsample_linear1d.vec,
+    aten.upsample_bilinear2d.vec,
     operator.getitem,
     aten.mean.dim,
     aten.dropout.default,
     aten.dropout_.default,
     aten.feature_dropout.default,
-    aten.flatten.using_ints,
-    aten.view.default,
-    aten.reshape.default,
-    aten.squeeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-    aten.unsqueeze.default,
     aten.contiguous.default,
     aten.clone.default,
     aten.to.dtype,
@@ -51,6 +58,7 @@ SIGN_KEEPERS = {
     aten.silu_.default,
     aten.hardswish.default,
     aten.hardswish_.default,
+    aten.gelu.default,
 }
 SUMS = {aten.add.Tensor, aten.add_.Tensor}
 PRODUCTS = {aten.mul.Tensor, aten.mul_.Tensor}
@@ -63,6 +71,8 @@ AT_LEAST_ZERO = {
     aten.sigmoid_.default,
     aten.hardsigmoid.default,
     aten.hardsigmoid_.default,
+    aten.softmax.int,
+    aten.square.default,
 }
 CLAMPS = {
     aten.clamp.default,
@@ -109,8 +119,8 @@ class Structure:
         CaptureError: If the network cannot be traced.
     """
 
-    def __init__(self, network: nn.Module, channels: int, height: int, width: int) -> None:
-        program = trace(network, channels, height, width)
+    def __init__(self, network: nn.Module, size: tuple[int, ...]) -> None:
+        program = trace(network, size)
         self.graph: Graph = program.graph
         images = [name for name in program.graph_signature.user_inputs if isinstance(name, str)]
         self._ancestors: dict[Node, set[Node]] = {}  # of what depends on the images
@@ -180,7 +190,8 @@ class Structure:
         return False
 
     def _is_shortcut(self, node: Node) -> bool:
-        if node.target not in LAYERS or tuple(argument(node, 1).meta["val"].shape[2:]) != (1, 1):
+        kernel = argument(node, 1).meta["val"].shape[2:] if node.target in LAYERS else ()
+        if not kernel or prod(kernel) != 1:
             return False
         source: Any = argument(node, 0)
         while source.target in POOLS_AND_VIEWS | NORMALIZATIONS:

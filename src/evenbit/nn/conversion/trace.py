@@ -52,21 +52,22 @@ def logits_of(output: Any) -> Tensor:
     return output
 
 
-def image_size(example: Tensor) -> tuple[int, int, int]:
-    """Channels, height and width of images `[N, C, H, W]`.
+def image_size(example: Tensor) -> tuple[int, ...]:
+    """Channels, height and width of images `[N, C, H, W]`, or channels and length of sequences `[N, C, L]`.
 
     Raises:
         CaptureError: If they have another number of axes.
     """
-    if not isinstance(example, Tensor) or example.dim() != 4:
+    if not isinstance(example, Tensor) or example.dim() not in (3, 4):
         shape = list(example.shape) if isinstance(example, Tensor) else type(example).__name__
-        raise CaptureError(f"the example should be images of the shape N x C x H x W, but is {shape}")
-    _, channels, height, width = example.shape
-    return channels, height, width
+        raise CaptureError(
+            f"the example should be images of the shape N x C x H x W, or sequences N x C x L, but is {shape}"
+        )
+    return tuple(example.shape[1:])
 
 
-def trace(module: nn.Module, channels: int, height: int, width: int) -> torch.export.ExportedProgram:
-    """The graph from images `[BATCH, channels, height, width]` to logits; see `module_path` for its nodes.
+def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProgram:
+    """The graph from images `[BATCH, *size]` to logits; see `module_path` for its nodes.
 
     Raises:
         CaptureError: If the network is in training mode or cannot be traced, naming the module where that was found.
@@ -74,7 +75,7 @@ def trace(module: nn.Module, channels: int, height: int, width: int) -> torch.ex
     if module.training:
         raise CaptureError("the network is in training mode; call eval() first")
     device = next((parameter.device for parameter in module.parameters()), None)
-    example = torch.zeros(BATCH, channels, height, width, device=device)
+    example = torch.zeros(BATCH, *size, device=device)
     entered: list[str] = []  # modules whose forward has begun and not ended
     try:
         with _recorded(module, entered), _quiet():

@@ -1,8 +1,8 @@
 /* A map as a vector, each channel pixel by pixel */
-static inline void evenbit_flatten(const float* in, int32_t pixels, int32_t channels, const evenbit_tail* tail) {
+static inline void evenbit_flatten(const float* in, int32_t pixels, int32_t depth, const evenbit_tail* tail) {
   float* next = tail->pixel;
-  for (int32_t c = 0; c < channels; ++c) {
-    for (int32_t pixel = 0; pixel < pixels; ++pixel) *next++ = in[pixel * channels + c];
+  for (int32_t c = 0; c < depth; ++c) {
+    for (int32_t pixel = 0; pixel < pixels; ++pixel) *next++ = in[pixel * depth + c];
   }
   evenbit_finish(tail, 0);
 }

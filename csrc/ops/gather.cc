@@ -1,0 +1,100 @@
+#include <algorithm>
+#include <memory>
+
+#include "ops/ops.h"
+#include "program/builder.h"
+
+namespace evenbit::plan {
+namespace {
+
+using Places = std::vector<uint64_t>;
+
+uint64_t largest(const Places& places) { return *std::max_element(places.begin(), places.end()); }
+
+// Whether what the rows, columns and channels say of a row, column or channel of the input adds up to one of it.
+bool adds_up(const Places (&parts)[3], uint64_t height, uint64_t width, uint64_t channels) {
+  uint64_t y = 0, x = 0, c = 0;
+  for (const Places& places : parts) {
+    uint64_t most_y = 0, most_x = 0, most_c = 0;
+    for (const uint64_t number : places) {
+      most_x = std::max(most_x, number % width);
+      most_y = std::max(most_y, number / width % height);
+      most_c = std::max(most_c, number / width / height);
+    }
+    y += most_y, x += most_x, c += most_c;
+  }
+  return y < height && x < width && c < channels;
+}
+
+struct Offsets {
+  Places places[3];  // of rows, columns, channels
+  std::vector<int64_t> offsets[3];
+  std::vector<uint8_t> whole;
+};
+
+}  // namespace
+
+Shape Gather::result(const Shape& in, const Scope& scope) const {
+  int64_t sizes[3];
+  uint64_t last = 0;
+  const auto count = uint64_t{1} * static_cast<uint64_t>(in.height) * static_cast<uint64_t>(in.width) *
+                     static_cast<uint64_t>(in.channels);
+  const std::string* const names[] = {&rows, &columns, &channels};
+  for (int i = 0; i < 3; ++i) {
+    const Tensor& tensor = scope.tensor(*names[i], Type::kWords, {kAny});
+    sizes[i] = tensor.shape[0];
+    uint64_t most = 0;
+    for (int64_t k = 0; k < sizes[i]; ++k) most = std::max(most, element<uint64_t>(tensor, k));
+    require(most < count, "reads past the end of '" + input + "'");
+    last += most;
+  }
+  require(last < count, "reads past the end of '" + input + "'");
+  require(product_fits({sizes[0], sizes[1], sizes[2]}, kMaxElements), "its map is too large");
+  return {false, static_cast<int>(sizes[0]), static_cast<int>(sizes[1]), static_cast<int>(sizes[2])};
+}
+
+void Gather::build(Builder& builder) const {
+  const int in = builder.value(input);
+  const Shape shape = builder.result();
+  const int blocks = (shape.channels + kBlock - 1) / kBlock;
+  const auto places = std::make_shared<Offsets>();
+  const std::string* const names[] = {&rows, &columns, &channels};
+  for (int i = 0; i < 3; ++i) places->places[i] = builder.copied<uint64_t>(*names[i]);
+  const auto bind = [=, run = builder.kernels().gather](const Memory& memory, const evenbit::Tail& tail) -> Step {
+    const Value& v = memory.value(in);
+    const Numbers numbers{memory.floats(in), v.height, v.width};
+    auto own = std::make_shared<Offsets>(*places);
+    evenbit::Gather work{
+        numbers, own->places[0].data(), own->places[1].data(), own->places[2].data(), nullptr, nullptr, nullptr,
+        nullptr, shape.channels,        shape.height,          shape.width,           blocks,  tail};
+    if (adds_up(own->places, static_cast<uint64_t>(v.height), static_cast<uint64_t>(v.width),
+                static_cast<uint64_t>(v.channels))) {
+      for (int i = 0; i < 3; ++i) {
+        for (const uint64_t number : own->places[i]) own->offsets[i].push_back(numbers.offset(number));
+      }
+      work.row_offsets = own->offsets[0].data();
+      work.column_offsets = own->offsets[1].data();
+      work.channel_offsets = own->offsets[2].data();
+      // A block is loaded whole if it lies within the pixel: the rest of its last block may be anything.
+      const auto pixel = uint64_t{1} * static_cast<uint64_t>(v.blocks()) * kBlock;
+      const uint64_t area = static_cast<uint64_t>(v.height) * static_cast<uint64_t>(v.width);
+      const uint64_t beside = largest(own->places[0]) / area + largest(own->places[1]) / area;
+      for (int block = 0; block < blocks; ++block) {
+        const uint64_t* const first = own->places[2].data() + int64_t{block} * kBlock;
+        const int count = std::min(kBlock, shape.channels - block * kBlock);
+        bool whole = beside + first[0] / area + kBlock <= pixel;
+        for (int c = 1; c < count; ++c) whole &= first[c] == first[0] + static_cast<uint64_t>(c) * area;
+        own->whole.push_back(whole);
+      }
+      work.whole = own->whole.data();
+    }
+    return {[=](Range range) {
+              run(work, range);
+              (void)own;
+            },
+            shape.height};
+  };
+  builder.add(bind, {in});
+}
+
+}  // namespace evenbit::plan

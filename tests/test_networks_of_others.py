@@ -1,0 +1,200 @@
+"""Networks of more than convolutions on images: tokens, sequences, shuffled channels, maps of logits.
+
+Each is packed as it is and made binary, and run by torch, reference, engine and ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    ConvNextV2Config,
+    ConvNextV2ForImageClassification,
+    MobileNetV1Config,
+    MobileNetV1ForImageClassification,
+    PoolFormerConfig,
+    PoolFormerForImageClassification,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SwinConfig,
+    SwinForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+import evenbit
+from evenbit.errors import InputError
+from evenbit.export import EXPORTERS
+from evenbit.predict import predict_images
+from evenbit.runtime import reference
+
+SIZE = (1, 32, 32)
+
+
+class Shuffled(nn.Module):
+    """The units of ShuffleNetV2: one half of the channels goes around, then both are shuffled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True))
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                *(nn.Conv2d(16, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)),
+                *(nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), nn.BatchNorm2d(16)),
+                *(nn.Conv2d(16, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)),
+            )
+            for _ in range(2)
+        )
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for branch in self.branches:
+            around, through = x.chunk(2, dim=1)
+            x = torch.cat((around, branch(through)), dim=1)
+            n, c, h, w = x.shape
+            x = x.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+        return self.head(x.mean([2, 3]))
+
+
+class Segmentation(nn.Module):
+    """Two sizes and a way back up, by a transposed convolution and by interpolation: a class for each pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 24, 3, padding=1), nn.GroupNorm(4, 24), nn.ReLU())
+        self.down = nn.Sequential(nn.Conv2d(24, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.inside = nn.Sequential(nn.Conv2d(32, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.up = nn.ConvTranspose2d(32, 32, 2, 2)
+        self.join = nn.Sequential(nn.Conv2d(64, 24, 3, padding=1, bias=False), nn.BatchNorm2d(24), nn.GELU())
+        self.head = nn.Conv2d(24, 10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.down(self.stem(x))
+        x = self.join(torch.cat([x, self.up(self.inside(x))], 1))
+        return F.interpolate(self.head(x), scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def keywords() -> nn.Module:
+    """Residual-free Conv1d layers over a sequence, as for keyword spotting."""
+    layers: list[nn.Module] = [nn.Conv1d(3, 32, 9, 2, 4), nn.BatchNorm1d(32), nn.ReLU()]
+    for stride, dilation in ((1, 1), (2, 1), (1, 2)):
+        padding = dilation * 2
+        layers += [nn.Conv1d(32, 32, 5, stride, padding, dilation, bias=False), nn.BatchNorm1d(32), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AvgPool1d(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(32, 10))
+
+
+def vit() -> nn.Module:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    return ViTForImageClassification(ViTConfig(num_channels=1, image_size=32, patch_size=8, num_labels=10, **sizes))
+
+
+def swin() -> nn.Module:
+    sizes = {"embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
+    return SwinForImageClassification(SwinConfig(num_channels=1, image_size=32, patch_size=4, num_labels=10, **sizes))
+
+
+def convnext() -> nn.Module:
+    sizes = {"patch_size": 4, "hidden_sizes": [16, 32], "depths": [1, 2], "num_stages": 2}
+    return ConvNextV2ForImageClassification(ConvNextV2Config(num_channels=1, image_size=32, num_labels=10, **sizes))
+
+
+def poolformer() -> nn.Module:
+    sizes = {"hidden_sizes": [16, 32, 32, 64], "depths": [1, 1, 1, 1]}
+    return PoolFormerForImageClassification(PoolFormerConfig(num_channels=1, num_labels=10, **sizes))
+
+
+def mobilenet() -> nn.Module:
+    config = MobileNetV1Config(num_channels=1, image_size=32, depth_multiplier=0.25, num_labels=10)
+    return MobileNetV1ForImageClassification(config)
+
+
+def segformer() -> nn.Module:
+    sizes = {"depths": [1, 1], "num_encoder_blocks": 2, "hidden_sizes": [16, 32], "sr_ratios": [2, 1]}
+    sizes |= {"num_attention_heads": [1, 2], "patch_sizes": [7, 3], "strides": [4, 2], "mlp_ratios": [2, 2]}
+    return SegformerForSemanticSegmentation(
+        SegformerConfig(num_channels=1, num_labels=10, decoder_hidden_size=32, **sizes)
+    )
+
+
+# How to make it, the size of what it reads, and how many of its layers become binary.
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
+    "shufflenet": (Shuffled, SIZE, 4),
+    "segmentation": (Segmentation, SIZE, 3),
+    "keywords": (keywords, (3, 101), 2),
+    "vit": (vit, SIZE, 12),
+    "swin": (swin, SIZE, 25),
+    "convnext": (convnext, SIZE, 7),
+    "poolformer": (poolformer, SIZE, 11),
+    "mobilenet": (mobilenet, SIZE, 13),
+    "segformer": (segformer, SIZE, 17),
+}
+
+
+def in_torch(network: nn.Module, images: Tensor) -> np.ndarray:
+    with torch.no_grad():
+        output = network(images)
+    return (output if isinstance(output, Tensor) else output.logits).numpy()
+
+
+def in_exported_c(plan: evenbit.Plan, folder: Path) -> None:
+    EXPORTERS["c"](plan, folder)
+    result = subprocess.run(["make", "-s", "test"], cwd=folder, capture_output=True, text=True, check=False)
+    assert "equal bit for bit" in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_real_and_binary(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make, size, binary = NETWORKS[name]
+    real = make().eval()
+    images = torch.rand(2, *size)
+    as_maps = images.numpy().reshape(2, size[0], *(1, *size[1:])[-2:])
+    network, table = evenbit.binarize(real, images)
+    assert sum(row.is_binary for row in table) == binary
+    network.train()
+    for _ in range(5):  # statistics of their own, so that no value lies at its threshold
+        in_torch(network, torch.rand(4, *size))
+    for module in (real, network.eval()):
+        plan = evenbit.pack(module, images)
+        expected = in_torch(module, images)
+        on_engine = evenbit.Engine(plan, threads=1)(as_maps)
+        found = on_engine.reshape(expected.shape)
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+        assert reference.run(plan, as_maps[:1]).tobytes() == on_engine[:1].tobytes()
+        EXPORTERS["onnx"](plan, tmp_path / "net.onnx")
+        (in_onnx,) = onnxruntime.InferenceSession(tmp_path / "net.onnx").run(["logits"], {"images": as_maps})
+        assert np.abs(in_onnx - on_engine).max() <= 2e-5 * np.abs(expected).max()
+    if name in ("segmentation", "keywords", "vit"):
+        in_exported_c(plan, tmp_path / "c")
+
+
+def test_what_names_classes_refuses_maps_of_logits(tmp_path: Path) -> None:
+    plan = evenbit.pack(Segmentation().eval(), torch.rand(1, *SIZE))
+    assert plan.gives_map
+    evenbit.save(plan, tmp_path / "map.evb")
+    (tmp_path / "photo.png").write_bytes(b"")
+    with pytest.raises(InputError, match="classifies each pixel of a map, not a photo"):
+        predict_images(tmp_path / "map.evb", [tmp_path / "photo.png"])
+
+
+def test_grouped_convolutions_are_binary_where_asked() -> None:
+    network, table = evenbit.binarize(Shuffled(), torch.rand(1, *SIZE), grouped=("branches.0.3",))
+    became = {row.path: row.became for row in table}
+    assert became["branches.0.3"] == "BinaryConv2d"
+    assert became["branches.1.3"] == "float"
+    images = torch.rand(3, *SIZE)
+    network.train()
+    in_torch(network, images)
+    plan = evenbit.pack(network.eval(), images)
+    found = evenbit.Engine(plan, threads=1)(images.numpy())
+    assert reference.run(plan, images.numpy()).tobytes() == found.tobytes()
+    assert np.abs(found - in_torch(network, images)).max() < 1e-5
