@@ -13,7 +13,7 @@ void AddMap::build(Builder& builder) const {
   const int in = builder.value(input);
   const auto numbers = builder.copied<float>(map);
   const Shape shape = builder.result();
-  const auto channels = static_cast<size_t>(shape.channels), padded = round_up(channels, kBlock);
+  const uint64_t channels = static_cast<uint64_t>(shape.channels), padded = round_up(channels, kBlock);
   Aligned<float> laid_out(numbers.size() / channels * padded);
   for (size_t i = 0; i < numbers.size(); ++i) laid_out[i / channels * padded + i % channels] = numbers[i];
   const auto pixel = static_cast<int64_t>(padded);

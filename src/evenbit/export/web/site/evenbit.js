@@ -48,6 +48,10 @@ export class Evenbit {
             const network = module.with(file, (data) => calls.evenbit_load(data, file.length, 1, 0, reason, 256));
             if (!network)
                 throw new Error(`the network cannot be loaded: ${module.text(reason)}`);
+            if (calls.evenbit_output_height(network) > 1 || calls.evenbit_output_width(network) > 1) {
+                calls.evenbit_free(network);
+                throw new Error("the network cannot be loaded: it classifies each pixel of a map, not the image");
+            }
             return new Evenbit(module, network);
         }
         finally {
