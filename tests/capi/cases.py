@@ -121,7 +121,7 @@ def network_cases(folder: Path, **settings: Any) -> Iterator[Case]:
 
     from evenbit.data import load_dataset
     from evenbit.deploy import pack, pack_run
-    from evenbit.models.resnet import _resnet
+    from evenbit.models.resnet import residual_network
     from evenbit.nn import resolve_method
     from evenbit.train import load_recipe, train
 
@@ -130,7 +130,7 @@ def network_cases(folder: Path, **settings: Any) -> Iterator[Case]:
     yield case("digits", pack_run(folder), np.asarray(images))
 
     torch.manual_seed(0)
-    module = _resnet(resolve_method("fd", {}), 3, 10, (32, 32), (8, 16, 32), 6)
+    module = residual_network(resolve_method("fd", {}), 3, 10, (32, 32), (8, 16, 32), 6)
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.ndim == 1:

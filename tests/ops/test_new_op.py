@@ -46,12 +46,13 @@ def copy(tmp_path: Path) -> Path:
     insert(package / "ops" / "__init__.py", "        Normalize,\n        Conv,\n", "        Negate,\n")
 
     lower = (NEW / "aten.py.in").read_text(encoding="utf-8")
-    insert(package / "deploy" / "aten.py", "from evenbit.ops import", "from evenbit.ops.negate import Negate\n")
-    insert(package / "deploy" / "aten.py", "LOWERINGS: dict", f"{lower}\n\n")
-    rows = (package / "deploy" / "aten.py").read_text(encoding="utf-8")
+    arithmetic = package / "deploy" / "aten" / "arithmetic.py"
+    insert(arithmetic, "from evenbit.ops import", "from evenbit.ops.negate import Negate\n")
+    insert(arithmetic, "LOWERINGS: dict", f"{lower}\n\n")
+    rows = arithmetic.read_text(encoding="utf-8")
     assert rows.count("    aten.neg.default: _neg,\n") == 1
     rows = rows.replace("    aten.neg.default: _neg,\n", "    aten.neg.default: _negate,\n")
-    (package / "deploy" / "aten.py").write_text(rows, encoding="utf-8")
+    arithmetic.write_text(rows, encoding="utf-8")
 
     shutil.copy(NEW / "op.cc", csrc / "ops" / "negate.cc")
 

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from evenbit.deploy.aten import LOWERINGS, VIEWS, hint
+from evenbit.deploy.aten import LOWERINGS, hint
+from evenbit.deploy.aten.moves import VIEWS
 from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear

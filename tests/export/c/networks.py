@@ -13,7 +13,7 @@ from torch import nn
 from evenbit.bits import pack_bits
 from evenbit.deploy import pack, pack_untrained
 from evenbit.models.registry import Normalize
-from evenbit.models.resnet import _resnet
+from evenbit.models.resnet import residual_network
 from evenbit.nn import METHODS
 from evenbit.ops import Array, Elementwise, Tail, Threshold
 from evenbit.plan import Plan
@@ -29,7 +29,7 @@ def digits() -> Plan:
 def narrow_resnet20() -> Plan:
     """ResNet-20 for CIFAR-10 with half of its channels."""
     torch.manual_seed(0)
-    network = _resnet(METHODS["fd"], 3, 10, (32, 32), (8, 16, 32), 6)
+    network = residual_network(METHODS["fd"], 3, 10, (32, 32), (8, 16, 32), 6)
     normalize = Normalize((0.5,) * 3, (0.25,) * 3)
     module = nn.Sequential(OrderedDict(normalize=normalize, **dict(network.named_children()))).eval()
     return scrambled(pack(module, torch.zeros(1, 3, 32, 32), classes=CLASSES))

@@ -1,0 +1,36 @@
+"""How each ATen op becomes Plan ops: each file has a table, `LOWERINGS`, of functions, one for each kind of node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.fx import Node
+
+import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
+from evenbit.deploy.aten import activations, arithmetic, attention, layers, moves, norms, pooling
+from evenbit.deploy.lowering import Lowering
+
+LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
+    target: lower
+    for module in (moves, layers, norms, arithmetic, activations, attention, pooling)
+    for target, lower in module.LOWERINGS.items()
+}
+
+ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, Tanh, SiLU, GELU, Hardswish or Softsign"
+# What to do instead, by the start of an op's name.
+HINTS = {
+    ("elu", "celu", "selu", "mish", "softplus", "exp", "log_sigmoid"): f"use {ACTIVATIONS}",
+    ("log_softmax",): "pack the network without it; the engine's logits can be normalized after",
+    ("native_", "rms_norm"): "use a normalization of batches, groups or layers",
+    ("addmm", "einsum"): "use nn.Linear, nn.Conv2d or matmul",
+    ("upsample",): "use nearest or bilinear interpolation",
+    ("index", "gather", "where", "masked"): "which numbers are taken must not depend on the images",
+}
+
+
+def hint(target: Any) -> str:
+    """What to do about an op that cannot be lowered."""
+    name = str(target).removeprefix("aten.")
+    found = (text for starts, text in HINTS.items() if name.startswith(starts))
+    return next(found, "the layers around it may have to change")

@@ -1,0 +1,152 @@
+"""Sums, products and quotients, of maps and with constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
+from evenbit.deploy.aten.common import affine, computed_first, is_computed, together, unary
+from evenbit.deploy.lowering import Lowering, shape_of
+from evenbit.errors import CaptureError
+from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.ops import (
+    Multiply,
+    Tail,
+)
+
+aten = torch.ops.aten
+
+
+def _add(lowering: Lowering, node: Node) -> None:
+    _check_alpha(node)
+    left, right = computed_first(lowering, node)
+    if is_computed(lowering, right):
+        together(lowering, node, lambda x, y: lowering.builder.elementwise(x, Tail(residual=y)))
+    else:
+        affine(lowering, node, left, bias=lowering.array(right, node))
+
+
+def _check_alpha(node: Node) -> None:
+    if node.kwargs.get("alpha", 1) != 1:
+        raise CaptureError(f"{where(node)}: a sum with alpha cannot be lowered")
+
+
+def _sub(lowering: Lowering, node: Node) -> None:
+    _check_alpha(node)
+    left: Any = node.args[0]
+    right: Any = node.args[1]
+    if not is_computed(lowering, right):
+        affine(lowering, node, left, bias=-lowering.array(right, node))
+    elif not is_computed(lowering, left):
+        affine(lowering, node, right, np.array(-1.0), lowering.array(left, node))
+    else:
+        _difference(lowering, node, left, right)
+
+
+def _difference(lowering: Lowering, node: Node, left: Any, right: Any) -> None:
+    """The right side is made negative before, or after where it is the map and the left side a vector."""
+    builder = lowering.builder
+
+    def negative(value: str) -> str:
+        made = builder.elementwise(value, Tail(scale=builder.tensor(-np.ones(lowering.maps[value][0]))))
+        lowering.maps[made] = lowering.maps[value]
+        return made
+
+    turned = shape_of(left) != shape_of(node)
+
+    def combine(x: str, y: str) -> str:
+        x, y = (negative(x), y) if turned else (x, negative(y))
+        return builder.elementwise(x, Tail(residual=y))
+
+    together(lowering, node, combine)
+
+
+def _rsub(lowering: Lowering, node: Node) -> None:
+    _check_alpha(node)
+    affine(lowering, node, argument(node, 0), np.array(-1.0), lowering.array(argument(node, 1), node))
+
+
+def _neg(lowering: Lowering, node: Node) -> None:
+    affine(lowering, node, argument(node, 0), np.array(-1.0))
+
+
+def _mul(lowering: Lowering, node: Node) -> None:
+    left, right = computed_first(lowering, node)
+    if is_computed(lowering, right):
+        together(lowering, node, lambda x, y: lowering.builder.add(Multiply, x, Tail(), factor=y))
+    else:
+        affine(lowering, node, left, lowering.array(right, node))
+
+
+def _square(lowering: Lowering, node: Node) -> None:
+    if argument(node, 1, 2) != 2:
+        raise CaptureError(f"{where(node)}: a power of {argument(node, 1)} cannot be lowered")
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    made = lowering.builder.add(Multiply, value, Tail(), factor=value)
+    lowering.define_alike(node, made, source, value)
+
+
+def _div(lowering: Lowering, node: Node) -> None:
+    if node in lowering.softsigns:
+        unary(lowering, node, lambda _: Tail(activation="softsign"))
+        return
+    if is_computed(lowering, argument(node, 1)):
+        _quotient(lowering, node)
+        return
+    divisor = lowering.array(argument(node, 1), node)
+    if not divisor.all():
+        raise CaptureError(f"{where(node)}: divides by zero")
+    affine(lowering, node, argument(node, 0), 1 / divisor)
+
+
+def _quotient(lowering: Lowering, node: Node) -> None:
+    """`x / y` as `x * (y q q)` with `q = 1 / sqrt(y y)`; y may be the side that is broadcast."""
+    x: Any = argument(node, 0)
+    if not is_computed(lowering, x) or shape_of(x) != shape_of(node):
+        raise CaptureError(f"{where(node)}: divides what is smaller than the divisor, which cannot be lowered")
+    builder = lowering.builder
+
+    def combine(first: str, second: str) -> str:
+        q = builder.add(Multiply, second, Tail(activation="rsqrt"), factor=second)
+        inverse = builder.add(Multiply, builder.add(Multiply, q, Tail(), factor=q), Tail(), factor=second)
+        return builder.add(Multiply, first, Tail(), factor=inverse)
+
+    together(lowering, node, combine)
+
+
+def _vector_norm(lowering: Lowering, node: Node) -> None:
+    """The root of the sum of squares over all axes but one: `1 / sqrt(q q)` with `q = 1 / sqrt(sum)`."""
+    source: Any = argument(node, 0)
+    shape, axes = shape_of(source), argument(node, 2, None) or []
+    kept = set(range(1, len(shape))) - {axis % len(shape) for axis in axes}
+    if argument(node, 1, 2) != 2 or len(kept) != 1 or shape[0] != BATCH or not argument(node, 3, False):
+        raise CaptureError(f"{where(node)}: a norm of order {argument(node, 1, 2)} over {axes} cannot be lowered")
+    (axis,) = kept
+    builder, value = lowering.builder, lowering.stored(source, axis)
+    mean = builder.mean(builder.add(Multiply, value, Tail(), factor=value))
+    count = builder.tensor(np.full(shape[axis], np.prod(shape[1:]) / shape[axis]))
+    q = builder.elementwise(mean, Tail(scale=count, activation="rsqrt"))
+    lowering.define(node, builder.add(Multiply, q, Tail(activation="rsqrt"), factor=q), axis)
+
+
+LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
+    aten.add.Tensor: _add,
+    aten.add_.Tensor: _add,
+    aten.sub.Tensor: _sub,
+    aten.sub_.Tensor: _sub,
+    aten.rsub.Scalar: _rsub,
+    aten.neg.default: _neg,
+    aten.mul.Tensor: _mul,
+    aten.mul_.Tensor: _mul,
+    aten.linalg_vector_norm.default: _vector_norm,
+    aten.square.default: _square,
+    aten.pow.Tensor_Scalar: _square,
+    aten.div.Tensor: _div,
+    aten.div_.Tensor: _div,
+}

@@ -1,0 +1,119 @@
+"""Ops that move numbers, or do nothing to them: views, permutations, concatenation."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
+from evenbit.deploy.aten.common import add_map, alias, is_computed, padded
+from evenbit.deploy.lowering import Lowering, shape_of
+from evenbit.errors import CaptureError
+from evenbit.nn.conversion.moves import MOVES
+from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.ops import (
+    Concat,
+    Tail,
+)
+
+aten = torch.ops.aten
+
+
+def _nothing(lowering: Lowering, node: Node) -> None:
+    """A check that holds while tracing."""
+
+
+def _dropout(lowering: Lowering, node: Node) -> None:
+    if argument(node, 2):
+        raise CaptureError(f"{where(node)}: a dropout that is active in eval mode cannot be lowered")
+    alias(lowering, node)
+
+
+def _move(lowering: Lowering, node: Node) -> None:
+    """Numbers that change places, are left out or repeated: what is done to them is done to their places."""
+    source: Any = argument(node, 0)
+    value = lowering.value(source)
+    places = torch.from_numpy(lowering.placed(source)).double()  # an op of floats may move them
+    move: Any = aten.reshape.default if node.target == aten.view.default else node.target  # whatever their strides
+    moved = move(places, *node.args[1:], **node.kwargs)
+    if isinstance(moved, torch.Tensor):
+        lowering.define_moved(node, value, moved.long().numpy())
+        if node.target == aten.roll.default:  # what is cut after it would not be sums of rows, columns and channels
+            axis = -1 if lowering.is_map(source, -1) else 1
+            rolled = lowering.stored(node, axis)
+            lowering.places.pop(node)
+            lowering.define(node, rolled, axis)
+    else:
+        lowering.parts[node] = [(value, part.long().numpy()) for part in moved]
+
+
+def pick(lowering: Lowering, node: Node) -> None:
+    """One of several tensors; of a pooling, the values and not their places."""
+    source: Any = argument(node, 0)
+    index = argument(node, 1)
+    if source in lowering.parts:
+        lowering.define_moved(node, *lowering.parts[source][index])
+    elif index == 0:
+        alias(lowering, node)
+    elif node.users:
+        raise CaptureError(f"{where(node)}: the places of the largest values cannot be lowered")
+
+
+def _cat(lowering: Lowering, node: Node) -> None:
+    """Joined along any axis: its numbers are channels then."""
+    parts, axis = argument(node, 0), argument(node, 1, 0) % len(shape_of(node))
+    if axis == 0:
+        raise CaptureError(f"{where(node)}: images of a batch cannot be concatenated")
+    if not all(is_computed(lowering, part) for part in parts):
+        _join_constants(lowering, node, parts, axis)
+        return
+    first, *others = (lowering.stored(part, axis) for part in parts)
+    if others:
+        first = lowering.builder.add(Concat, first, Tail(), others=tuple(others))
+    lowering.define(node, first, axis)
+
+
+def _join_constants(lowering: Lowering, node: Node, parts: Any, axis: int) -> None:
+    """Constants before and after a tensor, such as the class token: zeros are put there, and a map is added."""
+    computed = [index for index, part in enumerate(parts) if is_computed(lowering, part)]
+    shape = shape_of(node)
+    others = [index for index in range(1, len(shape)) if index != axis]
+    if len(computed) != 1 or shape[0] != BATCH or len(shape) not in (3, 4):
+        raise CaptureError(f"{where(node)}: concatenates a constant in a way that cannot be lowered")
+    (index,) = computed
+    channel_axis = others[-1]
+    before = sum(lowering.array(part, node).shape[axis] for part in parts[:index])
+    after = sum(lowering.array(part, node).shape[axis] for part in parts[index + 1 :])
+    is_row = len(shape) == 4 and axis < others[0]
+    amounts = (before, after, 0, 0) if is_row else (0, 0, before, after)
+    value = padded(lowering, lowering.stored(parts[index], channel_axis), amounts)
+    lowering.define(node, value, channel_axis)
+    zeros = np.zeros(shape_of(parts[index]))
+    add_map(
+        lowering,
+        node,
+        np.concatenate([zeros if i == index else lowering.array(part, node) for i, part in enumerate(parts)], axis),
+    )
+
+
+LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
+    aten.cat.default: _cat,
+    operator.getitem: pick,
+    **dict.fromkeys(MOVES, _move),
+    aten.dropout.default: _dropout,
+    aten.dropout_.default: _dropout,
+    aten.feature_dropout.default: _dropout,
+    aten._assert_tensor_metadata.default: _nothing,
+    aten.contiguous.default: alias,
+    aten.clone.default: alias,
+    aten.detach.default: alias,
+    aten.to.dtype: alias,
+}
+
+# Ops whose result may share memory with their input.
+VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_move, pick, alias, _dropout)}

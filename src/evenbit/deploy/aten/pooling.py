@@ -1,0 +1,153 @@
+"""Pooling, means over pixels, and interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
+from evenbit.deploy.aten.common import padded, pair_for
+from evenbit.deploy.lowering import Lowering, check_images, layout, shape_of
+from evenbit.errors import CaptureError
+from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.nn.ops import pair
+from evenbit.ops import (
+    AvgPool,
+    Interpolate,
+    MaxPool,
+    Tail,
+)
+
+aten = torch.ops.aten
+
+
+def _interpolate(lowering: Lowering, node: Node) -> None:
+    """Linear interpolation, by the weights that torch itself uses."""
+    source: Any = argument(node, 0)
+    check_images(source)
+    value = lowering.stored(source)
+    _, height, width = lowering.maps[value]
+    axes = {"row": (2, height), "column": (3, width)} if len(shape_of(source)) == 4 else {"column": (2, width)}
+    fields = {} if len(axes) == 2 else {"rows": np.zeros((1, 2)), "row_weights": np.array([[1.0, 0.0]])}
+    for name, (axis, size) in axes.items():
+        # A channel for each row or column, which is 1 there and 0 elsewhere.
+        sizes = [size if index == axis else length for index, length in enumerate(shape_of(source))]
+        ones = torch.eye(size, dtype=torch.float64)
+        ones = ones.reshape(1, size, *(size if index == axis else 1 for index in range(2, len(sizes))))
+        wide = node.target(ones.expand(1, size, *sizes[2:]), *node.args[1:], **node.kwargs)  # type: ignore[operator]
+        weights = np.moveaxis(wide[0].numpy(), axis - 1, 1).reshape(size, -1, wide.numel() // size // wide.shape[axis])
+        weights = weights[:, :, 0].T
+        order = np.sort(np.argsort(-weights, axis=1, kind="stable")[:, :2], axis=1)
+        if size == 1:
+            order, weights = np.zeros((len(weights), 2), int), np.pad(weights, ((0, 0), (0, 1)))
+            fields |= {f"{name}s": order, f"{name}_weights": weights}
+        else:
+            fields |= {f"{name}s": order, f"{name}_weights": np.take_along_axis(weights, order, 1)}
+    builder = lowering.builder
+    stored = {
+        name: builder.tensor(array) if name.endswith("weights") else builder.places_tensor(array)
+        for name, array in fields.items()
+    }
+    lowering.define(node, builder.add(Interpolate, value, Tail(), **stored))
+
+
+def _mean(lowering: Lowering, node: Node) -> None:
+    """Over all axes but one, whose numbers are channels then, or over one axis of a map."""
+    source: Any = argument(node, 0)
+    shape = shape_of(source)
+    axes = {axis % len(shape) for axis in argument(node, 1) or range(len(shape))}
+    kept = set(range(1, len(shape))) - axes
+    if shape[0] == BATCH and 0 not in axes and len(kept) == 1:
+        (axis,) = kept
+        value = lowering.builder.mean(lowering.stored(source, axis))
+        lowering.define(node, value, axis if argument(node, 2, False) else 1)
+    elif shape[0] == BATCH and len(shape) == 4 and 0 not in axes and len(axes) == 1:
+        (axis,), (first, second) = axes, sorted(kept)
+        kernel = (shape[axis], 1) if axis < second else (1, shape[axis])
+        value = lowering.builder.add(AvgPool, lowering.stored(source, first), Tail(), kernel=kernel, stride=kernel)
+        lowering.maps[value] = (shape[first], *((1, shape[second]) if axis < second else (shape[second], 1)))
+        lowering.define_moved(node, value, np.arange(BATCH * shape[first] * shape[second]).reshape(shape_of(node)))
+    else:
+        raise CaptureError(f"{where(node)}: a mean over the axes {sorted(axes)} of {list(shape)} cannot be lowered")
+
+
+def _adaptive_mean(lowering: Lowering, node: Node) -> None:
+    source = argument(node, 0)
+    kernel = _adaptive_kernel(node, layout(source), layout(node))
+    check_images(source)
+    value = lowering.stored(source)
+    if layout(node)[1:] == (1, 1):
+        lowering.define(node, lowering.builder.mean(value))
+    else:
+        lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), kernel=kernel, stride=kernel))
+
+
+def _adaptive_max(lowering: Lowering, node: Node) -> None:
+    """The node gives a tuple: the values and their places, of which `pick` takes the first."""
+    source = argument(node, 0)
+    check_images(source)
+    shape = tuple(node.meta["val"][0].shape)
+    result = (shape[1], *(1, *shape[2:])[-2:])
+    kernel = _adaptive_kernel(node, layout(source), result)
+    value = lowering.builder.add(MaxPool, lowering.stored(source), Tail(), kernel=kernel, stride=kernel)
+    lowering.values[node] = value
+    lowering.maps[value] = result
+
+
+def _adaptive_kernel(node: Node, source: tuple[int, ...], result: tuple[int, ...]) -> tuple[int, int]:
+    """The window of an adaptive pooling whose windows are all alike."""
+    if source[1] % result[1] or source[2] % result[2]:
+        sizes = f"from {source[1]}x{source[2]} to {result[1]}x{result[2]} pixels"
+        raise CaptureError(f"{where(node)}: an adaptive pooling {sizes} cannot be lowered; the sizes have to divide")
+    return source[1] // result[1], source[2] // result[2]
+
+
+def _pool_window(node: Node) -> dict[str, tuple[int, int]]:
+    """Kernel, stride and padding, and with ceil_mode how far the last windows hang over the padding."""
+    source: Any = argument(node, 0)
+    check_images(source)
+    kernel = pair_for(source, argument(node, 1), 1)
+    stride = pair_for(source, argument(node, 2, None) or argument(node, 1), 1)
+    padding = pair_for(source, argument(node, 3, 0), 0)
+    sizes = zip(layout(source)[1:], layout(node)[1:], kernel, stride, padding, strict=True)
+    over = [max(0, (count - 1) * step + k - size - 2 * pad) for size, count, k, step, pad in sizes]
+    return {"kernel": kernel, "stride": stride, "padding": padding, "overhang": (over[0], over[1])}
+
+
+def _max_pool(lowering: Lowering, node: Node) -> None:
+    if set(pair(argument(node, 4, 1))) != {1}:
+        raise CaptureError(f"{where(node)}: max pooling with dilation cannot be lowered")
+    fields = _pool_window(node)
+    lowering.define(node, lowering.builder.add(MaxPool, lowering.stored(argument(node, 0)), Tail(), **fields))
+
+
+def _avg_pool(lowering: Lowering, node: Node) -> None:
+    """Zeros of the padding count as values if torch says so; then they are added before."""
+    source: Any = argument(node, 0)
+    if argument(node, 6, None):
+        raise CaptureError(f"{where(node)}: average pooling with a divisor of its own cannot be lowered")
+    fields = _pool_window(node)
+    value, (y, x) = lowering.stored(source), fields["padding"]
+    if argument(node, 5, True) and (y or x):
+        value = padded(lowering, value, (y, y, x, x))
+        fields["padding"] = (0, 0)
+    lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), **fields))
+
+
+LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
+    aten.upsample_bilinear2d.vec: _interpolate,
+    aten.upsample_linear1d.vec: _interpolate,
+    aten.mean.dim: _mean,
+    aten.adaptive_avg_pool2d.default: _adaptive_mean,
+    aten.adaptive_max_pool2d.default: _adaptive_max,
+    aten.max_pool2d.default: _max_pool,
+    aten.max_pool1d.default: _max_pool,
+    aten.avg_pool2d.default: _avg_pool,
+    aten.avg_pool1d.default: _avg_pool,
+    aten.adaptive_avg_pool1d.default: _adaptive_mean,
+    aten.adaptive_max_pool1d.default: _adaptive_max,
+}
