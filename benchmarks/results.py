@@ -290,7 +290,7 @@ def _augmentations_section(kept: dict[str, Any]) -> str:
         "## Augmentation on a few photos",
         "",
         f"{recipe['model']}, {recipe['method']}, {recipe['epochs']} epochs on {kept['photos_of_a_class']} photos",
-        f"of each of {len(kept['classes'])} classes of CIFAR-10, measured on their {kept['test_images']:,} test images,",
+        f"of each of {len(kept['classes'])} classes of CIFAR-10, on their {kept['test_images']:,} test images,",
         f"the mean of {seeds} seeds, which lie up to {spread:.1f} points apart. What each key does is in",
         "[data.md](data.md).",
         "",
