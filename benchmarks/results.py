@@ -188,7 +188,7 @@ def _rows() -> list[dict[str, Any]]:
 def pages() -> dict[str, str]:
     """Both pages by their paths."""
     rows = _rows()
-    runs = [row for row in rows if "recipe" in row]
+    runs = [row for row in rows if "packed_bytes" in row]
     benches = [row for row in rows if "ours" in row]
     exports = [row for row in rows if "forms" in row]
     others = [row for row in rows if "networks" in row]
