@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON_FILES := src tests benchmarks examples fuzz tools
 CXX_FILES := find csrc src/evenbit/export examples fuzz tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
 .PHONY: help install demo test test-sanitize test-arm test-browser test-gpu test-packaging fuzz device-tools device-packages \
-  test-devices wasm test-web check format docs bench results reliability coverage
+  test-devices wasm test-web check format docs headline bench results reliability coverage
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -98,6 +98,9 @@ format: .venv/installed ## bring the sources into form
 
 docs: .venv/installed ## build the docs as a site in site/
 	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mkdocs build --strict
+
+headline: .venv/installed ## train ResNet-18 in float and binary for as long as SECONDS say, for a GPU; DATA is where CIFAR-10 is
+	$(BIN)/python benchmarks/headline.py --seconds $(SECONDS) --data-root $(DATA) --out runs/headline
 
 bench: .venv/installed ## time a binary ResNet-18 beside other runtimes
 	mkdir -p runs

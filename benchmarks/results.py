@@ -188,7 +188,7 @@ def _rows() -> list[dict[str, Any]]:
 def pages() -> dict[str, str]:
     """Both pages by their paths."""
     rows = _rows()
-    runs = [row for row in rows if "recipe" in row]
+    runs = [row for row in rows if "packed_bytes" in row]
     benches = [row for row in rows if "ours" in row]
     exports = [row for row in rows if "forms" in row]
     others = [row for row in rows if "networks" in row]
@@ -198,6 +198,7 @@ def pages() -> dict[str, str]:
     page = _results_page(runs, sweeps, steps, exports) + "".join(_third_party_section(row) for row in others)
     page += _microcontrollers_section(controllers)
     page += "".join(_unsure_section(row) for row in rows if "unsure" in row)
+    page += "".join(_augmentations_section(row) for row in rows if "photos_of_a_class" in row)
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
     lines = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
@@ -278,6 +279,28 @@ def _unsure_section(kept: dict[str, Any]) -> str:
         f"- `{kept['command']}`, commit {kept['commit']}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _augmentations_section(kept: dict[str, Any]) -> str:
+    """What benchmarks/augmentations.py kept."""
+    recipe, seeds = kept["recipe"], len(kept["seeds"])
+    spread = max(max(row["accuracies"]) - min(row["accuracies"]) for row in kept["rows"])
+    lines = [
+        "",
+        "## Augmentation on a few photos",
+        "",
+        f"{recipe['model']}, {recipe['method']}, {recipe['epochs']} epochs on {kept['photos_of_a_class']} photos",
+        f"of each of {len(kept['classes'])} classes of CIFAR-10, on their {kept['test_images']:,} test images,",
+        f"the mean of {seeds} seeds, which lie up to {spread:.1f} points apart. What each key does is in",
+        "[data.md](data.md).",
+        "",
+        f"| augmentation | accuracy % | {' | '.join(f'seed {seed}' for seed in kept['seeds'])} |",
+        f"|---|--:|{'--:|' * seeds}",
+    ]
+    for row in kept["rows"]:
+        numbers = [row["mean"], *row["accuracies"]]
+        lines.append(f"| `{row['augmentation']}` | {' | '.join(f'{number:.2f}' for number in numbers)} |")
+    return "\n".join([*lines, "", f"- `{kept['command']}`, commit {kept['commit']}", ""])
 
 
 def _third_party_section(kept: dict[str, Any]) -> str:
