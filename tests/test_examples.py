@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from evenbit import plan_file
 from evenbit.runtime.engine import isas
 
@@ -48,6 +51,20 @@ def test_own_arrays(tmp_path: Path) -> None:
     plan = plan_file.load(tmp_path / "shapes.evb")
     assert plan.classes == ("disc", "ring", "square")
     assert plan.info["data"] == "shapes"
+
+
+def test_arrows(tmp_path: Path) -> None:
+    run(tmp_path, EXAMPLES / "arrows.py", "arrows")
+    sides = {}
+    for name in ("left", "right"):
+        images = [np.asarray(Image.open(path)).mean(2) for path in sorted((tmp_path / "arrows" / name).iterdir())]
+        assert len(images) == 60
+        assert {image.shape for image in images} == {(64, 64)}
+        # The head is higher than the shaft, so the column with the most dark pixels is on its side.
+        columns = np.stack([image < (image.min() + image.max()) / 2 for image in images]).sum(1)
+        sides[name] = np.mean(columns[:, :32].max(1) > columns[:, 32:].max(1))
+    assert sides["left"] > 0.9
+    assert sides["right"] < 0.1
 
 
 def test_compare_bits(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def state(step: Step) -> dict[str, Tensor]:
     return {**step.network.state_dict(), **moments}
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         assert torch.equal(tensor, other[name]), name
@@ -87,7 +87,7 @@ def test_a_captured_step_does_what_the_plain_one_does(network: nn.Module, mixed:
     for seed, rate in enumerate(RATES):
         loss, hits = plain(batch(seed, mixed), rate)
         assert (float(loss), int(hits)) == tuple(value.item() for value in captured(batch(seed, mixed), rate))
-    same(state(plain), state(twin))
+    assert_same(state(plain), state(twin))
 
 
 def test_a_capture_goes_on_where_the_optimizer_was(network: nn.Module) -> None:
@@ -96,10 +96,10 @@ def test_a_capture_goes_on_where_the_optimizer_was(network: nn.Module) -> None:
         step(batch(0), RATES[0])
     before = {name: tensor.clone() for name, tensor in state(twin).items()}
     captured = CapturedStep(twin, batch(99), Recording())
-    same(before, state(twin))
+    assert_same(before, state(twin))
     plain(batch(1), RATES[1])
     captured(batch(1), RATES[1])
-    same(state(plain), state(twin))
+    assert_same(state(plain), state(twin))
 
 
 def test_what_cannot_be_captured_leaves_no_trace(network: nn.Module) -> None:
@@ -108,4 +108,4 @@ def test_what_cannot_be_captured_leaves_no_trace(network: nn.Module) -> None:
         CapturedStep(twin, batch(99), Recording(fails=True))
     for step in (plain, twin):
         step(batch(0), RATES[0])
-    same(state(plain), state(twin))
+    assert_same(state(plain), state(twin))
