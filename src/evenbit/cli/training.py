@@ -72,8 +72,8 @@ def train(
 
     from evenbit.data import READERS
     from evenbit.deploy import pack_run
+    from evenbit.device import fit_device
     from evenbit.export.c.size import memory_of, parse_memory
-    from evenbit.fit import fit
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
     from evenbit.train.checkpoint import FILE
@@ -114,7 +114,7 @@ def train(
             settings = distil_from_itself(settings)
         if fit_flash or fit_ram:
             kept = settings.model_fields_set if recipe else overrides
-            fitting, fits = fit(settings, kept, parse_memory(fit_flash, fit_ram), data_root)
+            fitting, fits = fit_device(settings, kept, parse_memory(fit_flash, fit_ram), data_root)
             settings = change_recipe(settings.model_dump(), fitting, "the recipe that fits")
             if chosen:
                 chosen |= {key: value for key, value in fitting.items() if key not in overrides}

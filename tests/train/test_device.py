@@ -10,9 +10,9 @@ import pytest
 from evenbit import plan_file
 from evenbit.cli import main
 from evenbit.deploy import pack_run
+from evenbit.device import fit_device, untrained_plan
 from evenbit.errors import ExportError, RecipeError
 from evenbit.export.c.size import Memory, memory_of, parse_memory
-from evenbit.fit import fit, untrained_plan
 from evenbit.train import Recipe, load_recipe
 from evenbit.train.checkpoint import read_checkpoint
 
@@ -44,7 +44,7 @@ def settings(pictures: Path, **changes: object) -> Recipe:
 def test_the_largest_that_fits_is_chosen(
     pictures: Path, flash: str | None, ram: str, given: tuple[str, ...], wanted: dict[str, object]
 ) -> None:
-    changed, told = fit(settings(pictures), given, parse_memory(flash, ram), None)
+    changed, told = fit_device(settings(pictures), given, parse_memory(flash, ram), None)
     assert changed == wanted
     assert f"{wanted['model']} on {wanted['image_size']}x{wanted['image_size']} pixels takes about" in told
 
@@ -70,12 +70,12 @@ def test_nothing_that_fits_says_what_the_smallest_takes(
     pictures: Path, flash: str | None, ram: str | None, given: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        fit(settings(pictures), given, parse_memory(flash, ram), None)
+        fit_device(settings(pictures), given, parse_memory(flash, ram), None)
 
 
 def test_images_of_a_named_data_set_keep_their_size() -> None:
     recipe = load_recipe("digits-resnet8-fd", {"model": "resnet20"})
-    assert fit(recipe, (), parse_memory("64K", None), None)[0] == {"model": "resnet8"}
+    assert fit_device(recipe, (), parse_memory("64K", None), None)[0] == {"model": "resnet8"}
 
 
 @pytest.mark.parametrize(("text", "size"), [("256K", 2**18), ("1M", 2**20), ("70296", 70296), ("64KiB", 2**16)])

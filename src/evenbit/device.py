@@ -25,7 +25,9 @@ SMALLER_MODELS = {"resnet20": ("resnet8",), "resnet20_wide": ("resnet20", "resne
 SIZES = (64, 48, 32, 24, 16)  # pixels
 
 
-def fit(recipe: Recipe, given: Collection[str], device: Memory, data_root: str | None) -> tuple[dict[str, Any], str]:
+def fit_device(
+    recipe: Recipe, given: Collection[str], device: Memory, data_root: str | None
+) -> tuple[dict[str, Any], str]:
     """The keys of a recipe in which it has to change to fit a device.
 
     Args:
