@@ -148,7 +148,7 @@ def train(
         raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
     if recipe.data not in READERS and Path(recipe.data).resolve() in (out.resolve(), *out.resolve().parents):
         raise CheckpointError(f"{out} lies in the folder of images {recipe.data}; choose another folder with --out")
-    # Autocast is entered in `_step` alone: accelerate's own would hold in evaluation too, and what is reported is the
+    # Autocast is entered in `Step` alone: accelerate's own would hold in evaluation too, and what is reported is the
     # float32 network that gets deployed.
     accelerator = Accelerator(mixed_precision="no")
     with locked(out) if accelerator.is_main_process else contextlib.nullcontext():
