@@ -24,7 +24,8 @@ def check(data: bytes) -> None:
     plan = engine.plan
     if _work(plan) <= MOST_WORK:
         logits = engine(np.full((1, plan.channels, plan.height, plan.width), 99, np.uint8))
-        if logits.shape != (1, len(plan.classes)):
+        _, height, width, classes = plan.shapes()[plan.output]
+        if logits.shape != ((1, classes, height, width) if plan.gives_map else (1, classes)):
             raise AssertionError(f"logits of the shape {logits.shape}")
 
 
