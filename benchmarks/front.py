@@ -29,6 +29,7 @@ from evenbit.evaluation import collect_logits, score
 from evenbit.plan import Plan
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_run
+from front_page import kept_rows
 from origin import ROOT, origin
 from results import origin_of
 
@@ -79,8 +80,7 @@ def _on_floats(predict: Callable[..., npt.NDArray[np.float32]]) -> Callable[...,
 
 def time_networks(isa: str) -> None:
     """Times every network that is kept, in turns."""
-    rows = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json")) if not path.stem.startswith("times-")]
-    networks = sorted({(row["kind"], row["recipe"]["model"], row["recipe"]["method"]) for row in rows})
+    networks = sorted({(row["kind"], row["recipe"]["model"], row["recipe"]["method"]) for row in kept_rows(KEPT)})
     image = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
     runners = {}
     for kind, model, method in networks:

@@ -49,8 +49,12 @@ class Point:
 def read(kept: Path) -> tuple[list[Point], dict[str, dict[str, Any]]]:
     """The networks, and what was timed, by instruction set."""
     times = {isa: json.loads(path.read_text()) for isa in ISAS if (path := kept / f"times-{isa}.json").exists()}
-    rows = [json.loads(path.read_text()) for path in sorted(kept.glob("*.json")) if not path.stem.startswith("times-")]
-    return [_point(row, times) for row in rows], times
+    return [_point(row, times) for row in kept_rows(kept)], times
+
+
+def kept_rows(kept: Path) -> list[dict[str, Any]]:
+    """What is kept of each network."""
+    return [json.loads(path.read_text()) for path in sorted(kept.glob("*.json")) if not path.stem.startswith("times-")]
 
 
 def _point(row: dict[str, Any], times: dict[str, dict[str, Any]]) -> Point:

@@ -72,7 +72,7 @@ class Confidence:
 
     def probabilities(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Of the classes, `[N, K]`, from logits of the same shape."""
-        return softmax((logits / np.float32(self.temperature)).astype(np.float32))
+        return softmax(_divided(logits, self.temperature))
 
     def doubts(self, images: Images, logits: npt.NDArray[np.float32]) -> list[list[str]]:
         """Why the answer to each image is unsure: "certainty", names of `STATISTICS`, or nothing if it is not."""
@@ -88,9 +88,9 @@ class Confidence:
 def measure(images: Images, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Confidence:
     """Measures it on held-out images `[N, C, H, W]` with their logits and labels; at least `LEAST_IMAGES`."""
     tried = np.geomspace(LEAST_TEMPERATURE, MOST_TEMPERATURE, TEMPERATURES)
-    losses = [score((logits / np.float32(temperature)).astype(np.float32), labels).loss for temperature in tried]
+    losses = [score(_divided(logits, temperature), labels).loss for temperature in tried]
     temperature = float(f"{tried[int(np.argmin(losses))]:.4g}")
-    certainty = softmax((logits / np.float32(temperature)).astype(np.float32)).max(1)
+    certainty = softmax(_divided(logits, temperature)).max(1)
     values = statistics(images)
     ranges = np.quantile(values, (UNUSUAL, 1 - UNUSUAL), axis=0).T
     usual = {name: (float(low), float(high)) for name, (low, high) in zip(STATISTICS, ranges, strict=True)}
@@ -124,6 +124,10 @@ def with_confidence(plan: Plan, predict: Predict, held_out: Split, progress: Rep
         return plan
     found = measure(first, collect_logits(predict, first, progress=progress), held_out.labels[:MOST_IMAGES])
     return dataclasses.replace(plan, info={**plan.info, **found.as_info()})
+
+
+def _divided(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
+    return (logits / np.float32(temperature)).astype(np.float32)
 
 
 def _range(text: str) -> tuple[float, float]:
