@@ -3,9 +3,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
 
 # For torch, here and in every process that a test starts: small maps gain nothing from more threads, and on a busy
 # machine the threads wait for each other. Read when torch is imported.
@@ -17,6 +22,19 @@ LONGEST = ("test_docs.py", "test_cli.py", "test_demo.py", "test_kills.py", "test
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """The folder in which the commands of a page run: it holds 2 x 20 photos, and this repository as `evenbit`."""
+    (tmp_path / "evenbit").symlink_to(ROOT)
+    rng = np.random.default_rng(0)
+    for name, level in (("cat", 60), ("dog", 190)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = np.clip(rng.normal(level, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+    return tmp_path
 
 
 @pytest.fixture(scope="module")

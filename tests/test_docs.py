@@ -14,9 +14,7 @@ import sys
 from pathlib import Path
 
 import nlohmann_json
-import numpy as np
 import pytest
-from PIL import Image
 
 from evenbit.cli import app
 
@@ -31,18 +29,6 @@ def blocks(page: Path, language: str) -> list[tuple[bool, str]]:
     """Whether each block of that language is to be run, and its text."""
     found = BLOCK.findall(page.read_text(encoding="utf-8"))
     return [(not mark, text) for name, mark, text in found if name == language]
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    (tmp_path / "evenbit").symlink_to(ROOT)
-    rng = np.random.default_rng(0)
-    for name, level in (("cat", 60), ("dog", 190)):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for index in range(20):
-            pixels = np.clip(rng.normal(level, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
-    return tmp_path
 
 
 @pytest.mark.parametrize(

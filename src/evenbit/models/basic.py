@@ -14,6 +14,8 @@ from evenbit.models.registry import add_head, check_size, register_model
 from evenbit.nn.block import Stem, finish, make_activation, make_conv, make_shortcut
 from evenbit.nn.method import Method
 
+PATCH = (4, 2)  # kernel and stride of a stem that halves the image
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with one shortcut: `activation(BN(conv(activation(BN(conv(x))))) + shortcut(x))`.
@@ -46,14 +48,21 @@ class BasicBlock(nn.Module):
 
 
 def _basic(
-    method: Method, channels: int, classes: int, size: tuple[int, int], width: int, blocks: int
+    method: Method,
+    channels: int,
+    classes: int,
+    size: tuple[int, int],
+    widths: tuple[int, ...],
+    blocks: int,
+    stem: tuple[int, int] = (3, 1),
 ) -> nn.Sequential:
-    """A 3x3 stem, three stages of `blocks` blocks and widths `width`, twice and four times it, global mean, head."""
-    check_size(size, 4)
+    """A stem of that kernel and stride, a stage of `blocks` blocks for each width, global mean, head."""
+    check_size(size, 2 ** (len(widths) - 1) * stem[1])
     layers = nn.Sequential()
-    layers.add_module("stem", Stem(channels, width, method))
-    inputs = width
-    for stage, outputs in enumerate((width, 2 * width, 4 * width), 1):
+    layers.add_module("stem", Stem(channels, widths[0], method, *stem))
+    size = (size[0] // stem[1], size[1] // stem[1])
+    inputs = widths[0]
+    for stage, outputs in enumerate(widths, 1):
         stride = 1 if stage == 1 else 2
         stack: list[nn.Module] = []
         for _ in range(blocks):
@@ -68,34 +77,52 @@ def _basic(
 @register_model
 def basic8(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of one block, widths 16, 32, 64."""
-    return _basic(method, channels, classes, size, 16, 1)
+    return _basic(method, channels, classes, size, (16, 32, 64), 1)
 
 
 @register_model
 def basic20_half(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of three blocks, widths 8, 16, 32."""
-    return _basic(method, channels, classes, size, 8, 3)
+    return _basic(method, channels, classes, size, (8, 16, 32), 3)
 
 
 @register_model
 def basic20(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """ResNet-20 of He et al.: three stages of three blocks, widths 16, 32, 64."""
-    return _basic(method, channels, classes, size, 16, 3)
+    return _basic(method, channels, classes, size, (16, 32, 64), 3)
 
 
 @register_model
 def basic20_wider(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """`basic20` at one and a half times its width: 24, 48, 96."""
-    return _basic(method, channels, classes, size, 24, 3)
+    return _basic(method, channels, classes, size, (24, 48, 96), 3)
 
 
 @register_model
 def basic20_wide(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """`basic20` at twice its width: 32, 64, 128."""
-    return _basic(method, channels, classes, size, 32, 3)
+    return _basic(method, channels, classes, size, (32, 64, 128), 3)
 
 
 @register_model
 def basic14_wide(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of two blocks, widths 32, 64, 128: the shape of WRN-16-2."""
-    return _basic(method, channels, classes, size, 32, 2)
+    return _basic(method, channels, classes, size, (32, 64, 128), 2)
+
+
+@register_model
+def patch14(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Three stages of two blocks, widths 16, 32, 64, after a stem that halves the image: four times fewer pixels."""
+    return _basic(method, channels, classes, size, (16, 32, 64), 2, PATCH)
+
+
+@register_model
+def patch14_wide(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """`patch14` at twice its width: 32, 64, 128."""
+    return _basic(method, channels, classes, size, (32, 64, 128), 2, PATCH)
+
+
+@register_model
+def patch10(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """Two stages of two blocks, widths 64 and 128, after a stem that halves the image."""
+    return _basic(method, channels, classes, size, (64, 128), 2, PATCH)

@@ -75,17 +75,17 @@ def test_resnet20_fits_a_small_microcontroller(tmp_path: Path) -> None:
     assert "region `RAM' overflowed" in result.stderr
 
 
-def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
+def test_the_commands_of_the_page_run(photos: Path) -> None:
     """Those of docs/devices.md that need the tools of this file, after the others of the page."""
     page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (photos / "examples").symlink_to(ROOT / "examples")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     found = re.findall(r"^```sh( device)?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert any(mark for mark, _ in found)
     for _, text in found:
         result = subprocess.run(
             ["bash", "-euc", text],
-            cwd=tmp_path,
+            cwd=photos,
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
