@@ -16,6 +16,9 @@ constexpr int kStepBits = 4;
 constexpr int kByteBlocks = kByteLanes / kBlock;
 constexpr int kMaxSteps = 255 / kStepBits;
 
+// Steps that are done at once, of those that are left of a kernel row.
+inline int steps_of(int left) { return left < kMaxSteps ? left : kMaxSteps; }
+
 struct alignas(64) Tables {
   uint8_t of[16][16];
 };
@@ -49,26 +52,36 @@ struct BinaryTile {
     const int64_t vector_stride = int64_t{op.kh} * op.run * kByteLanes;
     const uint8_t* weight = static_cast<const uint8_t*>(op.weight) + block / kByteBlocks * vector_stride;
     prefetch<kP, kB>(op.tail, y, x, block);
-    for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
-      for (int first = 0; first < op.run; first += kMaxSteps) {
-        const int end = first + kMaxSteps < op.run ? first + kMaxSteps : op.run;
-        B sums[kByteVectors][kP];
-        EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) sums[v][p] = zero_bytes();
-        }
-        for (int j = first; j < end; ++j, weight += kByteLanes) {
+    for (int ky = 0, first = 0; ky < op.kh;) {
+      B sums[kByteVectors][kP];
+      EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+        EVENBIT_UNROLL for (int p = 0; p < kP; ++p) sums[v][p] = zero_bytes();
+      }
+      int steps = steps_of(op.run - first);
+      for (int room = kMaxSteps; ky < op.kh && steps <= room; steps = steps_of(op.run - first)) {
+        room -= steps;
+        for (const int end = first + steps; first < end; ++first, weight += kByteLanes) {
           B w[kByteVectors];
-          EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) w[v] = load_bytes(weight + v * vector_stride);
+          EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+            w[v] = load_bytes(weight + v * vector_stride);
+            opaque(w[v]);
+          }
           EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
-            const B table = broadcast_table(&kTables.of[0][0] + in[p * step + j]);
+            const B table = broadcast_table(&kTables.of[0][0] + in[p * step + first]);
             EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
               sums[v][p] = add_bytes(sums[v][p], look_up(table, w[v]));
+              opaque(sums[v][p]);  // or the compiler copies all sums in each step
             }
           }
         }
-        EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) add_widened(counts[v][p], sums[v][p]);
+        if (first == op.run) {
+          ++ky;
+          in += op.in_row;
+          first = 0;
         }
+      }
+      EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
+        EVENBIT_UNROLL for (int p = 0; p < kP; ++p) add_widened(counts[v][p], sums[v][p]);
       }
     }
     EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
