@@ -40,37 +40,39 @@ template <int kTilePixels, int kTileBlocks>
 struct BinaryTile {
   static constexpr int kPixels = kTilePixels;
   static constexpr int kBlocks = kTileBlocks;
-  static constexpr int kRestBlocks = kByteBlocks;
-  static constexpr int kLanesTogether = kByteLanes;
+  // Pixels of a vector: one, or where the tile has one block, which fills a part of it, as many as there are parts.
+  static constexpr int kShare = kTileBlocks == 1 ? kByteBlocks : 1;
+  static constexpr int kRestBlocks = kByteBlocks / kShare;
+  static constexpr int kLanesTogether = kByteLanes / kShare;
 
   template <int kP, int kB>
   static void run(const BinaryConv& op, int y, int x, int block) {
-    constexpr int kByteVectors = kB / kByteBlocks;
-    alignas(64) uint32_t counts[kByteVectors][kP][kByteLanes] = {};
+    constexpr int kByteVectors = kB / kRestBlocks, kColumns = (kP + kShare - 1) / kShare;
+    alignas(64) uint32_t counts[kByteVectors][kColumns][kByteLanes] = {};
     const uint8_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
     const int64_t step = int64_t{op.stride_x} * op.in_pixel;
-    const int64_t vector_stride = int64_t{op.kh} * op.run * kByteLanes;
-    const uint8_t* weight = static_cast<const uint8_t*>(op.weight) + block / kByteBlocks * vector_stride;
+    const int64_t vector_stride = int64_t{op.kh} * op.run * kLanesTogether;
+    const uint8_t* weight = static_cast<const uint8_t*>(op.weight) + block / kRestBlocks * vector_stride;
     prefetch<kP, kB>(op.tail, y, x, block);
     for (int ky = 0, first = 0; ky < op.kh;) {
-      B sums[kByteVectors][kP];
+      B sums[kByteVectors][kColumns];
       EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-        EVENBIT_UNROLL for (int p = 0; p < kP; ++p) sums[v][p] = zero_bytes();
+        EVENBIT_UNROLL for (int c = 0; c < kColumns; ++c) sums[v][c] = zero_bytes();
       }
       int steps = steps_of(op.run - first);
       for (int room = kMaxSteps; ky < op.kh && steps <= room; steps = steps_of(op.run - first)) {
         room -= steps;
-        for (const int end = first + steps; first < end; ++first, weight += kByteLanes) {
+        for (const int end = first + steps; first < end; ++first, weight += kLanesTogether) {
           B w[kByteVectors];
           EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-            w[v] = load_bytes(weight + v * vector_stride);
+            w[v] = kShare == 1 ? load_bytes(weight + v * vector_stride) : broadcast_table(weight);
             opaque(w[v]);
           }
-          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
-            const B table = broadcast_table(&kTables.of[0][0] + in[p * step + first]);
+          EVENBIT_UNROLL for (int c = 0; c < kColumns; ++c) {
+            const B table = tables<kP>(in + first, step, c);
             EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-              sums[v][p] = add_bytes(sums[v][p], look_up(table, w[v]));
-              opaque(sums[v][p]);  // or the compiler copies all sums in each step
+              sums[v][c] = add_bytes(sums[v][c], look_up(table, w[v]));
+              opaque(sums[v][c]);  // or the compiler copies all sums in each step
             }
           }
         }
@@ -81,19 +83,29 @@ struct BinaryTile {
         }
       }
       EVENBIT_UNROLL for (int v = 0; v < kByteVectors; ++v) {
-        EVENBIT_UNROLL for (int p = 0; p < kP; ++p) add_widened(counts[v][p], sums[v][p]);
+        EVENBIT_UNROLL for (int c = 0; c < kColumns; ++c) add_widened(counts[v][c], sums[v][c]);
       }
     }
     EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
       if (block + b == op.blocks) break;  // a vector of bytes may cover more blocks than there are
       BlockOf tile[kP];
       EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
-        EVENBIT_EACH(n) {
-          tile[p].v[n] =
-              dot_from_count(op.fan_in, load_units(&counts[b / kByteBlocks][p][b % kByteBlocks * kBlock + n * kLanes]));
-        }
+        const uint32_t* const count = counts[b / kRestBlocks][p / kShare] + (b % kRestBlocks + p % kShare) * kBlock;
+        EVENBIT_EACH(n) tile[p].v[n] = dot_from_count(op.fan_in, load_units(count + n * kLanes));
       }
       finish<kP>(op.tail, tile, y, x, block + b);
+    }
+  }
+
+  // The tables of the pixels whose counts are in column c; in[p * step] is where that of pixel p begins.
+  template <int kP>
+  static B tables(const uint8_t* in, int64_t step, int c) {
+    const auto table = [&](int p) { return &kTables.of[0][0] + in[(p < kP ? p : kP - 1) * step]; };
+    if constexpr (kShare == 1) {
+      return broadcast_table(table(c));
+    } else {
+      const uint8_t* const of[kShare] = {table(2 * c), table(2 * c + 1)};
+      return join_tables(of);
     }
   }
 };

@@ -17,7 +17,8 @@
 // An ISA whose file includes binary_table.h also has
 //
 //   B, kByteLanes               vector of bytes: load_bytes, zero_bytes, add_bytes, broadcast_table,
-//                               look_up(table, index), add_widened (to one 32-bit count a byte in memory), opaque
+//                               look_up(table, index), add_widened (to one 32-bit count a byte in memory), opaque;
+//                               for tiles of one block join_tables (one table to each part of 16 bytes)
 #pragma once
 
 #include <cstring>

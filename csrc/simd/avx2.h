@@ -16,7 +16,7 @@ constexpr int kByteLanes = 32;
 // 16 registers: 8 for the sums of a tile.
 constexpr int kBinaryPixels = 4;
 constexpr int kBinaryBlocks = 4;
-#define EVENBIT_BINARY_TILES(TILE) TILE(4, 4) TILE(2, 8)
+#define EVENBIT_BINARY_TILES(TILE) TILE(4, 4) TILE(2, 8) TILE(8, 2) TILE(8, 1)
 constexpr int kConvPixels = 4;
 constexpr int kConvBlocks = 1;
 
@@ -71,6 +71,10 @@ inline B zero_bytes() { return _mm256_setzero_si256(); }
 inline B add_bytes(B a, B b) { return _mm256_add_epi8(a, b); }
 inline B broadcast_table(const uint8_t* p) {
   return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline B join_tables(const uint8_t* const (&p)[2]) {
+  const auto load = [](const uint8_t* table) { return _mm_load_si128(reinterpret_cast<const __m128i*>(table)); };
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(load(p[0])), load(p[1]), 1);
 }
 inline B look_up(B table, B index) { return _mm256_shuffle_epi8(table, index); }
 inline void add_widened(uint32_t* counts, B sums) {
