@@ -2,6 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
+# The tests build the C library with the options of the Python extension; with ccache that is done once.
+ifneq ($(shell command -v ccache),)
+export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
+endif
 PYTHON_FILES := src tests benchmarks examples fuzz tools
 CXX_FILES := find csrc src/evenbit/export examples fuzz tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
 .PHONY: help install demo test test-sanitize test-arm test-browser test-gpu test-packaging fuzz device-tools device-packages \

@@ -4,8 +4,8 @@
   results/front/NAME.json: a binary one on the engine, its real layers in 8 bits; a float one both as it is and in the
   8 bits of ONNX Runtime (static quantization, per channel, calibrated on training images), which run there;
 - `python benchmarks/front.py time` times all networks that are kept, one image and one thread, in turns, and keeps
-  results/front/times-ISA.json for each instruction set that is asked for with `--isa`: ours by the engine, rivals in
-  8 bits by ONNX Runtime and OpenVINO. Times do not depend on weights, so fresh ones are taken;
+  results/front/times-ISA.json for each instruction set that is asked for with `--isa`: ours by the engine, rivals
+  by ONNX Runtime, in float32 and in 8 bits, and by OpenVINO. Times do not depend on weights, so fresh ones are taken;
 - `python benchmarks/results.py render` writes the page.
 """
 
@@ -36,7 +36,7 @@ from results import origin_of
 KEPT = ROOT / "results/front"
 BATCH = 100  # the 8-bit rivals are exported for so many images at once
 CALIBRATION = 1_000  # training images that give the ranges of activations
-INT8 = ("onnxruntime-int8", "openvino-int8")
+RIVALS = ("onnxruntime", "onnxruntime-int8", "openvino-int8")
 ROUNDS = 30
 
 
@@ -86,7 +86,7 @@ def time_networks(isa: str) -> None:
     for kind, model, method in networks:
         plan = pack_untrained(model, method, channels=3, size=32, classes=10)
         if kind == "int8":
-            runners |= {f"{model} {peer}": PEERS[peer](plan, image, 1).run for peer in INT8}
+            runners |= {f"{model} {peer}": PEERS[peer](plan, image, 1).run for peer in RIVALS}
         else:
             runners[f"{model} {method}"] = _ours(plan, image, isa)
     times = interleave(runners, ROUNDS)

@@ -63,7 +63,7 @@ def plot_front(panels: dict[str, dict[str, tuple[Points, Line]]], path: Path) ->
     figure = Figure(figsize=(4.2 * len(panels), 4), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for panel, (cost, kinds) in zip(axes, panels.items(), strict=True):
-        for (name, (points, line)), color in zip(kinds.items(), (OURS, "#c05a2b"), strict=True):
+        for (name, (points, line)), color in zip(kinds.items(), (OURS, "#c05a2b", "#7a7f87"), strict=True):
             panel.scatter([x for x, _, _ in points], [y for _, y, _ in points], color=color, s=18, label=name)
             panel.step([x for x, _ in line], [y for _, y in line], where="post", color=color, linewidth=1)
             for x, y, label in points:

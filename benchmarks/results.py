@@ -1,4 +1,4 @@
-"""Keeps what a run reached, and writes docs/results.md and docs/performance.md from what is kept.
+"""Keeps what a run reached, and writes docs/results.md, docs/performance.md and docs/front.md from what is kept.
 
 - `python benchmarks/results.py collect runs/NAME` measures a finished run and keeps it as results/NAME.json and
   results/NAME.jsonl;
@@ -9,7 +9,7 @@
   op, and keeps each result as results/bench-NAME.json or results/layers-NAME.json; best on a machine that does nothing
   else, and with EVENBIT_LARQ_PYTHON set;
 - `python benchmarks/exports.py FILE.evb` keeps what `evenbit export` makes of a network as results/exports-FILE.json;
-- `python benchmarks/results.py render` writes both pages.
+- `python benchmarks/results.py render` writes the pages and their figures.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+import front_page
 from agreement import compare
 from evenbit import plan_file
 from evenbit.bench.peers import LARQ_PYTHON
@@ -186,7 +187,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def pages() -> dict[str, str]:
-    """Both pages by their paths."""
+    """The pages by their paths."""
     rows = _rows()
     runs = [row for row in rows if "packed_bytes" in row]
     benches = [row for row in rows if "ours" in row]
@@ -205,17 +206,22 @@ def pages() -> dict[str, str]:
     lines += [line for row in rows if "web" in row for line in _web_section(row)]
     lines += [line for row in rows if "newcomer" in row for line in _newcomer_section(row)]
     performance = _performance_page(benches, layers, scaling) + "\n".join([*lines, ""])
-    return {"docs/results.md": page, "docs/performance.md": performance}
+    return {
+        "docs/results.md": page,
+        "docs/performance.md": performance,
+        "docs/front.md": front_page.page(KEPT / "front"),
+    }
 
 
 def render() -> None:
-    """Writes both pages and the figures of the second."""
+    """Writes the pages and their figures."""
     for path, text in pages().items():
         (ROOT / path).write_text(text, encoding="utf-8")
     rows = _rows()
     one = [row for row in rows if "ours" in row and (row["batch"], row["threads"], row["isa"]) == (1, 1, "avx512")]
     plot_peers([(f"{_network(row)}, {row['isa']}", row) for row in one], ROOT / "docs/performance-peers.svg")
     plot_shares([row for row in rows if "layers" in row], ROOT / "docs/performance-shares.svg")
+    front_page.draw(KEPT / "front", ROOT / "docs/front.svg")
 
 
 def _microcontrollers_section(rows: list[dict[str, Any]]) -> str:

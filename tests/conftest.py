@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+
+sys.path.append(str(ROOT / "tests"))  # makes `warm` importable
 
 # For torch, here and in every process that a test starts: small maps gain nothing from more threads, and on a busy
 # machine the threads wait for each other. Read when torch is imported.

@@ -16,6 +16,7 @@ from pathlib import Path
 import nlohmann_json
 import pytest
 
+import warm
 from evenbit.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -37,14 +38,15 @@ def blocks(page: Path, language: str) -> list[tuple[bool, str]]:
     ids=lambda p: p.name,
 )
 def test_commands_run(page: Path, photos: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    folders = (Path(warm.command("evenbit")).parent, Path(sys.executable).parent, os.environ["PATH"])
+    path = os.pathsep.join(map(str, folders))
     header = str(Path(nlohmann_json.__file__).parent)  # where CMake finds it if the system has none
     environment = {**os.environ, "PATH": path, "CMAKE_PREFIX_PATH": header}
     found = BLOCK.findall(page.read_text(encoding="utf-8"))
     if page.name in ONE_PROGRAM:
         found = [("python", "", "\n".join(text for language, mark, text in found if language == "python" and not mark))]
     for language, mark, text in found:
-        command = {"sh": ["bash", "-euc", text], "python": [sys.executable, "-c", text]}.get(language)
+        command = {"sh": ["bash", "-euc", text], "python": [warm.command("python"), "-c", text]}.get(language)
         if command and not mark:
             result = subprocess.run(command, cwd=photos, env=environment, capture_output=True, text=True, check=False)
             assert result.returncode == 0, f"{text}\n{result.stderr}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import warm
 from evenbit import plan_file
 from evenbit.runtime.engine import isas
 
@@ -24,8 +25,9 @@ nbformat.write(notebook, sys.argv[2])
 """
 
 
-def run(folder: Path, *arguments: str | Path) -> str:
-    command = [sys.executable, *map(str, arguments)]
+def run(folder: Path, *arguments: str | Path, python: str | None = None) -> str:
+    """What a script prints; of an interpreter that has imported a lot already, if none is given."""
+    command = [python or warm.command("python"), *map(str, arguments)]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -93,7 +95,7 @@ def test_probe_methods(tmp_path: Path) -> None:
 
 def test_numpy_only(tmp_path: Path) -> None:
     run(tmp_path, "-m", "evenbit", "pack", "--untrained", "resnet8", "-o", "model.evb")
-    output = run(tmp_path, EXAMPLES / "numpy_only.py", "model.evb")
+    output = run(tmp_path, EXAMPLES / "numpy_only.py", "model.evb", python=sys.executable)
     assert "uint64 (2, 32, 32, 1)" in output
     assert "loaded: numpy alone" in output
 

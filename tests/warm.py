@@ -1,0 +1,141 @@
+"""Commands of Python in a process that has imported torch already, which alone takes seconds of a processor.
+
+The tests run some hundred commands. `command("evenbit")` and `command("python")` are programs that do what those of the
+environment do, but in a fork of one server for each process of the tests.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import importlib
+import io
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+IMPORTED = ("torch._dynamo", "evenbit.cli", "evenbit.deploy", "evenbit.report", "evenbit.train", "matplotlib.pyplot")
+# Starts in milliseconds: only what sends the request, and passes signals on to who works on it.
+CLIENT = """
+import json, os, signal, socket, sys
+folder, name = os.path.split(sys.argv[0])
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect(os.path.join(folder, "socket"))
+    request = {"command": [name, *sys.argv[1:]], "folder": os.getcwd(), "environment": dict(os.environ)}
+    text = json.dumps(request).encode()
+    socket.send_fds(server, [len(text).to_bytes(8, "little")], [0, 1, 2])
+    server.sendall(text)
+    answer = server.makefile()
+    process = int(answer.readline())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: os.kill(process, number))
+    status = answer.readline()
+sys.exit(int(status or 1))
+"""
+
+
+def command(name: str) -> str:
+    """The program `evenbit` or `python`; the environment's own where coverage is measured, in processes that end."""
+    if any(key.startswith("COVERAGE") for key in os.environ):
+        return str(Path(sys.executable).with_name(name))
+    return str(_programs() / name)
+
+
+@functools.cache
+def _programs() -> Path:
+    """Starts the server and returns the folder of its clients."""
+    folder = Path(tempfile.mkdtemp(prefix="evenbit-warm-"))
+    for name in ("evenbit", "python"):
+        (folder / name).write_text(f"#!{sys.executable} -IS\n{CLIENT}")
+        (folder / name).chmod(0o755)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "socket"))
+    listener.listen()
+    server = subprocess.Popen([sys.executable, __file__, str(listener.fileno())], pass_fds=[listener.fileno()])
+    listener.close()
+    atexit.register(server.wait)
+    atexit.register(server.kill)
+    return folder
+
+
+def _serve(listener: socket.socket) -> None:
+    """Forks for each request."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            with connection:
+                _answer(connection)
+            os._exit(0)
+        connection.close()
+
+
+def _answer(connection: socket.socket) -> None:
+    """Does what one request asks, in its folder and environment, on its standard streams."""
+    length, streams, _, _ = socket.recv_fds(connection, 8, 3)
+    connection.sendall(f"{os.getpid()}\n".encode())
+    with connection.makefile("rb") as stream:
+        request = json.loads(stream.read(int.from_bytes(length, "little")))
+    for number, stream_number in enumerate(streams):
+        os.dup2(stream_number, number)
+        os.close(stream_number)
+    sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w", closefd=False)) for number in (1, 2))
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    status = _status(request["command"])
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    atexit._run_exitfuncs()
+    connection.sendall(f"{status}\n".encode())
+
+
+def _status(arguments: list[str]) -> int:
+    """Runs a command of the environment and returns its exit status."""
+    program, *rest = arguments
+    try:
+        if program == "evenbit":
+            _run("module", "evenbit", rest)
+        elif rest[0] == "-m":
+            _run("module", rest[1], rest[2:])
+        elif rest[0] == "-c":
+            sys.path.insert(0, "")
+            sys.argv = ["-c", *rest[2:]]
+            main: dict[str, Any] = {"__name__": "__main__"}
+            exec(compile(rest[1], "<string>", "exec"), main)
+        else:
+            sys.path.insert(0, str(Path(rest[0]).resolve().parent))
+            _run("path", rest[0], rest[1:])
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _run(kind: str, name: str, arguments: list[str]) -> None:
+    sys.argv = [name, *arguments]
+    runner = runpy.run_module if kind == "module" else runpy.run_path
+    runner(name, run_name="__main__")
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of the tests
+    _serve(socket.socket(fileno=int(sys.argv[1])))
