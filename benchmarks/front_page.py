@@ -117,7 +117,7 @@ def page(kept: Path) -> str:
     for data, epochs in sorted({_group(point) for point in points}):
         group = [point for point in points if _group(point) == (data, epochs)]
         lines += [f"## {data}, {epochs} epochs", ""]
-        if (data, epochs) == _largest(points):
+        if times and (data, epochs) == _largest(points):
             lines += ["![Accuracy against time and bytes](front.svg)", ""]
         lines += _table(group, list(times))
         for isa in times:
