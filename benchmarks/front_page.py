@@ -30,6 +30,22 @@ trained by the same loop, with the same augmentation, for the same number of epo
 `make results` from the kept runs in [results/front](../results/front).
 """
 
+ADVICE = """## What to take
+
+The lists above answer for CIFAR-10 and the CPUs that were timed. Beyond that:
+
+- **Where bytes count**, in flash, over the air or in a web page, take the binary network: at one accuracy it is the
+  smaller one by far.
+- **Where time counts**, it depends on the CPU. Without VNNI, 8-bit products go through 16 bits and are slow, which is
+  the best case for bits among large CPUs. With VNNI (most x86 CPUs of today) one instruction does the work of three, and
+  with AMX a whole tile, while xor and popcount gain only what AVX-512 gives. Time both on yours:
+  `evenbit bench FILE --against onnxruntime,onnxruntime-int8,openvino-int8`.
+- **Where accuracy counts above all**, take the float network, or 8 bits, which lose next to nothing here.
+- **On ARM and on microcontrollers** no time was measured, since only emulators were at hand. What is known of them,
+  bytes, memory and instructions, is in [devices.md](devices.md).
+
+""".splitlines()
+
 
 @dataclass(frozen=True)
 class Point:
@@ -122,8 +138,8 @@ def page(kept: Path) -> str:
         lines += _table(group, list(times))
         for isa in times:
             lines += ["", *_budgets(group, isa, times[isa])]
-        lines += ["", *_origins(group), ""]
-    lines += _timed(times)
+        lines += ["", *_bytes(group), "", *_origins(group), ""]
+    lines += [*ADVICE, *_timed(times)]
     return "\n".join(lines) + "\n"
 
 
@@ -187,19 +203,30 @@ def _budgets(points: Sequence[Point], isa: str, timed: dict[str, Any]) -> list[s
         budget = part * min(yard)
         best = {kind: _best([p for p in _of(points, kind) if p.ms[isa] <= budget]) for kind in NAMES}
         lines.append(f"- under {budget:.3f} ms (as {name} ms where it takes 0.55): {_compared(best)}")
-    for binary in front(_of(points, "binary"), isa):
-        rivals = [p for p in points if p.kind in RIVALS and p.accuracy >= binary.accuracy]
+    return lines + _against_equals(points, isa, "time")
+
+
+def _bytes(points: Sequence[Point]) -> list[str]:
+    """What rivals of the same accuracy take in bytes."""
+    if {point.kind for point in points} != set(NAMES):
+        return []
+    return ["By bytes:", "", *_against_equals(points, "bytes", "bytes")]
+
+
+def _against_equals(points: Sequence[Point], cost: str, of: str) -> list[str]:
+    """For each binary network on the front, how much more the cheapest rival takes that is as accurate."""
+    lines = []
+    for binary in front(_of(points, "binary"), cost):
+        rivals = [point for point in points if point.kind in RIVALS and point.accuracy >= binary.accuracy]
         if rivals:
-            fastest = min(rivals, key=lambda point: point.ms[isa])
-            smallest = min(rivals, key=lambda point: point.bytes)
+            least = min(rivals, key=lambda point: cost_of(point, cost))
             lines.append(
-                f"- {binary.label} ({binary.accuracy:.2f} %): of the rivals that are as accurate, the "
-                f"fastest ({fastest.label}, {fastest.kind}) takes {fastest.ms[isa] / binary.ms[isa]:.2f} times its "
-                f"time, and the smallest ({smallest.label}, {smallest.kind}) {smallest.bytes / binary.bytes:.2f} times "
-                f"its bytes"
+                f"- {binary.label} ({binary.accuracy:.2f} %): the cheapest rival that is as accurate is {least.label} "
+                f"({least.kind}, {least.accuracy:.2f} %), which takes "
+                f"{cost_of(least, cost) / cost_of(binary, cost):.2f} times the {of}"
             )
         else:
-            lines.append(f"- no rival here is as accurate as {binary.label} ({binary.accuracy:.2f} %)")
+            lines.append(f"- {binary.label} ({binary.accuracy:.2f} %): no rival here is as accurate")
     return lines
 
 
@@ -231,8 +258,8 @@ def _origins(points: Sequence[Point]) -> list[str]:
 def _timed(times: dict[str, dict[str, Any]]) -> list[str]:
     lines = ["## How it was timed", ""]
     lines += [
-        "One image, one thread, all networks in turns, medians; the 8-bit runtimes are never told which instruction",
-        "set to take, so in the column of avx2 they may use more than ours does.",
+        "One image, one thread, all networks in turns, medians. The other runtimes are never told which instruction set",
+        "to take: on a CPU with AVX-512, they use it in the column of avx2 too.",
         "",
     ]
     lines += [f"- {isa}: `{row['command']}`, commit {row['commit']}, {row['machine']}" for isa, row in times.items()]
