@@ -37,8 +37,8 @@ The lists above answer for CIFAR-10 and the CPUs that were timed. Beyond that:
 - **Where bytes count**, in flash, over the air or in a web page, take the binary network: at one accuracy it is the
   smaller one by far.
 - **Where time counts**, it depends on the CPU. Without VNNI, 8-bit products go through 16 bits and are slow, which is
-  the best case for bits among large CPUs. With VNNI (most x86 CPUs of today) one instruction does the work of three, and
-  with AMX a whole tile, while xor and popcount gain only what AVX-512 gives. Time both on yours:
+  the best case for bits among large CPUs. With VNNI (most x86 CPUs of today) one instruction does the work of three,
+  and with AMX a whole tile, while xor and popcount gain only what AVX-512 gives. Time both on yours:
   `evenbit bench FILE --against onnxruntime,onnxruntime-int8,openvino-int8`.
 - **Where accuracy counts above all**, take the float network, or 8 bits, which lose next to nothing here.
 - **On ARM and on microcontrollers** no time was measured, since only emulators were at hand. What is known of them,
@@ -258,8 +258,8 @@ def _origins(points: Sequence[Point]) -> list[str]:
 def _timed(times: dict[str, dict[str, Any]]) -> list[str]:
     lines = ["## How it was timed", ""]
     lines += [
-        "One image, one thread, all networks in turns, medians. The other runtimes are never told which instruction set",
-        "to take: on a CPU with AVX-512, they use it in the column of avx2 too.",
+        "One image, one thread, all networks in turns, medians. The other runtimes are never told which instruction",
+        "set to take: on a CPU with AVX-512, they use it in the column of avx2 too.",
         "",
     ]
     lines += [f"- {isa}: `{row['command']}`, commit {row['commit']}, {row['machine']}" for isa, row in times.items()]
