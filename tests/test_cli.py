@@ -343,7 +343,7 @@ def test_two_trainings_into_one_folder_are_refused(tmp_path: Path) -> None:
 
     with locked(tmp_path / "run"):
         told = fails("train", "digits-resnet8-fd", "--out", tmp_path / "run")
-        assert f"another training is at work in {tmp_path / 'run'}" in told
+        assert f"another process is training in {tmp_path / 'run'}" in told
         (tmp_path / "run" / "theirs").touch()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["theirs"]
 

@@ -101,10 +101,10 @@ def test_the_command_says_what_was_chosen_and_a_flag_wins(
     assert lines[0] == (
         "chosen by the images: --model resnet8 --set batch_size=16 --set learning_rate=0.0071 --set pad=1"
     )
-    assert "--set flip=false leaves it out" in lines[1]
+    assert "--set flip=false turns this off" in lines[1]
     assert lines[2] == f"{pictures}: 2 classes, 32 images to train on, 12 to test on, 16 of each class to train on"
     assert lines[3] == (
-        "images are changed in every epoch: pad=1, flip=true; not set: area, cutout, color, rotate, erase, mixup"
+        "random changes of the images: pad=1, flip=true; not set: area, cutout, color, rotate, erase, mixup"
     )
     recipe = read_checkpoint(Path(out)).recipe
     assert (recipe.epochs, recipe.image_size, recipe.batch_size, recipe.pad, recipe.flip) == (1, 8, 16, 1, True)

@@ -289,7 +289,7 @@ def test_attention_changes_what_is_learned_and_needs_a_teacher(train_tiny: Train
         train_tiny(tmp_path / f"{weight}", epochs=1, teacher=teacher, attention=weight)
         states.append(load_run(tmp_path / f"{weight}").model.state_dict())
     assert not all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    with pytest.raises(RecipeError, match="a loss on attention needs a teacher"):
+    with pytest.raises(RecipeError, match="the attention loss needs a teacher"):
         train_tiny(tmp_path / "run", attention=1.0)
 
 
