@@ -145,7 +145,7 @@ def train(
     if not is_text(str(out)):
         raise CheckpointError(f"the name of the folder {out} is not UTF-8; choose another with --out")
     if out.exists() and not out.is_dir():
-        raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
+        raise CheckpointError(f"{out} is not a folder; choose another with --out")
     if recipe.data not in READERS and Path(recipe.data).resolve() in (out.resolve(), *out.resolve().parents):
         raise CheckpointError(f"{out} lies in the folder of images {recipe.data}; choose another folder with --out")
     # Only `Step` enters autocast: accelerate's own would apply in evaluation too, but results are reported for the
