@@ -199,7 +199,7 @@ def test_a_trained_network_is_taken_to_other_classes(
     result = finetune(f"{file}:make_model", few, weights=weights, out=tmp_path / "run", epochs=1, **settings)
     assert "the last layer, 8, is replaced: fitted to the training images, for 3 classes" in capsys.readouterr().out
     assert result.metrics["test_accuracy_at_start"] > 80
-    with pytest.raises(DataError, match="the run's data, few, were handed over in a call"):
+    with pytest.raises(DataError, match="the run's data, few, were passed in a call"):
         load_dataset(load_run(tmp_path / "run").recipe.data)
 
 
@@ -433,7 +433,7 @@ def test_the_command_cannot_resume_what_only_a_call_has(
 ) -> None:
     finetune(real.network, out=tmp_path / "run", epochs=1, **FAST, **loaders(digits))
     assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 2
-    assert "the run's data, DataLoader, were handed over in a call" in capsys.readouterr().err
+    assert "the run's data, DataLoader, were passed in a call" in capsys.readouterr().err
     finetune(real.network, "digits", teacher=real.network, out=tmp_path / "other", epochs=1, **FAST)
     assert main(["train", "--resume", "--out", str(tmp_path / "other")]) == 2
     assert "the run's network, Sequential, was passed in a call" in capsys.readouterr().err
