@@ -74,7 +74,7 @@ PROBE_IMAGES = 1000  # of the measured images, the first ones
 # 1e-5 and more. With a smaller ε, Adam would scale these errors up to full steps in random directions.
 ADAM_EPSILON = 1e-6
 LEAST_BATCH = 2  # images, since batch normalization has no statistics of a single one
-FINITE_CHECK_STEPS = 20  # steps between reads of the loss, each of which waits for the device
+FINITE_CHECK_STEPS = 20  # steps between reads of the loss; each read waits for the device
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class _Training:
         self.recipe = recipe
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
-            raise RecipeError(f"a batch of {self.batch} cannot be shared by {self.accelerator.num_processes} processes")
+            raise RecipeError(f"{accelerator.num_processes} processes cannot evenly share a batch of {self.batch}")
         if recipe.mixup and self.accelerator.num_processes > 1 and self.batch // self.accelerator.num_processes % 2:
             raise RecipeError("mixup needs an even number of images per step in each process")
         self.dataset = dataset
@@ -258,7 +258,7 @@ class _Training:
         if main:
             out.mkdir(parents=True, exist_ok=True)
             if self.first_epoch == 0 or self.extended:
-                # A new run can be resumed from the start; a run that is given more epochs records their number.
+                # Saved before training: so a new run can always be resumed, and an extended one has its new epochs.
                 self._save(self.first_epoch)
             write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None

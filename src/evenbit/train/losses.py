@@ -55,7 +55,7 @@ def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Te
 
 
 def attention_loss(maps: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """Distance between two networks' attention; a map `[N, C, H, W]` a stage, equal in height and width."""
+    """Distance between two networks' attention; one map `[N, C, H, W]` per stage, equal in height and width."""
     distances = [(_attention(a) - _attention(b)).square().sum(1).mean() for a, b in zip(maps, teacher, strict=True)]
     return torch.stack(distances).mean()
 
