@@ -75,7 +75,7 @@ def test_run_and_packed_file_have_the_same_accuracy(work: Path) -> None:
     shown = run("eval", work / "net.evb", "--isa", "scalar").stdout
     assert f"test accuracy {on_engine['accuracy']:.2f} % of 359 images" in shown
     assert sum(item["images"] for item in on_engine["classes"]) == 359
-    assert f"right among the five likeliest {on_engine['top5']:.2f} %" in shown
+    assert f"top-5 accuracy {on_engine['top5']:.2f} %" in shown
 
 
 def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
@@ -84,7 +84,7 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
     recorded = json.loads((work / "run" / "metrics.jsonl").read_text().splitlines()[-1])["test_accuracy"]
     assert f"test accuracy {recorded:.2f} % of 359 images" in shown
     assert "most often taken for" in shown
-    assert f"see what is wrong with: evenbit eval {work / 'run'} --wrong\npack it with: evenbit pack" in shown
+    assert f"see the mistakes with: evenbit eval {work / 'run'} --wrong\npack it with: evenbit pack" in shown
     assert f"pack it with: evenbit pack {work / 'run'} -o model.evb\n" in shown
     assert (work / "run" / "metrics.jsonl").read_bytes() == before
 
@@ -255,9 +255,9 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
     (tmp_path / "photos" / "dark" / "y.mov").touch()
     flags = ("--model", "resnet8", "--epochs", 4, "--out", "run", *settings)
     told = run("train", "--data", "photos", *flags, cwd=tmp_path).stdout
-    assert "\nphotos: 1 file is passed over: 1 .mov; of other kinds, save images as JPEG or PNG\n" in told
+    assert "\nphotos: 1 file is passed over: 1 .mov; save images of other kinds as JPEG or PNG\n" in told
     told = run("pack", "run", "-o", "net.evb", cwd=tmp_path).stderr
-    assert re.fullmatch(r"evenbit: net\.evb will not say 'unsure', which takes 20 held-out images, not \d+\n", told)
+    assert re.fullmatch(r"evenbit: net\.evb will not say 'unsure', which needs 20 held-out images, not \d+\n", told)
     assert answer("eval", "net.evb", cwd=tmp_path)["accuracy"] == 100
     (guess,) = answer("predict", "net.evb", "photos/light/3.png", cwd=tmp_path)
     assert guess["classes"][0]["class"] == "light"
@@ -295,7 +295,7 @@ def _a_photo_in_the_wrong_folder_is_named(folder: Path) -> None:
         assert (result["accuracy"], result["balanced_accuracy"]) == (pytest.approx(200 / 3), 75)
         assert "laid/test/dark/y.png" in run("eval", path, "--data", "laid", "--wrong", cwd=folder).stdout
     told = run("eval", "net.evb", "--wrong", cwd=folder)
-    assert "no image is named wrong" in told.stdout
+    assert "no image is classified wrong" in told.stdout
     assert told.stderr.startswith("evenbit: photos: 1 file is passed over: 1 .mov; ")
     assert "wrong" not in answer("eval", "net.evb", cwd=folder)
 
@@ -315,9 +315,9 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "No such file" in fails("info", tmp_path / "gone.evb")
     assert "is truncated" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
     assert "photo.png cannot be read as an image" in fails("predict", work / "net.evb", tmp_path / "photo.png")
-    assert "name at least one image" in fails("predict", work / "net.evb")
-    assert "one network names photos, but there are 2" in fails("predict", work / "net.evb", "x.png", "y.evb")
-    told = "takes no more after the arguments before 'b' 'c'; see evenbit eval --help"
+    assert "give at least one photo" in fails("predict", work / "net.evb")
+    assert "give one .evb file, not 2: " in fails("predict", work / "net.evb", "x.png", "y.evb")
+    told = "does not expect 'b' 'c'; see evenbit eval --help"
     assert fails("eval", "a", "b", "c") == f"evenbit: evenbit eval {told}"
     assert "unknown peer 'tflite'; known are onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
     assert "unknown instruction set 'mmx'" in fails("eval", work / "net.evb", "--isa", "mmx")
@@ -345,7 +345,7 @@ def test_two_trainings_into_one_folder_are_refused(tmp_path: Path) -> None:
 
     with locked(tmp_path / "run"):
         told = fails("train", "digits-resnet8-fd", "--out", tmp_path / "run")
-        assert f"another training is at work in {tmp_path / 'run'}" in told
+        assert f"another process is training in {tmp_path / 'run'}" in told
         (tmp_path / "run" / "theirs").touch()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["theirs"]
 

@@ -98,13 +98,13 @@ def test_a_table_by_class_says_what_always_one_answer_would_give(
     show_evaluation(unequal, wrong=True)
     assert capsys.readouterr().out.splitlines() == [
         "test accuracy 93.75 % of 16 images (71.7 to 98.9 % with 95 % confidence)",
-        "balanced accuracy 50.00 %, in the mean over the classes",
+        "balanced accuracy 50.00 %, the mean over the classes",
         "always answering cat would give 93.75 %",
         "class  images  accuracy  most often taken for",
         "cat        15  100.00 %                      ",
         "dog         1    0.00 %  cat (1)             ",
         "",
-        "named wrong, the surest first; where it is very sure, look whether the photo's class is right",
+        "classified wrong, the surest first; if it is very sure, check whether the photo's class is right",
         "class  named  certainty  image   ",
         "dog    cat       90.0 %  image 15",
     ]

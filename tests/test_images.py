@@ -294,11 +294,11 @@ def test_heic_is_read_where_its_package_is_installed(tmp_path: Path) -> None:
     data = load_dataset(str(tmp_path), size=8)
     assert len(data.train) + len(data.test) == 8
     assert describe_passed_over(data.passed_over) == (
-        "1 file is passed over: 1 .txt; of other kinds, save images as JPEG or PNG"
+        "1 file is passed over: 1 .txt; save images of other kinds as JPEG or PNG"
     )
     told: list[str] = []
     assert len(predict_images(None, [tmp_path], tell=told.append)) == 8
-    assert told == [f"{tmp_path}: 1 file is passed over: 1 .txt; of other kinds, save images as JPEG or PNG"]
+    assert told == [f"{tmp_path}: 1 file is passed over: 1 .txt; save images of other kinds as JPEG or PNG"]
 
 
 @pytest.mark.usefixtures("no_heif")
@@ -308,7 +308,7 @@ def test_heic_is_counted_where_its_package_is_missing(tmp_path: Path) -> None:
     assert len(data.train) + len(data.test) == 4
     others = (
         "5 files are passed over: 4 .heic, 1 .txt; to read HEIC: pip install 'evenbit[heic]'; "
-        "of other kinds, save images as JPEG or PNG"
+        "save images of other kinds as JPEG or PNG"
     )
     assert describe_passed_over(data.passed_over) == others
     told: list[str] = []

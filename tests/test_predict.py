@@ -79,7 +79,7 @@ def test_mistakes_are_told(network: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
         predict_images(network, [tmp_path / "empty"])
-    with pytest.raises(InputError, match="name at least one image"):
+    with pytest.raises(InputError, match="give at least one photo"):
         predict_images(network, [])
     with pytest.raises(InputError, match="should be at least 1, but is 0"):
         predict_images(network, [tmp_path / "x.png"], top=0)
@@ -105,7 +105,7 @@ def test_the_command_tells_what_it_could_and_ends_with_2(
     lines = told.out.splitlines()
     assert lines[1].split() == [str(good), "red", "57.6", "%"]
     assert lines[-2:] == [
-        "of each photo the middle was taken, in colour and 1x1 pixels",
+        "the network saw the middle of each photo, in colour and 1x1 pixels",
         "there are 3 classes: red, lime, blue",
     ]
     (line,) = told.err.splitlines()
@@ -130,7 +130,7 @@ def test_json_and_csv_hold_the_same(network: Path, tmp_path: Path, capsys: pytes
 
 def test_without_a_network_the_one_that_comes_along_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(photo(tmp_path / "x.png", "blue")), "--top", "1"]) == 0
-    assert "by the network that comes with evenbit" in capsys.readouterr().out
+    assert "this is the network that comes with evenbit" in capsys.readouterr().out
 
 
 def test_a_run_is_no_packed_network(network: Path, tmp_path: Path) -> None:

@@ -1,21 +1,21 @@
 """How sure a network may be of a photo, measured on images that it was not trained on and kept in its file.
 
-A softmax gives every image to one of the classes, and mostly with a probability that is too high. So three things are
+A softmax assigns every image to one of the classes, mostly with a probability that is too high. So three things are
 measured on held-out images:
 
-    temperature  T, by which the logits are divided so that the probabilities are right in the mean; it minimizes the
+    temperature  T, which divides the logits so that the probabilities are right on average; it minimizes the
                  cross-entropy of softmax(z / T) (Guo et al., On calibration of modern neural networks, ICML 2017)
-    certainty    the least probability of the likeliest class that all but `UNSURE` of them have
-    usual        for each of `STATISTICS` the range that all but `UNUSUAL` of them at each end lie in
+    certainty    the probability of the likeliest class that all but a share `UNSURE` of the images reach
+    usual        for each of `STATISTICS`, the range that holds all images but a share `UNUSUAL` at each end
 
-An image of less certainty, or with a statistic outside its range, is answered with "unsure". With g an image's mean
-over its channels, in levels from 0 to 255,
+An answer with less certainty, or to an image with a statistic outside its range, is "unsure". With g the mean of an
+image over its channels, in levels from 0 to 255,
 
     contrast  standard deviation of g
-    detail    root mean square of the differences of neighbours in g, by the contrast
+    detail    root mean square of the differences between neighbours in g, divided by the contrast
     colour    standard deviation of the image minus g
 
-What that catches and what it misses is measured in docs/results.md.
+docs/results.md measures what this catches and what it misses.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from evenbit.progress import Report
 UNSURE = 0.05
 UNUSUAL = 0.01
 STATISTICS = ("contrast", "detail", "colour")
-LEAST_IMAGES = 20  # held out; fewer say nothing of the rare ones
+LEAST_IMAGES = 20  # held out; fewer say nothing about rare images
 MOST_IMAGES = 5_000
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.25, 8.0
-TEMPERATURES = 201  # that are tried, evenly in their logarithm
+TEMPERATURES = 201  # are tried, evenly spaced in their logarithm
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Confidence:
     """What was measured; see the module.
 
     Attributes:
-        temperature: By which logits are divided.
-        certainty: Least probability of an answer, from 0 to 1.
+        temperature: Divides the logits.
+        certainty: Least probability of an answer that is sure, from 0 to 1.
         usual: Lowest and highest value of each of `STATISTICS`.
     """
 
@@ -57,7 +57,7 @@ class Confidence:
 
     @classmethod
     def of_info(cls, info: Mapping[str, str]) -> Confidence | None:
-        """What the info of a Plan says; None if it says nothing, or nothing that can be used."""
+        """From the info of a Plan; None if it holds no values, or none that can be used."""
         try:
             usual = {name: _range(info[name]) for name in STATISTICS}
             found = cls(float(info["temperature"]), float(info["certainty"]), usual)
@@ -66,16 +66,16 @@ class Confidence:
         return found if 0 < found.temperature < np.inf else None
 
     def as_info(self) -> dict[str, str]:
-        """For the info of a Plan."""
+        """As entries for the info of a Plan."""
         ranges = {name: f"{low:.4g} to {high:.4g}" for name, (low, high) in self.usual.items()}
         return {"temperature": f"{self.temperature:.4g}", "certainty": f"{self.certainty:.4g}", **ranges}
 
     def probabilities(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Of the classes, `[N, K]`, from logits of the same shape."""
+        """Probabilities of the classes, `[N, K]`, from logits of the same shape."""
         return softmax(_divided(logits, self.temperature))
 
     def doubts(self, images: Images, logits: npt.NDArray[np.float32]) -> list[list[str]]:
-        """Why the answer to each image is unsure: "certainty", names of `STATISTICS`, or nothing if it is not."""
+        """For each image, why its answer is unsure: "certainty", names of `STATISTICS`; an empty list if it is sure."""
         low = self.probabilities(logits).max(1) < self.certainty
         found = [["certainty"] * bool(doubt) for doubt in low]
         for name, values in zip(STATISTICS, statistics(images).T, strict=True):
@@ -86,7 +86,7 @@ class Confidence:
 
 
 def measure(images: Images, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Confidence:
-    """Measures it on held-out images `[N, C, H, W]` with their logits and labels; at least `LEAST_IMAGES`."""
+    """Measures a confidence on at least `LEAST_IMAGES` held-out images `[N, C, H, W]` with their logits and labels."""
     tried = np.geomspace(LEAST_TEMPERATURE, MOST_TEMPERATURE, TEMPERATURES)
     losses = [score(_divided(logits, temperature), labels).loss for temperature in tried]
     temperature = float(f"{tried[int(np.argmin(losses))]:.4g}")
@@ -111,13 +111,13 @@ def statistics(images: Images) -> npt.NDArray[np.float64]:
 
 
 def with_confidence(plan: Plan, predict: Predict, held_out: Split, progress: Report | None = None) -> Plan:
-    """A Plan whose info has the confidence, measured on the first images of a split; as it is if they are too few.
+    """The Plan with the confidence in its info, measured on the first images of a split; unchanged if they are too few.
 
     Args:
         plan: The network.
-        predict: That runs it.
+        predict: Runs it.
         held_out: Images that it was not trained on.
-        progress: Called now and then with the number of images done and of all.
+        progress: Called now and then with the number of images done and their total.
     """
     first = held_out.images[:MOST_IMAGES]
     if len(first) < LEAST_IMAGES:

@@ -29,12 +29,12 @@ TIMED_CALLS = 300
 def run_demo(out: Path, console: Console, progress: Report | None = None) -> dict[str, Any]:
     """Trains the digits recipes, packs and evaluates the binary network, writes `result.json` and a report.
 
-    A demo that was stopped goes on where it was.
+    A demo that was stopped continues where it was.
 
     Args:
         out: Folder for all that is made.
         console: Where a line for each epoch is printed.
-        progress: Called now and then with how much is trained and how much there is in all.
+        progress: Called now and then with the amount of training done and its total.
 
     Returns:
         What `result.json` holds; accuracies in percent, on the test images.

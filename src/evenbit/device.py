@@ -1,7 +1,7 @@
 """A network and a size of images that fit a device, chosen before training.
 
-The flash that a network takes follows from the network, its RAM from the size of the images as well. So the networks
-are tried from the largest to the smallest, and for each the sizes from the largest to the smallest, until both fit.
+The flash that a network takes depends on the network alone; its RAM depends on the size of the images too. So the
+networks are tried from the largest to the smallest, and for each the sizes likewise, until both memories suffice.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ SIZES = (64, 48, 32, 24, 16)  # pixels
 def fit_device(
     recipe: Recipe, given: Collection[str], device: Memory, data_root: str | None
 ) -> tuple[dict[str, Any], str]:
-    """The keys of a recipe in which it has to change to fit a device.
+    """The changes that a recipe needs to fit a device.
 
     Args:
         recipe: What would be trained without a device.
-        given: The keys that the user has set, which stay. The size of a named data set's images stays too.
+        given: The keys that the user has set, which do not change. Nor does the image size of a named data set.
         device: Its memory.
         data_root: Where the files of a named data set are.
 
     Returns:
-        The keys that change with their values, and for people what was chosen and what it takes.
+        The keys that change with their new values, and a line that says what was chosen and what memory it takes.
 
     Raises:
         RecipeError: If nothing fits; says what the smallest network takes.
@@ -60,7 +60,7 @@ def fit_device(
                 kept = {key: value for key, value in changed.items() if recipe.data not in READERS or key == "model"}
                 return kept, f"fits {device}: {model} on {size}x{size} pixels takes about {needed} as C"
             if not Memory(device.flash, None).holds(needed):
-                break  # and no size of images changes that
+                break  # the size of the images does not change that
     needed = memory_of(untrained_plan(recipe, models[-1], channels, sizes[-1], classes))
     raise RecipeError(
         f"nothing fits {device}: the smallest that may be chosen, {models[-1]} on {sizes[-1]}x{sizes[-1]} pixels, "
@@ -69,9 +69,9 @@ def fit_device(
 
 
 def untrained_plan(recipe: Recipe, model: str, channels: int, size: int, classes: int) -> Plan:
-    """The Plan of a network before training, as large as it is after it.
+    """The Plan of an untrained network, as large as after training.
 
-    Equal tables of constants are stored once, and many are equal before training; so all numbers are made to differ.
+    Equal tables of constants are stored once, and many are equal before training; so all numbers are made different.
     """
     with torch.random.fork_rng(devices=[]):
         task = Task(tuple(map(str, range(classes))), channels, size, size, (0.5,) * channels, (0.25,) * channels)

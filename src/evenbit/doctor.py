@@ -1,4 +1,4 @@
-"""What evenbit finds on this machine: for a report of something that does not work, and to see why it is slow."""
+"""What evenbit finds on this machine: for bug reports, and to see why it is slow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evenbit.errors import DataError, EvenbitError
 
 NEEDED = ("numpy", "pillow", "safetensors", "rich", "cyclopts")
 OPTIONAL = ("torch", "accelerate", "scikit-learn", "onnx", "onnxruntime", "openvino")
-# What the instruction sets of csrc/kernels/isas.inc ask of a CPU, as Linux names it.
+# The CPU features that the instruction sets of csrc/kernels/isas.inc need, as Linux names them.
 FEATURES = ("avx2", "avx512f", "avx512dq", "avx512vl", "avx512bw", "avx512_vpopcntdq", "avx512_vnni", "asimd")
 
 
@@ -22,13 +22,13 @@ def diagnose(data_root: str | None = None) -> dict[str, Any]:
     """Versions, CPU, instruction sets, torch and data sets.
 
     Args:
-        data_root: Where the files of data sets are, besides where they are looked for anyway.
+        data_root: Where the files of data sets are; None to use the variable `EVENBIT_DATA`.
 
     Returns:
-        `evenbit`, `python` and `platform`: versions. `packages`: the version of each, None of one that is not
-        installed. `torch`: whether it loads, and on what it computes. `cpu`: `model`, `usable` CPUs and `features`.
-        `isa`: the instruction set that an engine gets, or what is wrong with the choice; `isas`: all that could be.
-        `data`: the folder of each data set, None of one that is not found.
+        `evenbit`, `python` and `platform`: versions. `packages`: the version of each, None if it is not installed.
+        `torch`: whether it loads, and on what it computes. `cpu`: `model`, `usable` CPUs and `features`.
+        `isa`: the instruction set that an engine uses, or what is wrong with the choice; `isas`: all that this machine
+        can run. `data`: the folder of each data set, None if it is not found.
     """
     return {
         "evenbit": metadata.version("evenbit"),
@@ -50,7 +50,7 @@ def _version(package: str) -> str | None:
 
 
 def _torch() -> str:
-    """Loading it is the only way to know that it does, since what it links to may be missing."""
+    """Whether torch loads; only loading it tells, since a library that it links to may be missing."""
     if _version("torch") is None:
         return "not installed: no training; pip install 'evenbit[train]'"
     try:
@@ -77,7 +77,7 @@ def _features() -> list[str]:
 
 
 def _cpu_line(key: str) -> str | None:
-    """What Linux says of the first CPU."""
+    """A value that Linux gives for the first CPU; None if there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -9,8 +9,8 @@ class EvenbitError(Exception):
     """Base of every error that names something wrong with the user's input, file or setting.
 
     Args:
-        message: One line. What cannot be printed is escaped: it may come from a file, and would break the line or
-            command the terminal.
+        message: One line. Characters that cannot be printed are escaped: they may come from a file, and could break
+            the line or control the terminal.
     """
 
     def __init__(self, message: str) -> None:
@@ -38,7 +38,7 @@ class CheckpointError(EvenbitError):
 
 
 class TrainingError(EvenbitError):
-    """Training cannot go on, for example because the loss is not finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class CaptureError(EvenbitError):

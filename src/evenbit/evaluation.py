@@ -16,18 +16,18 @@ from evenbit.data.dataset import Images, ImageSource, Split
 from evenbit.progress import Report
 
 Predict = Callable[[Images], npt.NDArray[np.float32]]
-MOST_AT_ONCE = 500  # images of `SIDE` x `SIDE` or less; of larger ones as many as have together as many pixels
+MOST_AT_ONCE = 500  # images of `SIDE` x `SIDE` or less; fewer larger ones, which have as many pixels in all
 SIDE = 32
-LEAST_FOR_TOP5 = 10  # classes; of fewer, five are nearly all
-NEAR = 20.0  # points; an accuracy that far above that of one constant answer speaks for itself
+LEAST_FOR_TOP5 = 10  # classes; with fewer, five would be most of them
+NEAR = 20.0  # points; an accuracy that far above that of a constant answer speaks for itself
 NORMAL_95 = 1.959964  # standard deviations on either side of the mean that hold 95 % of a normal distribution
 
 
 class Mistake(NamedTuple):
-    """An image that was named wrong.
+    """An image that was classified wrong.
 
     Attributes:
-        number: Its place among the images.
+        number: Its index among the images.
         path: Its file, None if it has none of its own.
         label: Name of its class.
         given: Name of the class that was answered.
@@ -47,7 +47,7 @@ class Mistake(NamedTuple):
 
 
 class Constant(NamedTuple):
-    """What would come of answering the largest class always.
+    """The result of always answering the largest class.
 
     Attributes:
         name: The class.
@@ -88,7 +88,7 @@ class Evaluation:
 
     @functools.cached_property
     def predictions(self) -> npt.NDArray[np.int64]:
-        """Numbers of the answered classes, `[N]`: that of the largest logit, the first one of equal ones."""
+        """Numbers of the answered classes, `[N]`: the class of the largest logit, the first of equal ones."""
         answers: npt.NDArray[np.int64] = self.logits.argmax(1)
         return answers
 
@@ -111,7 +111,7 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the accuracy over all such images lies with 95 % confidence, in percent.
+        """The 95 % confidence interval of the accuracy over all images of this kind, in percent.
 
         With p the share of n images that are right and z = 1.96, by Wilson (Journal of the American Statistical
         Association 22, 1927):
@@ -136,7 +136,7 @@ class Evaluation:
 
     @property
     def constant(self) -> Constant:
-        """What would come of answering the largest class always."""
+        """The result of always answering the largest class."""
         counts = self.confusion.sum(1)
         largest = int(counts.argmax())
         share = 100 * float(counts[largest] / len(self))
@@ -159,7 +159,7 @@ class Evaluation:
         return float((log_sums - shifted[np.arange(len(self)), self.labels]).mean())
 
     def mistakes(self) -> list[Mistake]:
-        """The images that were named wrong, the surest mistakes first: among these are wrong labels."""
+        """The images that were classified wrong, the surest mistakes first; wrong labels show up among these."""
         wrong = np.flatnonzero(self.predictions != self.labels)
         certainty = self.probabilities[wrong, self.predictions[wrong]]
         return [
@@ -180,7 +180,7 @@ class Evaluation:
         return (self.classes[int(row.argmax())], int(row.max())) if row.any() else None
 
     def as_dict(self) -> dict[str, Any]:
-        """All numbers of it, as JSON can hold them."""
+        """All its numbers, in a form that JSON can hold."""
         counts, by_class = self.confusion.sum(1), self.by_class
         classes = [
             {"class": name, "images": int(count), "accuracy": None if math.isnan(share) else float(share)}
@@ -201,7 +201,7 @@ class Evaluation:
 
 def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Logits `[N, K]` as probabilities of the same shape, in double precision."""
-    with np.errstate(invalid="ignore"):  # an infinite logit has no probability but NaN
+    with np.errstate(invalid="ignore"):  # an infinite logit gives NaN
         powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)  # type: ignore[no-any-return]
 
@@ -226,8 +226,8 @@ def evaluate(
         predict: From images `[N, C, H, W]`, uint8, to logits `[N, K]`.
         split: Images and labels.
         classes: Names of the K classes; their numbers if not given.
-        batch_size: Images a call; `batch_for` them if not given.
-        progress: Called after each batch with the number of images done and of all.
+        batch_size: Images per call; `batch_for(images)` if not given.
+        progress: Called after each batch with the number of images done and their total.
     """
     logits = collect_logits(predict, split.images, batch_size=batch_size, progress=progress)
     return score(logits, split.labels, classes=classes, paths=split.paths)

@@ -1,8 +1,8 @@
 """Writing files so that a crash never leaves half of one.
 
-What is written goes to a hidden file beside its place, `.NAME.part`, and takes that place when it is whole on disk. A
-process that is killed leaves that file at most; its name says what it is, nobody reads it, and who writes next to the
-same place takes it away.
+Data are written to a hidden file beside the target, `.NAME.part`, which replaces the target once it is complete on
+disk. A killed process leaves at most this hidden file. Its name says what it is, nothing reads it, and the next writer
+to the same target removes it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 PART = ".part"
-OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW  # a link here is nothing that a writer has left
+OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW  # a link here was not left by a writer
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Writes `data` to `path`: the old content stays until the new one is whole on disk.
 
-    Of several processes that write to one path at a time, each waits for the others, and the last one's content stays.
+    If several processes write to one path at a time, each waits for the others, and the last one's content stays.
 
     Raises:
         OSError: If the folder cannot be written or the disk is full; names `path`, whose old content is unchanged.
@@ -34,7 +34,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     """Writes files that belong together: all are whole on disk before the first of them is replaced.
 
     Raises:
-        OSError: If one cannot be written, which is named; all are then as they were.
+        OSError: If a file cannot be written; names it, and all files are then unchanged.
     """
     with contextlib.ExitStack() as parts:
         for path, data in files.items():
@@ -50,7 +50,7 @@ def append_line(path: Path, line: str) -> None:
     """Adds a line to a text file, and returns when it is on disk.
 
     Raises:
-        OSError: If that fails; names `path`, which may then end in a part of the line.
+        OSError: If that fails; names `path`, which may then end in part of the line.
     """
     with _naming(path), path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
@@ -59,7 +59,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Refuses, before long work starts, a path to which its result cannot be written.
+    """Checks, before long work starts, that its result can be written to a path.
 
     Raises:
         OSError: If the folder is missing or cannot be written, or the path is that of a folder.
@@ -73,18 +73,18 @@ def check_target(path: Path) -> None:
 
 
 def part_path(path: Path) -> Path:
-    """Where the new content of `path` is while it is not whole."""
+    """Where the new content of `path` is until it is complete."""
     return path.with_name(f".{path.name}{PART}")
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file is what a killed process has left of one."""
+    """Whether a file is the incomplete one that a killed process has left."""
     return path.name.startswith(".") and path.name.endswith(PART)
 
 
 @contextlib.contextmanager
 def _written_beside(path: Path, data: bytes) -> Iterator[None]:
-    """Holds `data`, whole on disk, beside `path`; at the end it is gone if it is still there."""
+    """Writes `data` beside `path`, complete on disk; at the end, that file is removed if it is still there."""
     check_target(path)
     part = part_path(path)
     with _naming(path), _claim(part) as file:
@@ -99,9 +99,9 @@ def _written_beside(path: Path, data: bytes) -> Iterator[None]:
 
 
 def _claim(part: Path) -> BinaryIO:
-    """Makes `part` and locks it; the lock tells a writer at work from the rest of a killed one.
+    """Creates `part` and locks it; the lock distinguishes the file of an active writer from that of a killed one.
 
-    The file is always a new one, so that neither its owner nor its mode nor what it links to is somebody else's.
+    The file is always a new one, so that its owner and its mode are right and it is not somebody else's link.
     """
     while True:
         with contextlib.suppress(FileExistsError):
@@ -109,7 +109,7 @@ def _claim(part: Path) -> BinaryIO:
             fcntl.flock(file, fcntl.LOCK_EX)
             if _is_still(part, file):
                 return file
-            file.close()  # another process took it for a killed one's between these two lines
+            file.close()  # before it was locked, another process took it for that of a killed one
         with contextlib.suppress(FileNotFoundError), os.fdopen(os.open(part, OPEN_FLAGS), "rb") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             if _is_still(part, other):
@@ -125,7 +125,7 @@ def _is_still(path: Path, file: BinaryIO) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Puts the folder's names on disk, where the file system can."""
+    """Writes the folder's entries to disk, if the file system can."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -136,7 +136,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Lets errors name `path` where they name the file beside it or none at all."""
+    """Makes errors name `path` if they name the file beside it or none at all."""
     try:
         yield
     except OSError as error:

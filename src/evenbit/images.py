@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from evenbit.errors import InputError
 
-# What is taken for an image in a folder.
+# Suffixes of the files in a folder that count as images.
 SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -30,23 +30,23 @@ SUFFIXES = (
     ".ppm",
     ".pgm",
 )
-# Of the formats that pillow knows, some start other programs, and many were never meant for files of strangers.
+# Pillow knows more formats, but some start other programs, and many were never meant for untrusted files.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-# What telephones write. Pillow reads it with the package pillow-heif, which the extra `heic` brings.
+# The format of many phones. Pillow reads it with the package pillow-heif, which the extra `heic` installs.
 HEIC_SUFFIXES = (".heic", ".heif")
 HEIC_FORMAT = "HEIF"
 HEIC_ADVICE = "to read HEIC: pip install 'evenbit[heic]'"
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file in a folder is taken for an image, by its name: one of `SUFFIXES`, or HEIC if it can be read."""
+    """Whether a file in a folder counts as an image, by its name: one of `SUFFIXES`, or HEIC if it can be read."""
     suffix = path.suffix.lower()
     return (suffix in SUFFIXES or (suffix in HEIC_SUFFIXES and heic_is_readable())) and not path.name.startswith(".")
 
 
 @functools.cache
 def heic_is_readable() -> bool:
-    """Whether pillow-heif is installed; makes it known to pillow."""
+    """Whether pillow-heif is installed; if so, registers it with pillow."""
     try:
         import pillow_heif
     except ImportError:
@@ -56,13 +56,13 @@ def heic_is_readable() -> bool:
 
 
 def describe_passed_over(paths: Sequence[Path]) -> str:
-    """Files that are not taken for images: how many of which suffix, and what to do; empty if there is none."""
+    """How many files are not images, by suffix, and what to do, in one line; empty if there are none."""
     if not paths:
         return ""
     counts = Counter(path.suffix.lower() or "without suffix" for path in paths)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
     advice = [HEIC_ADVICE] * any(suffix in counts for suffix in HEIC_SUFFIXES)
-    advice += ["of other kinds, save images as JPEG or PNG"] * any(suffix not in HEIC_SUFFIXES for suffix in counts)
+    advice += ["save images of other kinds as JPEG or PNG"] * any(suffix not in HEIC_SUFFIXES for suffix in counts)
     return f"{len(paths)} {'file is' if len(paths) == 1 else 'files are'} passed over: {kinds}; {'; '.join(advice)}"
 
 
@@ -71,9 +71,9 @@ def load_image(
 ) -> npt.NDArray[np.uint8]:
     """An image file, or an image of pillow, as pixels of the wanted size.
 
-    It is turned as its EXIF data say, laid over white where it is transparent, brought to 8 bits and to grey or
-    RGB, scaled (antialiased) so that it just covers the size, and cut to its middle. Of an animation, the first frame
-    is taken.
+    It is rotated as its EXIF data say, laid over white where it is transparent, converted to grey or RGB with 8 bits,
+    scaled (antialiased) so that it just covers the size, and cropped to its middle. Of an animation, the first frame is
+    used.
 
     Args:
         path: The file, in one of `FORMATS`, or HEIC if pillow-heif is installed; or an image that pillow has opened or
@@ -90,14 +90,14 @@ def load_image(
             be an attack (pillow's `MAX_IMAGE_PIXELS`), or `channels` is neither 1 nor 3.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damage that pillow reads past
+        warnings.simplefilter("ignore")  # about damage that pillow tolerates
         return decode_image(path, channels, height, width)
 
 
 def decode_image(
     path: str | os.PathLike[str] | Image.Image, channels: int, height: int, width: int
 ) -> npt.NDArray[np.uint8]:
-    """As `load_image`, for threads: what filters warnings holds for all of them, so here pillow's are not filtered."""
+    """Like `load_image`, but for threads: warnings are not filtered here, since a filter would hold for all threads."""
     if channels not in (1, 3):
         raise InputError(f"images have 1 or 3 channels, but the network takes {channels}")
     opened = contextlib.nullcontext(path) if isinstance(path, Image.Image) else open_image(path)
@@ -109,7 +109,7 @@ def decode_image(
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """An image of which only the beginning was read; see `load_image` for the errors."""
+    """Opens an image and reads only its beginning; for errors see `load_image`."""
     with _named(path):
         formats: tuple[str, ...] = FORMATS
         if Path(path).suffix.lower() in HEIC_SUFFIXES:
@@ -127,7 +127,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
 
 @contextlib.contextmanager
 def _named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns what goes wrong into an InputError that names the file."""
+    """Turns every error into an InputError that names the file."""
     try:
         yield
     except FileNotFoundError:
@@ -137,14 +137,14 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _refuse_bomb(pixels: int) -> None:
-    """Pillow itself raises its error at twice the size and warns from here on."""
+    """Raises where pillow itself only warns; pillow raises this error at twice the size."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and pixels > limit:
         raise Image.DecompressionBombError(f"Image size ({pixels} pixels) exceeds limit of {limit} pixels")
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF data say, or as it is where these are damaged."""
+    """The image rotated as its EXIF data say, or unchanged if these are damaged."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # whatever the parser stumbles over

@@ -32,8 +32,8 @@ class Plan:
         width: Width of an input image.
         classes: Class names, in the order of the logits.
         ops: The ops in execution order; the first is the only one that reads `images`.
-        output: Name of the float value that holds the logits, a channel for each class: one pixel, or a map of them
-            where each pixel is classified.
+        output: Name of the float value that holds the logits, a channel for each class: one pixel, or a map if each
+            pixel is classified.
         tensors: The constants by name.
         info: Where the network comes from (model, method, data set, ...); for people only.
     """
@@ -87,7 +87,7 @@ class Plan:
 
     @property
     def gives_map(self) -> bool:
-        """Whether there are logits for each pixel of a map and not for the image alone."""
+        """Whether there are logits for each pixel of a map, and not only for the image."""
         return self.shapes()[self.output][1:3] != (1, 1)
 
 

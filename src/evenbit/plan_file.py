@@ -53,7 +53,7 @@ def load(path: str | os.PathLike[str]) -> Plan:
     """Reads and checks a Plan.
 
     Raises:
-        PlanError: If the file cannot be read, is no `.evb`, is damaged, or is of a newer format version.
+        PlanError: If the file cannot be read, is not an `.evb`, is damaged, or has a newer format version.
     """
     data = read(path)
     try:
@@ -116,7 +116,7 @@ def from_bytes(data: bytes) -> Plan:
     """The Plan in a file's bytes. The digest and the structure are checked, the shapes not yet.
 
     Raises:
-        PlanError: If the bytes are no `.evb`, are damaged, or are of a newer format version.
+        PlanError: If the bytes are not an `.evb`, are damaged, or have a newer format version.
     """
     content = _content(data)
     version = content.get("version")

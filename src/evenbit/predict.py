@@ -1,4 +1,4 @@
-"""Naming what is on photos."""
+"""Classifying photos."""
 
 from __future__ import annotations
 
@@ -36,37 +36,37 @@ def predict_images(
 
     Args:
         network: An `.evb` file, None for the network that comes with evenbit.
-        paths: Image files, and folders whose image files are all taken, those in folders inside them too.
-        top: How many classes to name.
+        paths: Image files, and folders; all image files in a folder and in the folders inside it are used.
+        top: How many classes to give for each photo.
         isa: Instruction set of the engine, None for the best one.
-        progress: Called after each batch with the number of photos done and of all.
-        tell: Called with a line for each folder that holds files which are not taken for images.
+        progress: Called after each batch with the number of photos done and their total.
+        tell: Called with a line for each folder that holds files which are not images.
 
     Returns:
-        For each photo its path as `image` and, as `classes`, the likeliest first, `class` and `probability`
-        (softmax of the logits, at the temperature that its file names) and, where the file says how sure the network
-        may be, as `unsure` why it is not: see `evenbit.confidence`; of one that cannot be read, what is wrong as
-        `error` instead.
+        For each photo its path as `image`, and as `classes` its classes, the likeliest first, each with `class` and
+        `probability` (softmax of the logits, at the temperature in the network's file). If that file says how sure the
+        network may be, `unsure` lists why it is not; see `evenbit.confidence`. A photo that cannot be read has, instead
+        of these, what is wrong as `error`.
 
     Raises:
         PlanError: If the network cannot be read.
-        InputError: If there is no photo, or the network takes images of neither 1 nor 3 channels or gives a map.
+        InputError: If there is no photo, or the network does not classify whole images of 1 or 3 channels.
     """
     if top < 1:
-        raise InputError(f"the number of classes to name should be at least 1, but is {top}")
+        raise InputError(f"the number of classes to list should be at least 1, but is {top}")
     places = [Path(path) for path in paths]
     for path in places:
         if (path / CHECKPOINT).is_file():
             command = shlex.join(["evenbit", "pack", str(path), "-o", "model.evb"])
-            raise InputError(f"{path} is a run, and a packed network names photos; pack it: {command}")
+            raise InputError(f"{path} is a run, but photos are classified by a packed network; pack it: {command}")
     photos = [photo for path in places for photo in _photos(path, tell)]
     if not photos:
-        raise InputError("name at least one image")
+        raise InputError("give at least one photo")
     engine = Engine.load(network or NETWORK, threads=1, isa=isa)
     if engine.plan.channels not in (1, 3):
         raise InputError(f"photos have 1 or 3 channels, but the network takes {engine.plan.channels}")
     if engine.plan.gives_map:
-        raise InputError("the network classifies each pixel of a map, not a photo; run it by evenbit.Engine")
+        raise InputError("the network classifies each pixel of a map, not a photo; run it with evenbit.Engine")
     confidence = Confidence.of_info(engine.plan.info)
     found: list[dict[str, Any]] = []
     for start in range(0, len(photos), BATCH):
@@ -77,7 +77,7 @@ def predict_images(
 
 
 def _photos(path: Path, tell: Callable[[str], object]) -> Iterator[Path]:
-    """A file, or the images in a folder in order of their names, without those that are hidden."""
+    """A file itself, or the images in a folder, sorted by name and without hidden ones."""
     if not path.is_dir():
         yield path
         return

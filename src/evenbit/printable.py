@@ -1,4 +1,4 @@
-"""Texts of files and folders, made safe to show."""
+"""Texts from files and folders, made safe to show."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from __future__ import annotations
 def printable(text: str) -> str:
     r"""A text in which every character that cannot be printed is escaped, as `\x1b` or `\n`.
 
-    What comes from a file may hold anything: it could break a line, command the terminal, or be no Unicode at all.
+    Text from a file may hold anything: it could break a line, control the terminal, or not even be Unicode.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def is_text(name: str) -> bool:
-    """Whether a name is Unicode; one of a folder or an argument that is not UTF-8 holds stand-ins for its bytes."""
+    """Whether a name is Unicode; in the name of a file or an argument, Python replaces bytes that are not UTF-8."""
     return not any("\ud800" <= c <= "\udfff" for c in name)

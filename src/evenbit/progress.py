@@ -1,7 +1,7 @@
-"""How far a long command is: a bar with the time left on a terminal, nothing anywhere else.
+"""The progress of a long command: on a terminal a bar with the time left, anywhere else nothing.
 
-Functions that take long have a parameter `progress`, which they call with how much is done and how much there is in
-all; `bar` makes one that draws.
+Functions that take long have a parameter `progress`, which they call with the amount done and the total; `bar` makes
+one that draws.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Report = Callable[[float, float], None]
 
-SPEED_SECONDS = 120  # the time left is judged by the speed of this long
+SPEED_SECONDS = 120  # the time left is estimated from the speed in this period
 
 
 @contextmanager
@@ -25,10 +25,10 @@ def bar(title: str, console: Console | None = None) -> Iterator[Report]:
 
     Args:
         title: What is being done.
-        console: Where lines are printed meanwhile, which then stay above the bar; standard error if not given.
+        console: Where lines are printed meanwhile, so that they stay above the bar; standard error if not given.
 
     Yields:
-        A function of how much is done and how much there is in all. What is done at once is not drawn.
+        A function of the amount done and the total. If its first call says that all is done, nothing is drawn.
     """
     from rich.console import Console
 
@@ -62,12 +62,12 @@ def _draw(title: str, console: Console, stack: ExitStack) -> Report:
 
 
 def part(report: Report | None, start: float, length: float, whole: float) -> Report | None:
-    """The progress of a part, told as that of the whole.
+    """Reports the progress of a part as that of the whole.
 
     Args:
-        report: What is told the progress of the whole.
-        start: How much of the whole comes before the part.
-        length: How much of the whole the part is.
-        whole: How much there is in all.
+        report: Called with the progress of the whole.
+        start: Amount before the part.
+        length: Amount of the part.
+        whole: Amount of the whole.
     """
     return report and (lambda done, total: report(start + length * done / total, whole))

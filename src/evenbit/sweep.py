@@ -1,7 +1,7 @@
 """A sweep: a list of recipes, each with some seeds, trained one after another into one table.
 
     name = "methods"                what the table is called
-    seeds = [0]                     of every run that names none
+    seeds = [0]                     the seeds of every run that gives none
     [base]                          keys of a recipe that all runs share
     data = "cifar10"
     [[run]]                         one row of the table
@@ -10,8 +10,8 @@
     method = "fd"                   any keys of a recipe
     knobs = { excitation_groups = 0 }
 
-Every run has a folder of its own, so a sweep that was stopped goes on where it was, and several processes can share
-one: each takes the runs that nobody is at.
+Every run has a folder of its own, so a sweep that was stopped continues where it was, and several processes can share
+one: each trains the runs that no other is training.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def load_sweep(path: Path) -> Sweep:
     for entry in entries:
         if _slug(entry.label) in folders:
             first = folders[_slug(entry.label)]
-            raise RecipeError(f"{path}: the runs '{first}' and '{entry.label}' would share a folder; label them apart")
+            raise RecipeError(f"{path}: the runs '{first}' and '{entry.label}' would share a folder; change a label")
         folders[_slug(entry.label)] = entry.label
     return Sweep(str(values.get("name", path.stem)), entries)
 
@@ -111,22 +111,21 @@ def _entry(path: Path, number: int, run: Mapping[str, Any], base: Mapping[str, A
 def run_sweep(
     sweep: Sweep, out: Path, *, data_root: str | None, console: Console, progress: Report | None = None
 ) -> list[dict[str, Any]]:
-    """Trains what is not finished yet, and returns the rows that are.
+    """Trains all runs that are not finished yet, and returns the finished rows.
 
     Args:
         sweep: What to train.
         out: Folder of all runs.
         data_root: Where the data set's files are.
         console: Where a line for each run and epoch is printed.
-        progress: Called now and then with the number of epochs done and of all, over all runs.
+        progress: Called now and then with the number of epochs done and their total, over all runs.
 
     Returns:
-        A row for each entry all of whose runs are finished; fewer than the entries only if other processes are at
-        the rest.
+        A row for each entry whose runs are all finished; entries are missing only if other processes still train them.
 
     Raises:
-        TrainingError: If the loss of some run was not finite; after all others were trained, whose rows
-            `finished_rows` has.
+        TrainingError: If the loss of some run was not finite, once all others are trained; `finished_rows` gives their
+            rows.
     """
     runs = [(entry.label, r, sweep.folder(out, entry, r)) for entry in sweep.entries for r in entry.recipes]
     left = [(label, recipe, folder) for label, recipe, folder in runs if not _is_finished(folder, recipe)]
@@ -142,12 +141,12 @@ def run_sweep(
         try:
             train(recipe, folder, data_root=data_root, resume=resume, console=console, progress=share)
         except AlreadyLockedError:
-            console.print("  another process is at it", markup=False)
+            console.print("  another process is training it", markup=False)
         except TrainingError as error:
             console.print(f"  {error}", markup=False)
             failed.append(f"'{label}', seed {recipe.seed}")
     if failed:
-        raise TrainingError(f"without a finite loss to the end: {', '.join(failed)}")
+        raise TrainingError(f"the loss did not stay finite in {', '.join(failed)}")
     return finished_rows(sweep, out)
 
 
@@ -161,7 +160,7 @@ def _is_finished(folder: Path, recipe: Recipe) -> bool:
 
 
 def finished_rows(sweep: Sweep, out: Path) -> list[dict[str, Any]]:
-    """A row for each entry all of whose runs are finished.
+    """A row for each entry whose runs are all finished.
 
     Args:
         sweep: What is trained.
@@ -176,12 +175,12 @@ def finished_rows(sweep: Sweep, out: Path) -> list[dict[str, Any]]:
 
 
 def compared_with_twins(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rows, each binary one with the accuracy of its float twin among them and the gap to it.
+    """The same rows; each binary one also has the accuracy of its float twin among them, and the gap to it.
 
     Args:
-        rows: Of `finished_rows`, of one run of the sweep or several.
+        rows: Rows of `finished_rows`, from one sweep or several.
     """
-    ordered = sorted(rows, key=lambda row: row["accuracy_mean"])  # of several twins the best one stays
+    ordered = sorted(rows, key=lambda row: row["accuracy_mean"])  # of several twins, the best one is used
     twins = {_twin_key(row): row["accuracy_mean"] for row in ordered if row["method"] == "float"}
     found = []
     for row in rows:
@@ -228,7 +227,7 @@ def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def _packed_bytes(folder: Path) -> int | None:
-    """Size of the deployed file; None of a network that has no 1-bit form."""
+    """Size of the deployed file; None for a network that has no 1-bit form."""
     from evenbit.deploy import pack_run
 
     try:

@@ -21,14 +21,14 @@ from evenbit.summary import Row
 if TYPE_CHECKING:
     from evenbit.evaluation import Evaluation
 
-PIPED = 100_000  # columns where no window limits them, so that nothing is broken that a program or a person copies
+PIPED = 100_000  # columns where no window limits them, so that lines can be parsed and copied unbroken
 DOUBTS = {
     "certainty": "no class is likely enough",
     "contrast": "its contrast is unlike that of the training images",
     "detail": "its detail is unlike that of the training images",
     "colour": "its colours are unlike those of the training images",
 }
-MOST_CLASSES = 20  # in a table by class; of more, the ones that are named worst
+MOST_CLASSES = 20  # in a table by class; if there are more, those of the lowest accuracy
 
 
 def print_error(message: str) -> None:
@@ -42,7 +42,7 @@ def print_json(value: object) -> None:
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """A console as wide as its window; where there is none, lines are as long as they come."""
+    """A console as wide as its window; without a window, lines are not broken."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED)
 
@@ -62,16 +62,16 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = Fal
 
 
 def show_evaluation(result: Evaluation, *, part: str = "test", wrong: bool = False) -> None:
-    """How good a classifier is, by class too, and if `wrong` each image that it names wrong."""
+    """How good a classifier is, overall and by class, and if `wrong` each image that it classifies wrong."""
     console = open_console()
     low, high = result.interval
     told = [
         f"{part} accuracy {result.accuracy:.2f} % of {len(result):,} images "
         f"({low:.1f} to {high:.1f} % with 95 % confidence)",
-        f"balanced accuracy {result.balanced_accuracy:.2f} %, in the mean over the classes",
+        f"balanced accuracy {result.balanced_accuracy:.2f} %, the mean over the classes",
     ]
     if result.top5 is not None:
-        told.append(f"right among the five likeliest {result.top5:.2f} %")
+        told.append(f"top-5 accuracy {result.top5:.2f} %")
     if result.constant.near:
         told.append(f"always answering {result.constant.name} would give {result.constant.accuracy:.2f} %")
     for line in told:
@@ -101,9 +101,9 @@ def show_evaluation(result: Evaluation, *, part: str = "test", wrong: bool = Fal
 def _show_mistakes(result: Evaluation, console: Console) -> None:
     mistakes = result.mistakes()
     if not mistakes:
-        console.print("no image is named wrong")
+        console.print("no image is classified wrong")
         return
-    console.print("\nnamed wrong, the surest first; where it is very sure, look whether the photo's class is right")
+    console.print("\nclassified wrong, the surest first; if it is very sure, check whether the photo's class is right")
     rows = [
         {"class": item.label, "named": item.given, "certainty": f"{100 * item.certainty:.1f} %", "image": item.name}
         for item in mistakes
@@ -139,7 +139,7 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
     console.print(
         f"{100 * sums['binary_macs'] / max(1, macs):.1f} % of the multiply-adds are 1-bit. "
         f"Float: {', '.join(kinds) or 'none'} ({sums['float_macs']:,} MAC), and every scale, bias and threshold. "
-        f"Sizes are bytes; the other {header:,} of the file are its header, which describes the ops in JSON."
+        f"Sizes are in bytes; the other {header:,} of the file are its header, which describes the ops in JSON."
     )
 
 
@@ -156,7 +156,7 @@ def show_probes(found: Mapping[str, Any], *, as_json: bool) -> None:
 def show_predictions(
     found: Sequence[Mapping[str, Any]], plan: Plan, *, as_csv: bool, as_json: bool, pretrained: bool
 ) -> None:
-    """The classes of each photo, and on standard error those that could not be read."""
+    """The classes of each photo, and on standard error the photos that could not be read."""
     for item in found:
         if "error" in item:
             print_error(item["error"])
@@ -191,15 +191,15 @@ def show_predictions(
     show(rows, as_json=False)
     colours = "grey" if plan.channels == 1 else "colour"
     names = ", ".join(plan.classes[:MOST_CLASSES]) + (", ..." if len(plan.classes) > MOST_CLASSES else "")
-    print(printable(f"of each photo the middle was taken, in {colours} and {plan.width}x{plan.height} pixels"))
+    print(printable(f"the network saw the middle of each photo, in {colours} and {plan.width}x{plan.height} pixels"))
     print(printable(f"there are {len(plan.classes)} classes: {names}"))
     if pretrained:
         from evenbit.pretrained import card
 
         origin = card()
         print(
-            f"by the network that comes with evenbit, trained on {origin['data']}, "
-            f"which names {origin['accuracy']:.1f} % of its test images right"
+            f"this is the network that comes with evenbit, trained on {origin['data']}; "
+            f"it gets {origin['accuracy']:.1f} % of the test images right"
         )
 
 
@@ -263,8 +263,8 @@ def show_diagnosis(found: Mapping[str, Any], *, as_json: bool) -> None:
     rows |= {name: version or "not installed" for name, version in packages.items()}
     rows["torch"] = f"{packages['torch']}, {found['torch']}" if packages["torch"] else found["torch"]
     rows["cpu"] = f"{cpu['model'] or 'unknown'}, {cpu['usable']} usable"
-    rows |= {"features": " ".join(cpu["features"]) or "none that is used"}
-    rows |= {"instruction set": found["isa"], "could be": ", ".join(found["isas"])}
+    rows |= {"features": " ".join(cpu["features"]) or "none that evenbit uses"}
+    rows |= {"instruction set": found["isa"], "available": ", ".join(found["isas"])}
     rows |= {name: folder or "not found" for name, folder in found["data"].items()}
     show([{"what": name, "found": value} for name, value in rows.items()], as_json=False)
 
@@ -294,7 +294,7 @@ def _cell(value: object) -> str:
 
 
 def _short(number: int) -> str:
-    """A count in three digits, empty for 0."""
+    """A count with three digits, empty for 0."""
     for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= unit:
             return f"{number / unit:.3g} {letter}"

@@ -20,8 +20,8 @@ def test_equal_classes_are_one_number() -> None:
 
 def test_unequal_classes_name_the_extremes_and_what_a_constant_scores() -> None:
     assert describe_classes(dataset([0] * 5 + [1] * 9 + [2] * 2, [0, 1, 1, 2])) == (
-        "3 classes, 16 images to train on, 4 to test on; of a class, from 2 (eel) to 9 (dog) to train on, "
-        "and naming dog always would score 50.0 %"
+        "3 classes, 16 images to train on, 4 to test on; per class 2 (eel) to 9 (dog) to train on; "
+        "always answering dog would give 50.0 %"
     )
 
 

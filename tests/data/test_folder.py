@@ -213,7 +213,7 @@ def test_folders_in_a_class_folder_are_named_with_what_to_do(tmp_path: Path):
     fill(tmp_path / "animals", {"cat": 3, "dog": 3, "eel": 3, "fox": 3})
     fill(tmp_path, {"signs": 3})
     with pytest.raises(
-        DataError, match=r"animals holds 0 images.* It holds folders \(cat, dog, eel, ...\).* give .*/animals, else"
+        DataError, match=r"animals holds 0 images.* It holds folders \(cat, dog, eel, ...\).* give .*/animals, other"
     ):
         load_dataset(str(tmp_path))
 

@@ -63,5 +63,5 @@ def test_missing_data_names_files_places_and_page(tmp_path: Path):
 
 
 def test_without_any_place_it_says_how_to_give_one():
-    with pytest.raises(DataError, match="looked in nowhere: give --data-root or set EVENBIT_DATA"):
+    with pytest.raises(DataError, match=r"wanted .*; give --data-root or set EVENBIT_DATA; get them from"):
         find(None)

@@ -51,7 +51,7 @@ def test_damage_is_named(folder: Path):
         load_dataset("tiny-imagenet", root=folder)
     for name in ("../n1", "n" + "1" * 300, "\udcff"):
         (folder / "wnids.txt").write_text(f"n2\n{name}\n", errors="surrogateescape")
-        with pytest.raises(DataError, match="which is no WordNet number"):
+        with pytest.raises(DataError, match="which is not a WordNet number"):
             load_dataset("tiny-imagenet", root=folder)
     (folder / "wnids.txt").write_text("n2\n")
     with pytest.raises(DataError, match="at least two different classes"):

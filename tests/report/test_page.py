@@ -131,7 +131,7 @@ def test_confusion_matrices_count_the_right_answers(soup: BeautifulSoup, runs: l
         assert sum(numbers) == 359
         told = [title.text for title in figure.find_all("title")]
         assert len(told) == len(numbers)
-        assert sum(int(text.split(": ")[1].split()[0]) for text in told if "named right" in text) == right
+        assert sum(int(text.split(": ")[1].split()[0]) for text in told if "recognized" in text) == right
 
 
 def test_it_says_how_each_run_was_made(soup: BeautifulSoup, runs: list[Path]) -> None:
@@ -174,7 +174,7 @@ def test_a_runtime_that_is_not_installed_is_not_measured(
     assert float(rows[0][3].removesuffix(" ms")) > 0
     assert "None of these runs has binary layers" in one(soup, "#layers").text
     accuracy = f"{last_metrics(runs[0])['test_accuracy']:.2f} %"
-    assert one(soup, "#short").li.text == f"float, which has real numbers, names {accuracy} of the images right."
+    assert one(soup, "#short").li.text == f"float, which has real numbers, gets {accuracy} of the images right."
 
 
 def test_a_network_that_cannot_be_packed_is_reported_without_its_file(runs: list[Path], tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_runs_of_different_length_are_flagged(runs: list[Path], tmp_path: Path) 
     make_report([str(runs[2]), str(tmp_path / "bnn")], str(tmp_path / "report.html"), images=20)
     soup = BeautifulSoup((tmp_path / "report.html").read_text(encoding="utf-8"), "html.parser")
     assert (
-        "not trained equally long, so their accuracies do not compare: epochs of fd 2, bnn 1."
+        "not trained equally long (epochs: fd 2, bnn 1), so do not compare their accuracies."
         in one(soup, "#short").text
     )
     assert "This page shows how much" not in one(soup, "#short").text

@@ -38,7 +38,7 @@ def test_every_key_that_changes_images_is_seen_in_them() -> None:
 
 def test_what_is_set_is_told_and_what_else_there_is() -> None:
     assert describe_augmentation(load_recipe(None, {"data": "cifar10", "augment": "strong"})) == (
-        "images are changed in every epoch: pad=4, flip=true, color=0.3, rotate=10.0, erase=0.25; "
+        "random changes of the images: pad=4, flip=true, color=0.3, rotate=10.0, erase=0.25; "
         "not set: area, cutout, mixup"
     )
-    assert describe_augmentation(load_recipe(None, NOTHING)).startswith("images are changed in every epoch: no; not")
+    assert describe_augmentation(load_recipe(None, NOTHING)).startswith("random changes of the images: none; not")

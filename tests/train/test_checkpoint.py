@@ -106,7 +106,7 @@ def test_any_flipped_byte_is_noticed(finished: Result, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", [0, 7, 100, -1])
 def test_a_truncated_checkpoint_is_refused(finished: Result, tmp_path: Path, kept: int) -> None:
     (tmp_path / FILE).write_bytes((finished.folder / FILE).read_bytes()[:kept])
-    with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+    with pytest.raises(CheckpointError, match="is damaged or not a checkpoint"):
         load_run(tmp_path)
 
 

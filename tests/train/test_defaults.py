@@ -99,12 +99,12 @@ def test_the_command_says_what_was_chosen_and_a_flag_wins(
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
-        "chosen by the images: --model resnet8 --set batch_size=16 --set learning_rate=0.0071 --set pad=1"
+        "chosen for these images: --model resnet8 --set batch_size=16 --set learning_rate=0.0071 --set pad=1"
     )
-    assert "--set flip=false leaves it out" in lines[1]
+    assert "--set flip=false turns this off" in lines[1]
     assert lines[2] == f"{pictures}: 2 classes, 32 images to train on, 12 to test on, 16 of each class to train on"
     assert lines[3] == (
-        "images are changed in every epoch: pad=1, flip=true; not set: area, cutout, color, rotate, erase, mixup"
+        "random changes of the images: pad=1, flip=true; not set: area, cutout, color, rotate, erase, mixup"
     )
     recipe = read_checkpoint(Path(out)).recipe
     assert (recipe.epochs, recipe.image_size, recipe.batch_size, recipe.pad, recipe.flip) == (1, 8, 16, 1, True)
@@ -138,7 +138,7 @@ def test_the_bare_command_takes_the_recipe_for_the_digits_and_says_so(
 ) -> None:
     assert main(["train", "--epochs", "3", "--out", str(tmp_path / "run")]) == 0
     assert capsys.readouterr().out.splitlines()[0] == (
-        "by the recipe digits-resnet8-fd: --data digits --model resnet8 --method fd --epochs 3 --set batch_size=32 "
+        "from the recipe digits-resnet8-fd: --data digits --model resnet8 --method fd --epochs 3 --set batch_size=32 "
         "--set learning_rate=0.004"
     )
     recipe = read_checkpoint(tmp_path / "run").recipe
@@ -149,7 +149,7 @@ def test_the_bare_command_takes_the_recipe_for_the_digits_and_says_so(
 def test_a_data_set_without_a_recipe_says_what_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--data", "svhn", "--data-root", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().out == (
-        "no recipe comes with evenbit for this, so by defaults: --data svhn --model resnet8 --method fd --epochs 12 "
+        "evenbit has no recipe for these data; by default: --data svhn --model resnet8 --method fd --epochs 12 "
         "--set batch_size=128 --set learning_rate=0.02\n"
     )
 

@@ -97,7 +97,7 @@ def test_train_chooses_tells_and_export_refuses(
     command = ["train", "--data", str(pictures), "--epochs", "1", "--set", "flip=true", "--fit-flash", "64K"]
     assert main([*command, "--fit-ram", "32K", "--out", str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("chosen by the images: --model resnet8 --set image_size=16 ")
+    assert lines[0].startswith("chosen for these images: --model resnet8 --set image_size=16 ")
     assert lines[1].startswith("fits 64.0 KiB of flash and 32.0 KiB of RAM: resnet8 on 16x16 pixels takes about ")
     assert read_checkpoint(run).recipe.image_size == 16
     plan = pack_run(run)

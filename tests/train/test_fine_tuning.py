@@ -169,7 +169,7 @@ def test_batches_of_a_loader_are_trained_on_and_resumed(real: Result, digits: Da
     reopened = load_run(tmp_path / "whole", network=real.network)
     images = torch.from_numpy(digits.test.images[:5]) / 255
     assert torch.equal(reopened.model(images), results[0].network(images))
-    with pytest.raises(CheckpointError, match=re.escape("Sequential, was handed over in a call")):
+    with pytest.raises(CheckpointError, match=re.escape("Sequential, was passed in a call")):
         load_run(tmp_path / "whole")
 
 
@@ -197,9 +197,9 @@ def test_a_trained_network_is_taken_to_other_classes(
     few = few_classes(digits, 3)
     settings = {**FAST, "console": Console(soft_wrap=True)}
     result = finetune(f"{file}:make_model", few, weights=weights, out=tmp_path / "run", epochs=1, **settings)
-    assert "the last layer, 8, is made anew for 3 classes, from the training images" in capsys.readouterr().out
+    assert "the last layer, 8, is replaced: fitted to the training images, for 3 classes" in capsys.readouterr().out
     assert result.metrics["test_accuracy_at_start"] > 80
-    with pytest.raises(DataError, match="the run's data, few, were handed over in a call"):
+    with pytest.raises(DataError, match="the run's data, few, were passed in a call"):
         load_dataset(load_run(tmp_path / "run").recipe.data)
 
 
@@ -273,7 +273,7 @@ def test_weights_that_do_not_fit_are_named(file: Path, weights: Path, tmp_path: 
     with pytest.raises(RecipeError, match=r"float.pt is a pickle.*convert it: python -c \"import torch, safetensors"):
         begin(tmp_path / "float.pt")
     (tmp_path / "text.safetensors").write_text("no weights")
-    with pytest.raises(RecipeError, match="is no safetensors file, or damaged"):
+    with pytest.raises(RecipeError, match="is damaged or not a safetensors file"):
         begin(tmp_path / "text.safetensors")
     with pytest.raises(RecipeError, match="there are no weights at"):
         begin(tmp_path / "missing.safetensors")
@@ -303,7 +303,7 @@ def test_a_teacher_of_other_classes_is_refused(file: Path, real: Result, digits:
         finetune(f"{file}:make_model", few, teacher=real.network, out=tmp_path / "a", console=QUIET)
     with pytest.raises(RecipeError, match="was trained on other classes"):
         finetune(f"{file}:make_model", few, teacher=real.folder, out=tmp_path / "b", console=QUIET)
-    with pytest.raises(RecipeError, match="the teacher 'self' is the real network, of which no weights are given"):
+    with pytest.raises(RecipeError, match="the teacher 'self' is the real network, but its weights are not given"):
         finetune(f"{file}:make_model", "digits", out=tmp_path / "c", console=QUIET)
 
 
@@ -356,7 +356,7 @@ def test_a_bad_batch_later_on_keeps_the_epochs_before(real: Result, digits: Data
 def test_loaders_that_say_too_little_are_refused(real: Result, digits: Dataset, tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"test": None}, "needs another one to measure on: test=..."),
-        ({"classes": None}, "say what the labels stand for"),
+        ({"classes": None}, "or give their number, such as classes=2"),
         ({"data": iter([])}, "has no length"),
         ({"data": []}, "gives no batch"),
     ]
@@ -376,17 +376,17 @@ def test_a_changed_file_or_weights_end_a_resumed_run(file: Path, weights: Path, 
     before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     state = safetensors.torch.load_file(weights)
     safetensors.torch.save_file({**state, "2.bias": state["2.bias"] + 1}, numbers)
-    with pytest.raises(CheckpointError, match="the weights that the run began with were others than those of"):
+    with pytest.raises(CheckpointError, match="no longer holds the weights that the run started from"):
         finetune(f"{code}:make_model", "digits", resume=True, **arguments)
     code.write_text(NETWORK + "# another\n")
     for attempt in (
         lambda: finetune(f"{code}:make_model", "digits", resume=True, **arguments),
         lambda: load_run(tmp_path / "run"),
     ):
-        with pytest.raises(CheckpointError, match=r"code.py, which makes the run's network, has changed .*put it back"):
+        with pytest.raises(CheckpointError, match=r"code.py, which makes the run's network, has changed .*restore it"):
             attempt()
     code.unlink()
-    with pytest.raises(CheckpointError, match=r"whose file .*code.py is not there"):
+    with pytest.raises(CheckpointError, match=r"but the file .*code.py is missing"):
         load_run(tmp_path / "run")
     assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
     code.write_text(NETWORK)
@@ -398,7 +398,7 @@ def test_a_function_is_named_by_its_file(file: Path, weights: Path, tmp_path: Pa
     exec(compile(NETWORK, str(file), "exec"), namespace)
     result = finetune(namespace["ten"], "digits", weights=weights, out=tmp_path / "run", epochs=1, **FAST)
     assert load_run(result.folder).recipe.model == f"{file}:ten"
-    with pytest.raises(RecipeError, match="should stand in a file of its own"):
+    with pytest.raises(RecipeError, match="should be in a Python file, outside other functions"):
         finetune(lambda: nn.Linear(1, 1), "digits", out=tmp_path / "b")
 
 
@@ -433,7 +433,7 @@ def test_the_command_cannot_resume_what_only_a_call_has(
 ) -> None:
     finetune(real.network, out=tmp_path / "run", epochs=1, **FAST, **loaders(digits))
     assert main(["train", "--resume", "--out", str(tmp_path / "run")]) == 2
-    assert "the run's data, DataLoader, were handed over in a call" in capsys.readouterr().err
+    assert "the run's data, DataLoader, were passed in a call" in capsys.readouterr().err
     finetune(real.network, "digits", teacher=real.network, out=tmp_path / "other", epochs=1, **FAST)
     assert main(["train", "--resume", "--out", str(tmp_path / "other")]) == 2
-    assert "the run's network, Sequential, was handed over in a call" in capsys.readouterr().err
+    assert "the run's network, Sequential, was passed in a call" in capsys.readouterr().err

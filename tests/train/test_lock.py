@@ -24,7 +24,7 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> Non
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(CheckpointError, match="another training is at work in"), locked(tmp_path / "run"):
+    with pytest.raises(CheckpointError, match="another process is training in"), locked(tmp_path / "run"):
         pass
     process.kill()  # even then the lock ends
     process.communicate()

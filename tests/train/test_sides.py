@@ -67,9 +67,9 @@ def test_a_few_images_are_no_evidence(images: int) -> None:
 
 def test_what_was_found_is_told_with_the_way_out() -> None:
     assert describe_sides(["left", "right"]) == (
-        "no image is mirrored, since mirrored ones of left, right look like another class; --set flip=true mirrors them"
+        "no image is mirrored, since left, right look like another class when mirrored; --set flip=true mirrors anyway"
     )
-    assert "of a, b, c and 2 more look" in describe_sides(list("abcde"))
+    assert "since a, b, c and 2 more look" in describe_sides(list("abcde"))
     assert "--set flip=false" in describe_sides([])
 
 

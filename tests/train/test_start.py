@@ -57,7 +57,7 @@ def test_other_classes_get_a_new_head_and_the_body_is_kept(
     assert known.keys() - kept == {"head.weight", "head.bias", "normalize.mean", "normalize.std"}
     assert "new: head for 3 classes instead of 2" in told
     count = sum(known[name].numel() for name in kept)
-    assert f"(resnet8, fd, 1 epochs on {load_run(trained).recipe.data}): {count:,} numbers taken over" in told
+    assert f"(resnet8, fd, 1 epochs on {load_run(trained).recipe.data}): {count:,} numbers copied" in told
 
 
 def test_the_same_number_of_other_classes_gets_a_new_head_too(
@@ -112,7 +112,7 @@ def test_float_weights_may_start_a_binary_network(
     [
         ({"model": "resnet20"}, "is a resnet8, not a resnet20; add --model resnet8"),
         ({"image_size": 12}, "takes images of 3x8x8, but those here are 3x12x12; add --set image_size=8"),
-        ({"knobs": {"excitation_hidden": 2}}, "has other sizes than this network in stage1"),
+        ({"knobs": {"excitation_hidden": 2}}, "has weights of other sizes than this network: stage1"),
     ],
 )
 def test_another_network_is_refused(
@@ -134,7 +134,7 @@ def test_the_command_takes_model_method_and_size_from_the_run(
 ) -> None:
     command = ["train", "--data", str(three), "--from", str(trained), "--epochs", "1", "--set", "flip=true"]
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
-    assert "numbers taken over; new: head" in " ".join(capsys.readouterr().out.split())
+    assert "numbers copied; new: head" in " ".join(capsys.readouterr().out.split())
     recipe = read_checkpoint(tmp_path / "run").recipe
     assert (recipe.model, recipe.method, recipe.image_size, recipe.start) == ("resnet8", "fd", 8, str(trained))
 

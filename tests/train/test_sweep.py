@@ -105,7 +105,7 @@ def test_a_run_that_fails_leaves_the_others_their_rows(
     assert [row["label"] for row in json.loads(results.read_text())["rows"]] == ["fd"]
     printed = capsys.readouterr()
     assert "the loss is not finite" in " ".join(printed.out.split())
-    assert "without a finite loss to the end: 'wild', seed 0" in printed.err
+    assert "the loss did not stay finite in 'wild', seed 0" in printed.err
 
 
 def test_twins_have_the_same_blocks_and_images() -> None:

@@ -13,7 +13,7 @@ from evenbit.cli import deployment, machine, measurement, training  # noqa: F401
 from evenbit.cli.app import app
 from evenbit.errors import EvenbitError
 
-# Packages that a command may lack, and what of evenbit brings them.
+# Packages that a command may lack, and the extra of evenbit that installs them.
 TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "jinja2", "matplotlib")
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"onnx": "export"}
 
@@ -21,8 +21,8 @@ EXTRAS = dict.fromkeys(TRAINING, "train") | {"onnx": "export"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns the exit status.
 
-    0 is success; 2 is a mistake in the command or its input, told in one line; an interruption ends the process with
-    130. `--debug` anywhere shows the traceback of an error.
+    0 is success; 2 is a mistake in the command or its input, reported in one line; an interruption ends the process
+    with 130. `--debug` anywhere shows the traceback of an error.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
@@ -50,7 +50,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, UnusedCliTokensError):
         command = " ".join(("evenbit", *(error.command_chain or ())))
         extra = " ".join(f"'{token}'" for token in error.unused_tokens or ())
-        return f"{command} takes no more after the arguments before {extra}; see {command} --help"
+        return f"{command} does not expect {extra}; see {command} --help"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())

@@ -17,7 +17,7 @@ HELP = Group("Help", sort_key=4)
 
 
 def _exactly(type_: Any, tokens: Sequence[Token]) -> Any:
-    """A value of the command line as its type; 1.5 is no whole number, and is not rounded to one."""
+    """Converts a value of the command line to its type; 1.5 is refused as a whole number, not rounded."""
     if int in (type_, *get_args(type_)):
         for token in tokens:
             with contextlib.suppress(ValueError):

@@ -30,7 +30,7 @@ def pack(
 ) -> None:
     """Pack a trained network into an .evb file.
 
-    How sure the network may be is measured on the images that it was not trained on, and kept in the file for
+    The file also keeps how sure the network may be, measured on images that it was not trained on, for
     `evenbit predict`.
 
     Args:
@@ -38,11 +38,11 @@ def pack(
         out: The file to write.
         float_layers: How stem, downsample and head are stored; int8 is calibrated on the first training images, and
             the accuracy on these is printed with and without it.
-        freeze_excitation: Let each excitation and third moment be its mean over the first training images, which
-            makes the file smaller and faster, but costs much accuracy where there are third moments; the last line of
-            the run's metrics.jsonl has it.
+        freeze_excitation: Replace each excitation and third moment by its mean over the first training images. The
+            network becomes smaller and faster, but with third moments it loses much accuracy; the last line of the
+            run's metrics.jsonl has the accuracy.
         data_root: Where the files of a named data set are.
-        untrained: Pack this model with fresh weights instead, for benchmarks.
+        untrained: Pack this model with random weights instead, for benchmarks.
         method: Method of the untrained network.
         channels: Image channels of the untrained network.
         size: Image height and width of the untrained network.
@@ -87,7 +87,7 @@ def pack(
                 plan = with_confidence(plan, Engine(plan), held_out, progress)
             if len(held_out) < LEAST_IMAGES:
                 terminal.print_error(
-                    f"{out} will not say 'unsure', which takes {LEAST_IMAGES} held-out images, not {len(held_out)}"
+                    f"{out} will not say 'unsure', which needs {LEAST_IMAGES} held-out images, not {len(held_out)}"
                 )
     plan_file.save(plan, out)
     row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops), **accuracy}
@@ -102,16 +102,16 @@ def predict(
     as_csv: Annotated[bool, Parameter(name="--csv", negative="")] = False,
     as_json: Json = False,
 ) -> int:
-    """Name what is on photos.
+    """Classify photos.
 
-    A photo that cannot be read is told on standard error, and the exit status is then 2. Where the file says how sure
-    the network may be, an answer is marked "unsure" if it has little certainty or the photo is unlike those that the
-    network was trained on.
+    A photo that cannot be read is reported on standard error, and the exit status is then 2. If the file says how sure
+    the network may be, an answer is marked "unsure" if its probability is low or the photo is unlike the training
+    images.
 
     Args:
-        paths: Photos and folders of photos, and the .evb file that is to name them; without one, the network that
-            comes with evenbit does, which knows the ten classes of CIFAR-10.
-        top: How many classes to name.
+        paths: Photos and folders of photos, and the .evb file that classifies them; without one, the network that
+            comes with evenbit is used, which knows the ten classes of CIFAR-10.
+        top: How many classes to list for each photo.
         isa: Instruction set of the engine; the best one if not given.
         as_csv: Print CSV.
         as_json: Print JSON.
@@ -124,7 +124,7 @@ def predict(
         raise InputError("choose one of --csv and --json")
     networks = [path for path in paths if path.suffix == ".evb"]
     if len(networks) > 1:
-        raise InputError(f"one network names photos, but there are {len(networks)}: {', '.join(map(str, networks))}")
+        raise InputError(f"give one .evb file, not {len(networks)}: {', '.join(map(str, networks))}")
     network = networks[0] if networks else None
     with bar("looking") as progress:
         found = predict_images(
@@ -175,9 +175,9 @@ def export(
         path: An .evb file.
         to: The form; c for a folder of C99 source, web for one with a page, onnx or qonnx for a file.
         out: The file or folder to write.
-        name: What names in C begin with, evenbit if not given; one for each network of a program.
-        fit_flash: Flash of a device, such as 256K; C that takes more is refused.
-        fit_ram: RAM of a device, such as 128K; C that takes more is refused.
+        name: Prefix of the names in C, evenbit if not given; each network in a program needs its own.
+        fit_flash: Flash of a device, such as 256K; C that needs more is refused.
+        fit_ram: RAM of a device, such as 128K; C that needs more is refused.
         as_json: Print JSON.
     """
     from evenbit.errors import ExportError
@@ -185,7 +185,7 @@ def export(
     from evenbit.export.c.size import check_fits, parse_memory
 
     if to not in EXPORTERS:
-        raise ExportError(f"unknown form '{to}'; there are {', '.join(EXPORTERS)}")
+        raise ExportError(f"unknown form '{to}'; the forms are {', '.join(EXPORTERS)}")
     if name is not None and to != "c":
         raise ExportError("--name goes with --to c")
     if (fit_flash or fit_ram) and to != "c":

@@ -14,7 +14,7 @@ def doctor(*, data_root: str | None = None, as_json: Json = False) -> None:
     """Show versions, CPU, instruction sets and data found.
 
     Args:
-        data_root: Where the files of data sets are; the variable EVENBIT_DATA says it too.
+        data_root: Where the files of data sets are; if not given, the variable EVENBIT_DATA says it.
         as_json: Print JSON.
     """
     from evenbit.doctor import diagnose
@@ -34,5 +34,5 @@ def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -
     try:
         path = app.install_completion(shell=shell)
     except ShellDetectionError:
-        raise EvenbitError("cannot tell which shell this is; say --shell bash, zsh or fish") from None
+        raise EvenbitError("cannot tell which shell this is; give --shell bash, zsh or fish") from None
     print(f"completion is in {path}; it works in new shells")

@@ -40,7 +40,7 @@ def evaluate(
         data_root: Where the files of a named data set are.
         threads: Threads of the engine; all CPUs if not given.
         isa: Instruction set of the engine; the best one if not given.
-        wrong: List the images that are named wrong, the surest mistakes first; wrong labels are among these.
+        wrong: List the images that are classified wrong, the surest mistakes first; wrong labels show up here.
         as_json: Print JSON.
     """
     from evenbit.data import READERS, load_dataset
@@ -89,17 +89,17 @@ def bench(
 ) -> None:
     """Time a packed file, and other runtimes beside it.
 
-    The others run a float network of the same architecture. Runs are interleaved (ours, peer, ours, peer, ...),
+    The others run a float network of the same architecture. Runs are interleaved (ours, peer, ours, peer, ...), and
     each time is a median.
 
     Args:
         path: An .evb file.
         against: Peers, separated by commas; onnxruntime, onnxruntime-int8, openvino-int8, larq.
         threads: Threads of every runtime.
-        batch: Images a call.
+        batch: Images per call.
         rounds: How many times each runtime is timed.
         isa: Instruction set of the engine; the best one if not given.
-        per_layer: Time each op of our engine instead, beside the CPU's limit.
+        per_layer: Instead, time each op of our engine and compare it with the CPU's limit.
         as_json: Print JSON.
     """
     from evenbit.bench import run_benchmark
@@ -135,7 +135,7 @@ def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 10
     """Show runs side by side on one HTML page.
 
     Accuracy and loss, what binarization does to every layer, mistakes, sizes, times, and how each run was made. The
-    page needs no network.
+    page needs no internet connection.
 
     Args:
         runs: Folders of runs that were measured on the same images, such as a float run and a binary one.
@@ -157,7 +157,7 @@ def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 10
 
 
 def _differing(known: Sequence[str], there: Sequence[str]) -> str:
-    """The first classes that only one side has; if all are the same, their order."""
+    """The first classes that only one side has; if there are none, that the order differs."""
     ours = [name for name in known if name not in there][:MOST_NAMED]
     theirs = [name for name in there if name not in known][:MOST_NAMED]
     parts = [f"it knows {', '.join(ours)}"] * bool(ours) + [f"the data have {', '.join(theirs)}"] * bool(theirs)
@@ -167,7 +167,7 @@ def _differing(known: Sequence[str], there: Sequence[str]) -> str:
 def _open_classifier(
     path: Path, threads: int | None, isa: str | None
 ) -> tuple[Predict, tuple[str, ...], tuple[int, int, int], str | None]:
-    """How to run it, its classes, the shape of its images, and the data set it was trained on, if it says so."""
+    """A function that runs it, its classes, the shape of its images, and the data it was trained on, if it says so."""
     if path.is_dir():
         from evenbit.train import load_run, torch_predict
 
@@ -180,5 +180,5 @@ def _open_classifier(
     engine = Engine.load(path, threads=threads, isa=isa)
     plan = engine.plan
     if plan.gives_map:
-        raise InputError(f"{path} classifies each pixel of a map; whole images alone can be evaluated")
+        raise InputError(f"{path} classifies each pixel, and only classifiers of whole images can be evaluated")
     return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data")

@@ -39,34 +39,35 @@ def train(
     resume: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a network and leave it in a folder.
+    """Train a network and save it in a folder.
 
-    Without a recipe, a named data set is trained on by the recipe that comes with evenbit for it, and for a folder of
-    images what is not given is chosen by how many and how large they are.
+    Without a recipe, a named data set uses the recipe that comes with evenbit for it. For a folder of images, settings
+    that are not given are chosen by the number and size of the images.
 
     Args:
-        recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags win over it.
+        recipe: A recipe file (TOML), or the name of one that comes with evenbit. Flags override it.
         out: Folder of the run; runs/DATA-MODEL-METHOD if not given.
         data: digits (if nothing else is given), cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet, or a folder with
-            one subfolder a class.
-        data_root: Where the files of a named data set are; the variable EVENBIT_DATA says it too.
+            one subfolder per class.
+        data_root: Where the files of a named data set are; if not given, the variable EVENBIT_DATA says it.
         model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
             vgg_slim, vgg_dense or mlp; made for the engine: evennet_s, evennet_m, evennet_l, evennet_xl; mostly in
             float: basic8, basic20, basic20_half, basic20_wider, basic20_wide, basic14_wide, patch14, patch14_wide,
             patch10, mobilenet_v2.
         network: A network of your own instead, as FILE.py:FUNCTION or MODULE:FUNCTION; the function's code is run.
-        weights: Of the trained real network, which the binary one is made from: a safetensors file, or the folder of a
-            run with the method float. The start is fitted to it, and it is the teacher unless another is named.
+        weights: Weights of the trained real network that the binary one is made from: a safetensors file, or the folder
+            of a run with the method float. The binary network is fitted to the real one before training, and has it as
+            teacher unless another is named.
         method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.
         epochs: Passes over the training images.
-        seed: Of everything random.
+        seed: Seed of everything random.
         teacher: Folder of a float run to distil from, self for the network with the given weights, or none.
-        from_: Folder of a run to start from; other classes get a new head. Model, method and size of the images are
-            that run's if they are not given.
+        from_: Folder of a run to start from; if the classes differ, the head is new. Model, method and size of the
+            images are that run's if they are not given.
         set_: Any other key of a recipe as KEY=VALUE, such as learning_rate=1e-3 or knobs.estimator=ede.
         fit_flash: Flash of a device, such as 256K: a network is chosen whose C export fits.
         fit_ram: RAM of a device, such as 128K: a network and a size of images are chosen whose C export fits.
-        resume: Go on after the last whole epoch of the run in --out; with more --epochs, a finished run goes on too.
+        resume: Continue after the last finished epoch of the run in --out; with more --epochs, even a finished run.
         as_json: Print the last epoch's metrics as JSON.
     """
     from accelerate import PartialState
@@ -106,10 +107,10 @@ def train(
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
-            told = f"chosen by the images: {as_flags(chosen)}"
+            told = f"chosen for these images: {as_flags(chosen)}"
         elif recipe is None and images in READERS:
             recipe = fitting_recipe(images, overrides)
-            told = f"by the recipe {recipe}: " if recipe else "no recipe comes with evenbit for this, so by defaults: "
+            told = f"from the recipe {recipe}: " if recipe else "evenbit has no recipe for these data; by default: "
         settings = load_recipe(recipe, {**chosen, **overrides})
         if teacher is None:
             settings = distil_from_itself(settings)
@@ -119,7 +120,7 @@ def train(
             settings = change_recipe(settings.model_dump(), fitting, "the recipe that fits")
             if chosen:
                 chosen |= {key: value for key, value in fitting.items() if key not in overrides}
-                told = f"chosen by the images: {as_flags(chosen)}"
+                told = f"chosen for these images: {as_flags(chosen)}"
         if told and not chosen:
             told += describe_run(settings)
     folder = out or Path("runs") / "-".join(
@@ -138,17 +139,17 @@ def train(
         if (folder / FILE).exists():
             terminal.print_error(f"stopped; go on with: {_command('train', '--resume', '--out', folder, *root)}")
         raise
-    if not PartialState().is_main_process:  # of several processes, one tells
+    if not PartialState().is_main_process:  # only the main process prints
         return
     if as_json:
         print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
     else:
         terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
-        wrong = f"see what is wrong with: {_command('eval', folder, '--wrong', *root)}\n"
+        wrong = f"see the mistakes with: {_command('eval', folder, '--wrong', *root)}\n"
         console.print(
             f"{wrong if result.accuracy < 100 else ''}"
             f"pack it with: {_command('pack', folder, '-o', 'model.evb')}\n"
-            f"see it with: {_command('report', folder, '-o', 'report.html', *root)}",
+            f"see a report with: {_command('report', folder, '-o', 'report.html', *root)}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -169,7 +170,7 @@ def sweep(
 ) -> None:
     """Train a list of recipes with several seeds into one table.
 
-    What is finished is not repeated, so the same command goes on where it was stopped.
+    Finished runs are not repeated, so the same command continues a sweep that was stopped.
 
     Args:
         path: A sweep file (TOML).
@@ -190,9 +191,9 @@ def sweep(
         with bar("sweeping", console) as progress:
             rows = run_sweep(plan, folder, data_root=data_root, console=console, progress=progress)
     except KeyboardInterrupt:
-        terminal.print_error("stopped; the same command goes on")
+        terminal.print_error("stopped; the same command continues")
         raise
-    except TrainingError as error:  # the other runs have their rows
+    except TrainingError as error:  # the finished runs still have their rows
         rows, failure = finished_rows(plan, folder), error
     if results is not None:
         write_atomically(results, (json.dumps({"sweep": plan.name, "rows": rows}, indent=1) + "\n").encode())
@@ -221,7 +222,7 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
         with bar("training", console) as progress:
             result = run_demo(out, console, progress)
     except KeyboardInterrupt:
-        terminal.print_error("stopped; the same command goes on")
+        terminal.print_error("stopped; the same command continues")
         raise
     terminal.show_demo(result, as_json=as_json)
     if not as_json:

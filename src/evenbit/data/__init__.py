@@ -1,4 +1,4 @@
-"""Data sets as arrays, in memory if they fit; nothing here needs torch but `evenbit.data.augment`."""
+"""Data sets as arrays, in memory if they fit; only `evenbit.data.augment` needs torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "svhn": read_svhn,
     "tiny-imagenet": read_tiny_imagenet,
 }
-"""The readers of the named data sets, each from the folder that the user gives."""
+"""The readers of the named data sets; each takes the folder that the user gives."""
 
 SOURCES = (CIFAR10, CIFAR100, FASHION_MNIST, SVHN, TINY_IMAGENET)
 
@@ -32,9 +32,9 @@ def load_dataset(name: str | os.PathLike[str], root: str | os.PathLike[str] | No
     """A data set by name, or a folder of images by path.
 
     Args:
-        name: A key of `READERS`, or the path of a folder with one subfolder a class.
+        name: A key of `READERS`, or the path of a folder with one subfolder per class.
         root: Where the files of a named data set are; None to use the variable `EVENBIT_DATA`.
-        size: Height and width to which the images of a folder are brought.
+        size: Height and width to which the images of a folder are resized.
 
     Raises:
         DataError: If the data set is unknown, missing or damaged.
@@ -45,7 +45,7 @@ def load_dataset(name: str | os.PathLike[str], root: str | os.PathLike[str] | No
     if Path(name).is_dir():
         return read_folder(Path(name), size)
     if name.startswith(":"):
-        raise DataError(f"the run's data, {name[1:]}, were handed over in a call, and only a call can read them again")
+        raise DataError(f"the run's data, {name[1:]}, were passed in a call, and only a call can pass them again")
     raise DataError(f"no data set '{name}': neither one of {', '.join(READERS)} nor the path of a folder of images")
 
 

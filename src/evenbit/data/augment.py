@@ -15,11 +15,11 @@ SLIMMEST = 3 / 4  # width to height of a window, at least; at most the inverse
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several processes has of a batch.
+    """The part of a batch that one of several processes has.
 
     Attributes:
-        batch: Images of the whole batch.
-        part: Which of them.
+        batch: Number of images in the whole batch.
+        part: The images of this process.
     """
 
     batch: int
@@ -28,34 +28,33 @@ class Share:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Everything that is done to images, in this order, drawn anew for each image.
+    """Random changes of images, in this order, drawn anew for each image.
 
-        resize    y = the window of height h H and width w W, anywhere in x, brought to H x W bilinearly
-                  h = sqrt(a / r), w = sqrt(a r)              a uniform in area .. 1, log r in log 3/4 .. log 4/3
-                                                              and then r brought to a .. 1/a, so that h and w are <= 1
+        resize    y = the window of height h H and width w W, anywhere in x, resized to H x W bilinearly
+                  h = sqrt(a / r), w = sqrt(a r)              a uniform in area .. 1, log r in log 3/4 .. log 4/3,
+                                                              then r clamped to a .. 1/a, so that h and w are <= 1
         crop      y[i, j] = x[i + a - pad, j + b - pad], or 0 outside of x      a, b uniform in 0 .. 2 pad
         flip      y[i, j] = x[i, W - 1 - j] if f, else x[i, j]                  f uniform in {0, 1}
         cutout    y[i, j] = 0 if r <= i < r + s and c <= j < c + s, else x[i, j]
                   s = cutout, r = p - floor(s / 2), c = q - floor(s / 2)        p, q uniform in 0 .. H - 1, 0 .. W - 1
 
-        rotate    y(p) = x(R p), R turns around the middle by t degrees, bilinearly, with the border going on outside
+        rotate    y(p) = x(R p), R turns around the middle by t degrees, bilinearly, with the border repeated outside
                                                                                 t uniform in -rotate .. rotate
         color     y = min(max(g + s (u - g), 0), 255), u = m + c (b x - m)      b, c, s uniform in 1 - color ..
                   m: mean of b x over the image, g: mean of u over a pixel      1 + color
         erase     y[i, j] = v if the pixel is in the rectangle, else x[i, j], in that share of the images
                   v uniform in 0 .. 255 for each channel; height h H and width w W, h and w uniform in 0.15 .. 0.5
 
-    `mix` is apart, since it changes labels too.
+    `mix` is separate, since it changes labels too.
 
     Attributes:
-        area: Least part of an image that the window which is brought to its size covers (Szegedy et al., 2015); 1
-            leaves it out.
+        area: Least share of an image that the window to be resized covers (Szegedy et al., 2015); 1 leaves it out.
         pad: Zeros added on each side before a window of the old size is cut out at random; 0 leaves it out.
         flip: Whether half of the images, at random, are mirrored left to right.
         cutout: Side of a square, centred anywhere, that is set to zero (DeVries and Taylor, 2017); 0 leaves it out.
-        rotate: Degrees, at most, either way; 0 leaves it out.
-        color: How far brightness, contrast and saturation go from 1; 0 leaves it out.
-        erase: Share of the images of which a rectangle is erased (Zhong et al., 2020); 0 leaves it out.
+        rotate: Largest rotation, either way, in degrees; 0 leaves it out.
+        color: How far the factors of brightness, contrast and saturation may differ from 1; 0 leaves it out.
+        erase: Share of the images in which a rectangle is erased (Zhong et al., 2020); 0 leaves it out.
     """
 
     area: float = 1
@@ -72,8 +71,8 @@ class Augmentation:
         Args:
             images: `[N, C, H, W]`, any type.
             generator: Source of all randomness; must be on the device of the images.
-            share: Which part of a larger batch the images are: what is drawn for them is the same as if all of it were
-                augmented, so how many processes share it changes nothing.
+            share: Which part of a larger batch the images are. They are changed as if the whole batch were here, so
+                the number of processes makes no difference.
 
         Returns:
             The same shape and type.
@@ -91,7 +90,7 @@ class Augmentation:
         if self.area < 1:
             area = uniform(self.area, 1)
             ratio = uniform(math.log(SLIMMEST), -math.log(SLIMMEST)).exp().clamp(area, 1 / area)
-            sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)  # but for rounding
+            sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1)  # for rounding
             corners = torch.stack([uniform(0, 1), uniform(0, 1)], 1) * (1 - sides)
             images = _windows(images, corners, sides)
         rows = torch.arange(height, device=device).expand(count, -1)
@@ -130,11 +129,11 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Mixed:
-    """Of a batch of images, with which others they are mixed.
+    """How the images of a batch are mixed with each other.
 
     Attributes:
-        share: `[N]`, what each image keeps of itself and of its label.
-        partner: `[N]`, the image that the rest is from.
+        share: `[N]`, the weight of each image and of its label.
+        partner: `[N]`, index of the image that has the rest of the weight.
     """
 
     share: Tensor
@@ -144,12 +143,12 @@ class Mixed:
 def mix(images: Tensor, amount: float, generator: torch.Generator, share: Share | None = None) -> tuple[Tensor, Mixed]:
     """Mixes neighbours of a batch, which is in a random order: `y_i = k x_i + (1 - k) x_j` (Zhang et al., mixup, 2018).
 
-    The images 0 and 1 are neighbours, 2 and 3, and so on. k is uniform in 0 .. 1 for that part of the pairs, and 1 for
-    the others and for an image that is left over.
+    Images 0 and 1 are neighbours, 2 and 3, and so on. k is uniform in 0 .. 1 for the pairs that are mixed; it is 1 for
+    the others and for a last image without a neighbour.
 
     Args:
         images: `[N, C, H, W]`, any type; parts of a larger batch hold whole pairs.
-        amount: Part of the pairs that are mixed.
+        amount: Share of the pairs that are mixed.
         generator: See `Augmentation`.
         share: See `Augmentation`.
     """
@@ -168,13 +167,13 @@ def mix(images: Tensor, amount: float, generator: torch.Generator, share: Share 
 def _turned(images: Tensor, angles: Tensor) -> Tensor:
     """Images turned around their middles by angles `[N]` in radians."""
     cos, sin = angles.cos(), angles.sin()
-    slant = images.shape[2] / images.shape[3]  # places are in -1 .. 1 along both sides
+    slant = images.shape[2] / images.shape[3]  # coordinates are in -1 .. 1 along both axes
     theta = torch.stack([cos, -sin * slant, 0 * cos, sin / slant, cos, 0 * cos], 1).view(-1, 2, 3)
     return _sampled(images, theta)
 
 
 def _recolored(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Images with factors `[N, 1, 1, 1]`."""
+    """Images with other brightness, contrast and saturation; the factors are `[N, 1, 1, 1]`."""
     x = brightness * images.float()
     mean = x.mean((1, 2, 3), keepdim=True)
     x = mean + contrast * (x - mean)
@@ -184,14 +183,14 @@ def _recolored(images: Tensor, brightness: Tensor, contrast: Tensor, saturation:
 
 
 def _windows(images: Tensor, corners: Tensor, sides: Tensor) -> Tensor:
-    """A window of each image, brought to its size; `corners` and `sides` are `[N, (x, y)]` in parts of the image."""
-    theta = torch.diag_embed(sides)  # from the places of a window to those of its image, both in -1 .. 1
+    """A window of each image, resized to the image; `corners` and `sides` are `[N, (x, y)]`, as shares of the image."""
+    theta = torch.diag_embed(sides)  # from coordinates in a window to those in its image, both in -1 .. 1
     shifts = 2 * corners + sides - 1
     return _sampled(images, torch.cat([theta, shifts[:, :, None]], 2))
 
 
 def _sampled(images: Tensor, theta: Tensor) -> Tensor:
-    """Images read at the places to which `theta` `[N, 2, 3]` takes those of the result."""
+    """Images sampled at the coordinates to which `theta` `[N, 2, 3]` maps those of the result."""
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     levels = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return (levels if images.is_floating_point() else levels.round()).to(images.dtype)

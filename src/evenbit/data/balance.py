@@ -1,4 +1,4 @@
-"""How many images each class of a data set has: an accuracy means little where one class has most of them."""
+"""How many images each class of a data set has: accuracy means little if one class has most of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ UNEQUAL = 3  # times as many images in the largest class as in the smallest one
 
 
 def are_unequal(dataset: Dataset) -> bool:
-    """Whether the largest class has so many times the training images of the smallest that a network may neglect it."""
+    """Whether the smallest class has so few training images, beside the largest, that a network may neglect it."""
     counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
     return bool(counts.max() >= UNEQUAL * counts.min())
 
 
 def describe_classes(dataset: Dataset) -> str:
-    """Numbers of images, for people; if classes differ in size, also what naming the largest one always would score."""
+    """Numbers of images in one line; if classes differ in size, also the accuracy of always answering the largest."""
     train, test = (np.bincount(split.labels, minlength=len(dataset.classes)) for split in (dataset.train, dataset.test))
     text = f"{len(dataset.classes)} classes, {train.sum()} images to train on, {test.sum()} to test on"
     if train.min() == train.max():
@@ -24,6 +24,6 @@ def describe_classes(dataset: Dataset) -> str:
     least, most = int(train.argmin()), int(train.argmax())
     constant = 100 * test[most] / test.sum()
     return (
-        f"{text}; of a class, from {train[least]} ({dataset.classes[least]}) to {train[most]} "
-        f"({dataset.classes[most]}) to train on, and naming {dataset.classes[most]} always would score {constant:.1f} %"
+        f"{text}; per class {train[least]} ({dataset.classes[least]}) to {train[most]} ({dataset.classes[most]}) to "
+        f"train on; always answering {dataset.classes[most]} would give {constant:.1f} %"
     )

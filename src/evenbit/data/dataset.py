@@ -16,7 +16,7 @@ from evenbit.errors import DataError
 Images = npt.NDArray[np.uint8]
 ImageSource = Images | ImageFiles
 Labels = npt.NDArray[np.int64]
-MOST_IN_STATISTICS = 100_000  # the mean of so many images is off by about a 300th of their deviation
+MOST_IN_STATISTICS = 100_000  # images; their mean has an error of about 1/300 of their standard deviation
 STATISTICS_BATCH = 1_000
 
 
@@ -25,7 +25,7 @@ class Split:
     """Images with their labels: a sequence of pairs `(image, label)`, which torch's `DataLoader` takes as it is.
 
     Attributes:
-        images: `[N, C, H, W]`, uint8, in memory or read from files where they are indexed.
+        images: `[N, C, H, W]`, uint8, in memory or read from files when they are indexed.
         labels: `[N]`, int64, indices into the classes of the data set.
         paths: Files of the images, None if they have none of their own.
     """
@@ -47,7 +47,7 @@ class Split:
         return f"<Split: {len(self):,} images of {size} in {len(set(self.labels.tolist()))} classes>"
 
     def subset(self, index: npt.NDArray[np.int64]) -> Split:
-        """The images at some places; those in files stay there."""
+        """The images at some indices; images in files are not read."""
         images = self.images.subset(index) if isinstance(self.images, ImageFiles) else self.images[index]
         paths = None if self.paths is None else tuple(self.paths[i] for i in index)
         return Split(images, self.labels[index], paths)
@@ -58,11 +58,11 @@ class Dataset:
     """A classification data set.
 
     Attributes:
-        name: What it was loaded as.
+        name: The name or path by which it was loaded.
         classes: Class names in the order of the labels.
         train: Images to train on.
         test: Images to measure on.
-        passed_over: Files beside the images of a folder that are not taken for images.
+        passed_over: Files beside the images of a folder that are not images.
     """
 
     name: str
@@ -82,13 +82,13 @@ class Dataset:
 
 
 def hold_out(dataset: Dataset, share: float) -> Dataset:
-    """The data set with a fixed part of its training images in the place of its test images.
+    """The data set with a fixed part of its training images instead of its test images.
 
-    For choosing anything: what is chosen by the test images is no longer measured by them.
+    For choosing settings: test images that were used to choose something can no longer measure it fairly.
 
     Args:
         dataset: A data set.
-        share: Part of each class of the training images to hold out, rounded; at least one image, and one stays.
+        share: Share of each class's training images to hold out, rounded; at least one, but not all.
 
     Raises:
         DataError: If a class has a single training image.
@@ -108,7 +108,7 @@ def channel_statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[fl
 
         mean = s / (255 n)        std = sqrt(n q - s^2) / (255 n)
 
-    Of more than 100,000 images so many are taken, spread evenly.
+    If there are more than 100,000 images, 100,000 evenly spaced ones are used.
 
     Args:
         images: `[N, C, H, W]`, uint8.
@@ -131,7 +131,7 @@ def channel_statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[fl
 
 
 def mixed(count: int) -> npt.NDArray[np.int64]:
-    """Numbers 0 to `count - 1` in a fixed order that means nothing, so that the first images are of all classes."""
+    """Numbers 0 to `count - 1` in a fixed random order, so that the first images are of all classes."""
     # NumPy keeps the raw numbers of a bit generator the same in all versions, but not its permutations.
     return np.argsort(np.random.PCG64(0).random_raw(count), kind="stable")
 
@@ -144,7 +144,7 @@ def stratified_split(labels: Labels, share: float) -> tuple[npt.NDArray[np.int64
         share: Part of each class that goes into the second part, rounded; at least one image, but not all of several.
 
     Returns:
-        Sorted indices of the first and of the second part; the same for the same labels, always.
+        Sorted indices of the first and of the second part; always the same for the same labels.
     """
     order = mixed(len(labels))
     second = []

@@ -14,7 +14,7 @@ TEST_SHARE = 0.2
 
 
 def read_digits() -> Dataset:
-    """The digits, levels 0 to 16 stretched to 0 to 255; a fixed fifth of each class is for testing.
+    """The digits, levels 0 to 16 scaled to 0 to 255; a fixed fifth of each class is for testing.
 
     Raises:
         DataError: If scikit-learn is not installed.

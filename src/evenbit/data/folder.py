@@ -1,13 +1,13 @@
-"""A folder of images, one subfolder a class.
+"""A folder of images, one subfolder per class.
 
 photos/cat/1.jpg  photos/dog/2.png ...                      about a fifth of each class is for testing
-photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       as it is laid out; the folders may be named as
-                                                            `TRAIN_FOLDERS` and `TEST_FOLDERS` are, in any case
+photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       split as laid out; for other names of the two folders see
+                                                            `TRAIN_FOLDERS` and `TEST_FOLDERS`, upper or lower case
 
-Where the folder is not laid out in two parts, the SHA-256 digest of an image's file says which part it is in: with the
-digest as a fraction in [0, 1), it is for testing below `TEST_SHARE`. So an image stays where it is as others come and
-go or are renamed, and copies of one image are in one part. Only if a class would have no image in one of the parts,
-that with the smallest or largest digest changes over.
+If the folder is not laid out in two parts, the SHA-256 digest of an image's file decides: as a fraction in [0, 1), a
+digest below `TEST_SHARE` means testing. So an image stays in its part when others are added, removed or renamed, and
+copies of an image are in the same part. Only if a class would have no image in one part, the image with the smallest or
+largest digest is moved there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Part:
     """Files of images with their classes.
 
     Attributes:
-        paths: The files, as they are listed class by class.
+        paths: The files.
         labels: For each file the number of its class.
     """
 
@@ -46,16 +46,16 @@ class Part:
     labels: tuple[int, ...]
 
     def mixed(self) -> Part:
-        """The same files in a fixed order in which the first ones are of all classes."""
+        """The same files in a fixed random order, so that the first ones are of all classes."""
         order = mixed(len(self.paths))
         return Part(tuple(self.paths[i] for i in order), tuple(self.labels[i] for i in order))
 
 
 def read_folder(folder: Path, size: int) -> Dataset:
-    """Every image of a folder as RGB of `size` x `size`, classes in the order of their names, images in a mixed one.
+    """Every image of a folder as RGB of `size` x `size`; classes are sorted by name, images are in a mixed order.
 
     Raises:
-        DataError: See `list_folder`; also if images cannot be read, which are named.
+        DataError: See `list_folder`; also if images cannot be read; names them.
     """
     classes, train, test = list_folder(folder)
     dataset = read_parts(str(folder), classes, train.mixed(), test.mixed(), size)
@@ -63,7 +63,7 @@ def read_folder(folder: Path, size: int) -> Dataset:
 
 
 def passed_over(folders: Iterable[Path]) -> tuple[Path, ...]:
-    """The files in class folders that are not taken for images, without those that are hidden."""
+    """The files in class folders that are neither images nor hidden."""
     files = sorted(path for folder in folders for path in folder.iterdir() if not path.name.startswith("."))
     return tuple(path for path in files if not is_image(path) and path.is_file())
 
@@ -72,7 +72,7 @@ def read_parts(name: str, classes: tuple[str, ...], train: Part, test: Part, siz
     """The data set of listed files, which are read into memory if they fit.
 
     Raises:
-        DataError: If images cannot be read, which are named.
+        DataError: If images cannot be read; names them.
     """
     images = read_if_it_fits([ImageFiles(part.paths, size) for part in (train, test)])
     labels = [np.array(part.labels, np.int64) for part in (train, test)]
@@ -82,7 +82,8 @@ def read_parts(name: str, classes: tuple[str, ...], train: Part, test: Part, siz
 def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     """The classes of a folder, its images to train on and those to test on.
 
-    Hidden files, files that `evenbit.images.is_image` does not take, and folders inside a class folder are passed over.
+    Hidden files, files that are not images (`evenbit.images.is_image`), and folders inside a class folder are passed
+    over.
 
     Raises:
         DataError: If there are fewer than two classes, a class has too few images, or the parts differ in their
@@ -127,19 +128,19 @@ def _files(folder: Path, least: int) -> list[Path]:
 
 
 def _inside(folder: Path) -> str:
-    """What to do if a class folder holds folders, which may be the classes that were meant."""
+    """Advice for a class folder that holds folders, since these may be the classes that were meant."""
     inside = sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
     if not inside:
         return ""
     named = ", ".join(inside[:MOST_NAMED]) + (", ..." if len(inside) > MOST_NAMED else "")
     return (
         f". It holds folders ({named}), and images in those are not read: if they are the classes, give {folder}, "
-        "else move the images up"
+        "otherwise move the images up"
     )
 
 
 def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The images of a class to train on and those to test on; see the module's page."""
+    """The images of a class to train on and those to test on; see the module's docstring."""
     digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in paths}
     limit = int(TEST_SHARE * 2**64).to_bytes(8, "big")
     count = sum(digest < limit for digest in digests.values())
@@ -149,7 +150,7 @@ def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def joined(classes: Sequence[Sequence[Path]]) -> Part:
-    """Lists of files, one for each class in the order of the labels."""
+    """Joins lists of files, one for each class, in the order of the labels."""
     return Part(
         tuple(path for paths in classes for path in paths),
         tuple(label for label, paths in enumerate(classes) for _ in paths),

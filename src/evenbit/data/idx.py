@@ -62,7 +62,7 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     size = header + int(np.prod(shape))
     try:
         with gzip.open(path) as file:
-            data = file.read(size + 1)  # one more than wanted, and never all of a file that expands without end
+            data = file.read(size + 1)  # one byte more than wanted, but not all of a file that expands without end
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     expected = np.array([0x0800 + len(shape), *shape], ">u4").tobytes()

@@ -1,4 +1,4 @@
-"""Images that stay in their files until they are asked for: a set that memory has no room for, such as ImageNet."""
+"""Images that stay in their files until they are needed: for data sets larger than memory, such as ImageNet."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from evenbit.errors import DataError, InputError
 from evenbit.images import decode_image, open_image
 
 MEMORY_SHARE = 4  # images are held in memory if they take at most a quarter of it
-# Of the control group that a container is.
+# Of the control group in which a container runs.
 MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 MOST_NAMED = 10  # of the images that cannot be read, in an error
 
 
 class ImageFiles:
-    """Files of images, read as the array `[N, 3, size, size]` that they would be in memory, with `images[index]`.
+    """Image files that are read when they are indexed, like an array `[N, 3, size, size]`.
 
     Args:
         paths: The files.
-        size: Height and width to which the images are brought.
+        size: Height and width to which the images are resized.
     """
 
     def __init__(self, paths: Sequence[Path], size: int) -> None:
@@ -35,19 +35,19 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """That of the array."""
+        """Shape of the array."""
         return len(self.paths), 3, self.size, self.size
 
     @property
     def nbytes(self) -> int:
-        """Size of the array."""
+        """Bytes of the array."""
         return len(self.paths) * 3 * self.size**2
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """The images at some places.
+        """The images at some indices.
 
         Raises:
             DataError: If images cannot be read; names them.
@@ -58,14 +58,14 @@ class ImageFiles:
         return images
 
     def subset(self, index: slice | npt.NDArray[np.int64]) -> ImageFiles:
-        """The files at some places, without reading them."""
+        """The files at some indices, without reading them."""
         return ImageFiles([self.paths[i] for i in np.arange(len(self))[index]], self.size)
 
     def read(self, errors: list[str]) -> npt.NDArray[np.uint8]:
-        """All images, by as many threads as the machine has use for.
+        """Reads all images, in several threads.
 
         Args:
-            errors: What is wrong with those that cannot be read is added here; they are black.
+            errors: For each image that cannot be read, what is wrong is added here; it becomes black.
         """
         images = np.zeros(self.shape, np.uint8)
 
@@ -76,10 +76,10 @@ class ImageFiles:
         return images
 
     def look(self, errors: list[str]) -> None:
-        """Looks at the beginning of each file, which tells format and size.
+        """Checks the beginning of each file, which holds format and size.
 
         Args:
-            errors: What is wrong with those that are no images is added here.
+            errors: For each file that is not an image, what is wrong is added here.
         """
         self._each(lambda index: open_image(self.paths[index]).close(), errors)
 
@@ -99,13 +99,13 @@ def read_if_it_fits(parts: Sequence[ImageFiles]) -> list[npt.NDArray[np.uint8]] 
     """The images of all parts in memory or, if they would take more than a quarter of it, the files as they are.
 
     Raises:
-        DataError: If files cannot be read, or do not begin as images do; names them.
+        DataError: If files cannot be read, or do not begin like images; names them.
     """
     fits = sum(part.nbytes for part in parts) <= _memory() / MEMORY_SHARE
     errors: list[str] = []
     arrays = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damage that pillow reads past
+        warnings.simplefilter("ignore")  # about damage that pillow tolerates
         for part in parts:
             if fits:
                 arrays.append(part.read(errors))
@@ -123,7 +123,7 @@ def _refuse(errors: Sequence[str]) -> None:
 
 
 def _memory() -> int:
-    """Bytes of memory for this process: the machine's or its container's, shared with the processes beside it."""
+    """Bytes of memory for this process: the machine's or its container's, divided by the processes that train."""
     sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in MEMORY_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # there is no such file, or no limit in it

@@ -32,8 +32,8 @@ class Source:
     def locate(self, root: str | os.PathLike[str] | None) -> Path:
         """The folder that holds all files.
 
-        Looked for in `root` or, if that is None, in the folder that `EVENBIT_DATA` names; either may be the folder
-        itself or its parent. Last comes where a system package puts it.
+        It may be `root` itself or a subfolder of it; if `root` is None, the same holds for the folder that
+        `EVENBIT_DATA` names. After these, the folders of system packages are tried.
 
         Args:
             root: The user's folder.
@@ -47,6 +47,6 @@ class Source:
         for place in places:
             if all((place / file).is_file() for file in self.files):
                 return place
-        looked = ", ".join(str(place) for place in places) or f"nowhere: give --data-root or set {ROOT_VARIABLE}"
+        looked = "looked in " + ", ".join(map(str, places)) if places else f"give --data-root or set {ROOT_VARIABLE}"
         wanted = ", ".join(self.files)
-        raise DataError(f"{self.name} not found: wanted {wanted}; looked in {looked}; get them from {self.page}")
+        raise DataError(f"{self.name} not found: wanted {wanted}; {looked}; get them from {self.page}")

@@ -1,11 +1,12 @@
-"""Arrays of bytes from a MATLAB file of version 5, all that a data set needs of that format.
+"""Arrays of bytes from a MATLAB file of version 5: only the part of the format that the data sets need.
 
     file       128 bytes of header, which end in the version 0x0100 and "IM" for little-endian; then elements
     element    type and size, 32 bits each, then `size` bytes; a compressed one holds the zlib stream of another
     matrix     an element that holds four: class and flags, dimensions, name, values column by column. Each is padded
-               to 8 bytes; one of at most 4 bytes may have type and size in 16 bits each and its bytes right behind
+               to 8 bytes; one of at most 4 bytes may have type and size in 16 bits each, followed by its bytes
 
-MathWorks, MAT-File Format, 2019. Nothing is allocated for what a file says of itself: what it may hold is known before.
+MathWorks, MAT-File Format, 2019. A size that a file claims never decides how much is allocated: the arrays' shapes are
+known beforehand.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from evenbit.errors import DataError
 HEADER = 128
 MAGIC = b"\x00\x01IM"
 INT8, UINT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 2, 5, 6, 14, 15
-SPARE = 4096  # what the parts of a matrix take besides its values, at most
+SPARE = 4096  # bytes of a matrix besides its values, at most
 
 
 def read_mat(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[np.uint8]]:
@@ -43,7 +44,7 @@ def read_mat(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt
     """
     largest = max(math.prod(shape) for shape in shapes.values()) + SPARE
     try:
-        # zlib makes nothing longer than by a few bytes in a thousand.
+        # zlib makes data longer by a few bytes in a thousand at most.
         if path.stat().st_size > 2 * largest * len(shapes):
             raise ValueError("it is larger than its arrays")
         found = {}

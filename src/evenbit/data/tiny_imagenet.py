@@ -4,7 +4,7 @@ train/n01443537/images/*.JPEG            a folder for each class, named by its W
 val/images/*.JPEG                        all together,
 val/val_annotations.txt                  which says the class of each: file, tab, WordNet number, tab, ...
 
-The labels of its part `test` were never given out, so `val` is what is tested on. Le and Yang, Tiny ImageNet visual
+The labels of its part `test` were never published, so `val` is used for testing. Le and Yang, Tiny ImageNet visual
 recognition challenge, 2015.
 """
 
@@ -29,7 +29,7 @@ TINY_IMAGENET = Source("tiny-imagenet", "tiny-imagenet-200", FILES, PAGE)
 def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
     """110,000 images of 64x64 in 200 classes, 10,000 of them for testing; classes in the order of `wnids.txt`.
 
-    Those to train on, which lie in the files class by class, are in a mixed order.
+    The training images are in a mixed order.
 
     Raises:
         DataError: If files are missing or damaged.
@@ -40,7 +40,7 @@ def read_tiny_imagenet(root: str | os.PathLike[str] | None) -> Dataset:
         raise DataError(f"{folder / 'wnids.txt'} should name at least two different classes")
     for name in classes:
         if not re.fullmatch("n[0-9]{1,16}", name):  # it becomes part of a path
-            raise DataError(f"{folder / 'wnids.txt'} names '{name[:40]}', which is no WordNet number")
+            raise DataError(f"{folder / 'wnids.txt'} names '{name[:40]}', which is not a WordNet number")
     train = joined([sorted((folder / "train" / name / "images").glob("*.JPEG")) for name in classes])
     if len(set(train.labels)) < len(classes):
         raise DataError(f"{folder / 'train'} has no images of some classes of wnids.txt")

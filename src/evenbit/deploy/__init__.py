@@ -152,7 +152,7 @@ def _dataset(folder: str | os.PathLike[str], data_root: str | None) -> Dataset:
     run = load_run(Path(folder))
     dataset = load_dataset(run.data, root=data_root, size=run.recipe.image_size)
     if (dataset.classes, dataset.shape) != (run.task.classes, (run.task.channels, run.task.height, run.task.width)):
-        raise DataError(f"{folder} was trained on other data than {run.data} is now")
+        raise DataError(f"{run.data} has changed since {folder} was trained on it")
     return hold_out(dataset, run.recipe.validation) if run.recipe.validation else dataset
 
 

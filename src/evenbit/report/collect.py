@@ -1,4 +1,4 @@
-"""All that a report says of its runs, measured on the spot or read from their folders."""
+"""Everything that a report says about its runs: measured now, or read from their folders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from evenbit.train.metrics import read_metrics
 from evenbit.train.probes import check_number
 
 LAYER_BATCH = 100
-SHOWN, SHOWN_TIMES = 6, 4  # training images, and how often each is drawn
+SHOWN, SHOWN_TIMES = 6, 4  # training images, and augmented copies of each
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Packed:
         bytes: Size of its file.
         rows: One for each op.
         sums: Multiply-adds and bytes, 1-bit and float.
-        memory: Flash and RAM of the exported C; None if it holds an op that has no kernel there.
+        memory: Flash and RAM of the exported C; None if an op has no kernel in C.
     """
 
     plan: Plan
@@ -55,10 +55,10 @@ class Measured:
 
     Attributes:
         label: What the report calls it.
-        folder: Where it lies, as it was named.
+        folder: Its folder, as the user gave it.
         run: Its network, recipe and origin.
         metrics: What was recorded after each epoch; empty if the folder has no record of them.
-        evaluation: What it says of the measured images, compared with the labels.
+        evaluation: Its answers to the measured images, compared with the labels.
         layers: Its binary layers by name.
         packed: Its packed form, or why there is none.
     """
@@ -79,9 +79,9 @@ class Comparison:
     Attributes:
         runs: The runs, in the order in which they were named.
         images: The measured images.
-        shown: Some training images as the first run is shown them, `[times, N, C, H, W]`.
-        part: What they are of the data: "test" or "validation".
-        observed: How many of them, the first ones, the layers were observed on.
+        shown: Some training images as the first run sees them, `[times, N, C, H, W]`.
+        part: The part of the data that `images` are: "test" or "validation".
+        observed: How many of `images`, from the first on, the layers were observed on.
     """
 
     runs: list[Measured]
@@ -120,7 +120,7 @@ def collect(
     if recipe.validation:
         dataset = hold_out(dataset, recipe.validation)
     if (dataset.classes, dataset.shape) != (runs[0].task.classes, _shape(runs[0])):
-        raise CheckpointError(f"{folders[0]} was trained on other data than {recipe.data} is now")
+        raise CheckpointError(f"{recipe.data} has changed since {folders[0]} was trained on it")
     measured = []
     for label, folder, run in zip(_labels(folders), folders, runs, strict=True):
         tell(f"measuring {folder}: {run.recipe.model}, {run.recipe.method}, {run.epoch} of {run.recipe.epochs} epochs")
@@ -158,7 +158,7 @@ def _memory(plan: Plan) -> Memory | None:
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:
-    """The folders' names, with as many of the folders around them as it takes to tell all apart."""
+    """The folders' names, with as many parent folders as it takes to tell all apart."""
     paths = [folder.resolve().parts for folder in folders]
     depth = 1
     while len({path[-depth:] for path in paths}) < len(paths):
@@ -174,7 +174,7 @@ def _check_same_task(first: Path, one: Run, second: Path, other: Run) -> None:
                 f"a report compares runs on the same images, but {key} is {here!r} in {first} and {there!r} in {second}"
             )
     if one.task != other.task:
-        raise RecipeError(f"{first} and {second} were trained on different data of the name {one.recipe.data}")
+        raise RecipeError(f"{first} and {second} were trained on different data, both named {one.recipe.data}")
 
 
 def _shape(run: Run) -> tuple[int, int, int]:

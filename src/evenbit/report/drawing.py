@@ -21,9 +21,9 @@ class Part:
     """A part of a network: ops that follow each other and come from one module.
 
     Attributes:
-        name: Of the module, its first names alone.
-        output: Shape of what it gives.
-        channels: Of that.
+        name: The first names of the module's path.
+        output: Shape of its output.
+        channels: Channels of its output.
         bits: Bytes of 1-bit weights.
         floats: Bytes of its other constants.
         us: Microseconds of its ops, one after the other.
@@ -38,7 +38,7 @@ class Part:
 
 
 def network_parts(packed: Packed, times: Sequence[float]) -> list[Part]:
-    """A network's parts from the image to the answer; by the first two names of their modules, or the first if many."""
+    """A network's parts from the image to the answer: grouped by two names of the module's path, or one if too many."""
     shapes = packed.plan.op_shapes()
     for depth in (2, 1):
         parts: list[Part] = []
@@ -91,6 +91,6 @@ def draw_network(run: Measured, packed: Packed, times: Sequence[float], key: str
     )
     return Figure(
         embed(figure, f"Drawing of {run.label}, {len(parts)} parts from the image to the answer. {told}", key),
-        f"{run.label} from the image, above, to the answer. As wide as it has channels; coloured where it holds 1-bit "
-        f"weights. Then bytes of bits and of floats, and the time of its operations on one thread. {told}",
+        f"{run.label}, from the image at the top to the answer. Left: parts, as wide as they have channels, coloured "
+        f"if they have 1-bit weights. Middle: bytes of bits and of floats. Right: time on one thread. {told}",
     )

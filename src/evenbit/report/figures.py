@@ -25,8 +25,8 @@ class Figure:
     """A figure of the page.
 
     Attributes:
-        image: The `svg` element, with its text for those who do not see it.
-        caption: What is to be seen.
+        image: The `svg` element, with a text for readers who cannot see it.
+        caption: What it shows.
     """
 
     image: Markup
@@ -59,12 +59,12 @@ def curves(comparison: Comparison, quantity: str) -> Figure | None:
         embed(figure, f"Curves of the {quantity} by epoch. At the end, on the {part} images: {last}.", quantity),
         f"{quantity.capitalize()} by epoch. Thick lines: {part} images, which the network never trains on. "
         "Thin lines: the training images, which are shifted and otherwise changed at random before the network sees "
-        "them, so they can be the harder ones.",
+        "them, so they can be harder.",
     )
 
 
 def entropies(comparison: Comparison, binary: Sequence[Measured]) -> Figure:
-    """Entropy of the bits of every layer, of a plain sign and of the method's."""
+    """Entropy of the bits of every layer, with a plain sign and with the method."""
     figure = new_figure(2.5)
     axes = figure.add_subplot()
     axes.grid()
@@ -93,9 +93,9 @@ def entropies(comparison: Comparison, binary: Sequence[Measured]) -> Figure:
 
 
 def layer(run: Measured, name: str, key: str) -> Figure:
-    """What one layer of a run reads, before and after the adjustment, and the share of +1 of its channels."""
+    """The input of one layer of a run, before and after the adjustment, and the share of +1 of its channels."""
     found = run.layers[name]
-    parts: list[tuple[str, Distribution]] = [("what the sign is taken of", found.after)]
+    parts: list[tuple[str, Distribution]] = [("the values before the sign", found.after)]
     if found.adjusted:
         parts = [("before the adjustment", found.before), ("after it, where the sign is taken", found.after)]
     figure = new_figure(1.15 * (len(parts) + 1))
@@ -112,7 +112,7 @@ def layer(run: Measured, name: str, key: str) -> Figure:
         f"{after.entropy:.2f} after."
     )
     change = f"Entropy {before.entropy:.2f} → {after.entropy:.2f} bits. " if found.adjusted else ""
-    change = change or f"This method takes the sign of the input as it comes. Entropy {after.entropy:.2f} bits. "
+    change = change or f"This method takes the sign of the unchanged input. Entropy {after.entropy:.2f} bits. "
     caption = f"{run.label}, {name}. {change}{100 * after.window:.0f} % of the values lie inside the gradient window."
     return Figure(embed(figure, alt, key), caption)
 
@@ -155,7 +155,7 @@ def _shares(axes: Axes, found: BinaryLayer) -> None:
 
 
 def confusion(run: Measured, classes: Sequence[str], part: str, key: str) -> Figure:
-    """How often each class was taken for each."""
+    """The confusion matrix: how often each class was taken for each other."""
     counts = run.evaluation.confusion
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     labelled = len(classes) <= LABELLED_CLASSES
@@ -165,10 +165,10 @@ def confusion(run: Measured, classes: Sequence[str], part: str, key: str) -> Fig
     colours[..., :3] = np.where(np.eye(len(classes), dtype=bool)[..., None], (0.16, 0.55, 0.45), (0.85, 0.37, 0.1))
     colours[..., 3] = np.where(counts > 0, 0.1 + 0.6 * shares, 0)
     axes.imshow(colours, interpolation="nearest")
-    axes.set(xlabel="the network's answer", ylabel="what it is", xticks=[], yticks=[])
+    axes.set(xlabel="the network's answer", ylabel="true class", xticks=[], yticks=[])
     for row, column in np.argwhere(counts > 0) if labelled else []:
         cell = Rectangle((column - 0.5, row - 0.5), 1, 1, alpha=0, linewidth=0, zorder=5)
-        told = "named right" if row == column else f"taken for {classes[column]}"
+        told = "recognized" if row == column else f"taken for {classes[column]}"
         name(axes.add_patch(cell), f"{classes[row]} {told}: {counts[row, column]:,} of {counts[row].sum():,}")
     if labelled:
         places, names = range(len(classes)), [_short(called) for called in classes]
@@ -222,7 +222,7 @@ def bits_and_floats(comparison: Comparison) -> Figure | None:
 
 
 def _say_at(axes: Axes, x: float, y: float, text: str) -> None:
-    """What a point of a curve stands for, where the mouse rests on it."""
+    """Shows a text when the mouse rests on a point of a curve."""
     (point,) = axes.plot([x], [y], marker="o", ms=7, color=INK, alpha=0, linestyle="none")
     name(point, text)
 

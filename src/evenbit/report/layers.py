@@ -1,12 +1,12 @@
-"""What every binary layer of a network reads, before its adjustment and before its sign.
+"""The values in every binary layer of a network before its adjustment and before its sign.
 
-With a the input of a binary activation and u what its sign is taken of, u = s a + o in every channel, where o may
-depend on the image. So the sign changes where a is at the zero point
+Let a be the input of a binary activation, and u the values that its sign is taken of. In every channel u = s a + o,
+where o may depend on the image. So the sign changes where a is at the zero point
 
     t = -o / s = a - u / s
 
-whose mean over the images is what a report draws. The slope s is the same in all images, so it is taken from the
-first batch, by least squares within each image.
+A report draws the mean of t over the images. The slope s is the same for all images, so it is estimated from the first
+batch, by least squares within each image.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Distribution:
     """Values of a map.
 
     Attributes:
-        edges: Of the bins of a histogram, `BINS + 1`; 0 is one of them.
-        shares: Of the values of the first batch, all channels together, in each bin.
-        probe: What a sign of the values gives, channel by channel, over all images.
+        edges: The `BINS + 1` edges of a histogram's bins; 0 is one of them.
+        shares: Share of the first batch's values in each bin, all channels together.
+        probe: The probe of the values, as if their sign were taken, over all images.
     """
 
     edges: npt.NDArray[np.float64]
@@ -55,7 +55,7 @@ class BinaryLayer:
 
     Attributes:
         before: Its input.
-        after: What its sign is taken of.
+        after: The values that its sign is taken of.
         adjusted: Whether the two differ.
         zero_points: For each channel, the mean over the images of where the sign changes, in units of the input;
             NaN for a channel that is constant.
@@ -71,11 +71,11 @@ class BinaryLayer:
 
 @torch.inference_mode()
 def observe_layers(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, BinaryLayer]:
-    """Every `BinaryActivation` of a network, by module path, in order; nothing for a real-valued network.
+    """Every `BinaryActivation` of a network, by module path, in order; empty for a real-valued network.
 
     Args:
         model: In eval mode.
-        batches: Images as the network takes them; at least one batch. Histograms are made of the first one.
+        batches: Images as the network takes them; at least one batch. Histograms are made from the first one.
     """
     observed = {name: _Observed(part) for name, part in model.named_modules() if isinstance(part, BinaryActivation)}
     if not observed:
@@ -91,7 +91,7 @@ def observe_layers(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, Bin
 
 
 class _Observed:
-    """What is seen of one activation while batches go through it."""
+    """Observes one activation while batches go through it."""
 
     def __init__(self, activation: BinaryActivation) -> None:
         self._activation = activation
@@ -143,17 +143,17 @@ def _histogram(values: Tensor) -> Histogram:
 
 
 def _edges(values: Tensor) -> Tensor:
-    """Of bins of one width between the `SHOWN` quantiles, moved so that no bin holds values of both signs."""
+    """Edges of equal bins between the `SHOWN` quantiles, shifted so that no bin holds values of both signs."""
     sample = values[:: len(values) // QUANTILE_VALUES + 1].double()
     low, high = torch.quantile(sample, torch.tensor(SHOWN, dtype=torch.float64)).tolist()
     low, high = min(low, 0.0), max(high, 0.0)
-    width = max((high - low) / (BINS - 1), 1e-6)  # one bin more than the range needs, to move by less than one
+    width = max((high - low) / (BINS - 1), 1e-6)  # one bin more than the range needs, since the shift is less than one
     edges: Tensor = (torch.arange(BINS + 1, dtype=torch.float64) + float(np.floor(low / width))) * width
     return edges
 
 
 def _around_mean(values: Tensor) -> Tensor:
-    """Distances from the mean of each image's channel, `[N, C, P]`; of each channel where there is but one pixel."""
+    """Differences from the mean of each image's channel, `[N, C, P]`; for vectors, from the mean over the batch."""
     maps = values.flatten(2) if values.dim() > 2 else values.T[None]
     centred: Tensor = maps - maps.mean(2, keepdim=True)
     return centred

@@ -30,10 +30,10 @@ def make_report(
     images: int = 1000,
     tell: Callable[[str], object] = lambda line: None,
 ) -> None:
-    """Measures runs and writes a page about them that needs no other file and no network.
+    """Measures runs and writes a page about them that needs no other file and no connection.
 
     Args:
-        folders: Of runs that were measured on the same images; at least one.
+        folders: Folders of runs that were measured on the same images; at least one.
         out: The HTML file to write.
         data_root: Where the files of a named data set are.
         images: How many of the measured images to observe the binary layers on.
@@ -65,7 +65,7 @@ def make_report(
 
 
 def _context(comparison: Comparison, timings: Timings | None) -> dict[str, Any]:
-    """What the templates read, figures drawn."""
+    """The variables of the templates, with all figures drawn."""
     runs, binary = comparison.runs, words.binary_runs(comparison)
     classes = [printable(name) for name in runs[0].run.task.classes]
     names = list(dict.fromkeys(name for run in binary for name in run.layers))

@@ -1,4 +1,4 @@
-"""A few of the measured images with what each network says of them."""
+"""A few of the measured images, with each network's answer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from evenbit.data.dataset import Images
 from evenbit.printable import printable
 from evenbit.report.collect import Comparison, Measured
 
-OF_EACH_CLASS = 8  # images, the first one of each of the first classes
+OF_EACH_CLASS = 8  # images: the first one of each of the first classes
 MISTAKES = 12
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What a network says: the likeliest class, its probability, and whether that is right."""
+    """A network's answer: the likeliest class, its probability, and whether it is right."""
 
     run: str
     name: str
@@ -33,8 +33,8 @@ class Sample:
     """An image.
 
     Attributes:
-        source: As a data URI.
-        name: What it is.
+        source: The image as a data URI.
+        name: Its class.
         file: Its file's path; empty if it has none of its own.
         guesses: One for each run.
     """
@@ -46,7 +46,7 @@ class Sample:
 
 
 def choose(comparison: Comparison, classes: Sequence[str], watched: Measured) -> tuple[list[Sample], list[Sample]]:
-    """The first image of each of the first classes, and those that `watched` is surest of and wrong."""
+    """The first image of each of the first classes, and the mistakes that `watched` is surest of."""
     labels = comparison.images.labels
     firsts = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:OF_EACH_CLASS]]
     wrong = watched.evaluation.mistakes()[:MISTAKES]

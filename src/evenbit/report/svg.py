@@ -51,13 +51,13 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.4,
 }
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-TITLE = "title: "  # begins the gid of an artist that says something when the mouse rests on it
-# matplotlib's style sheet would hold for the whole page, which has the same rule for its figures alone.
+TITLE = "title: "  # begins the gid of an artist that shows a text when the mouse rests on it
+# matplotlib's style sheet would apply to the whole page; the page has the same rule for its figures only.
 DROPPED = (f"{{{SVG}}}metadata", f"{{{SVG}}}style")
 
 
 def name(artist: Artist, text: str) -> None:
-    """Says a text when the mouse rests on an artist of a figure that is embedded."""
+    """Shows a text when the mouse rests on an artist of an embedded figure."""
     artist.set_gid(TITLE + text)
 
 
@@ -78,8 +78,8 @@ def embed(figure: Figure, alt: str, key: str) -> Markup:
 
     Args:
         figure: The figure.
-        alt: What it shows, for those who do not see it.
-        key: Begins the ids in it; differs between the figures of a page.
+        alt: What it shows, for readers who cannot see it.
+        key: Prefix of the ids in it; different for each figure of a page.
     """
     file = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(file)  # type: ignore[no-untyped-call]
@@ -99,7 +99,7 @@ def embed(figure: Figure, alt: str, key: str) -> Markup:
 
 
 def _clean(element: ET.Element, used: set[str], key: str) -> None:
-    """Ids that are unique in the page, the page's colours and font, and no digits that nobody sees."""
+    """Makes ids unique in the page, uses the page's colours and font, and rounds coordinates."""
     attributes = element.attrib
     if attributes.get("id", "").startswith(TITLE):
         title = ET.Element(f"{{{SVG}}}title")

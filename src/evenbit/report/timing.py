@@ -27,7 +27,7 @@ class Timing:
     """One network in one runtime.
 
     Attributes:
-        name: The network and what runs it.
+        name: The network and its runtime.
         bytes: Size of its file; None if it was not made.
         ms: Median time of one image, in milliseconds; None if it was not measured.
         least_ms: The least time.
@@ -43,14 +43,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Timings:
-    """Networks timed in turns, on one thread, one image a call.
+    """Networks timed in turns, on one thread, one image per call.
 
     Attributes:
         rows: One for each network.
-        model: Of which network the twins are; empty if there are none.
+        model: Name of the network that the twins copy; empty if it is not known.
         machine: Model and number of the CPUs.
         isa: Instruction set of the engine.
-        load: How many processes wanted a CPU, in the mean of the last minute.
+        load: Mean number of processes that wanted a CPU in the minute before.
         ops: For each of our networks the microseconds of each of its ops.
     """
 
@@ -63,7 +63,7 @@ class Timings:
 
 
 def time_networks(runs: Sequence[Measured]) -> Timings | None:
-    """Times all runs that could be packed, and twins of the first of them that is binary; None if there is none."""
+    """Times all packed runs, and twins of the first one (of the first binary one, if any); None if no run is packed."""
     packed = {run.label: run.packed for run in runs if isinstance(run.packed, Packed)}
     if not packed:
         return None

@@ -1,4 +1,4 @@
-"""What a report says in sentences, made from what was measured."""
+"""The sentences of a report, made from the measurements."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from evenbit.nn.method import Method
 from evenbit.printable import printable
 from evenbit.report.collect import Comparison, Measured, Packed
 
-LEAST_GAIN = 0.01  # bits of entropy; less is not seen in two digits
+LEAST_GAIN = 0.01  # bits of entropy; less cannot be seen in two digits
 
 
 def method_parts(method: Method) -> list[str]:
-    """What a method does, for readers who know none of them."""
+    """What a method does, for readers who know no methods."""
     if not method.binary:
         return ["real numbers of 32 bits everywhere"]
     told = {
-        "moves and scales what it reads before taking the sign (distribution adjustment)": method.adjustment != "none",
+        "shifts and scales its inputs before taking the sign (distribution adjustment)": method.adjustment != "none",
         "lets each image move the zero points (group excitation)": method.excitation_groups > 0,
-        "lets each channel of an image move its zero point by how uneven it is (third moment)": method.third_moment,
-        "learns two values in the place of −1 and +1": method.two_values,
+        "lets the distribution of a channel in an image move its zero point (third moment)": method.third_moment,
+        "learns two values instead of −1 and +1": method.two_values,
         "learns a zero point for each channel (refinement)": method.zero_point,
-        "reshapes what flows around the binary layers (RPReLU)": method.activation == "rprelu",
+        "learns to shift and bend the results of the binary layers (RPReLU)": method.activation == "rprelu",
         "keeps real weights, for the first of two steps of training": not method.binary_weights,
     }
-    return [words for words, holds in told.items() if holds] or ["takes the signs of what comes in, and nothing else"]
+    return [words for words, holds in told.items() if holds] or ["takes the signs of its inputs, and nothing else"]
 
 
 def binary_runs(comparison: Comparison) -> list[Measured]:
@@ -40,12 +40,12 @@ def mean_entropies(run: Measured) -> tuple[float, float]:
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """What a reader has to know before comparing the accuracies."""
+    """What a reader should know before comparing the accuracies."""
     told = []
     epochs = {run.label: run.run.epoch for run in comparison.runs}
     if len(set(epochs.values())) > 1:
         lengths = ", ".join(f"{label} {count}" for label, count in epochs.items())
-        told.append(f"The runs were not trained equally long, so their accuracies do not compare: epochs of {lengths}.")
+        told.append(f"The runs were not trained equally long (epochs: {lengths}), so do not compare their accuracies.")
     constant = comparison.runs[0].evaluation.constant
     if any(run.evaluation.constant.near for run in comparison.runs):
         told.append(
@@ -56,15 +56,15 @@ def warnings(comparison: Comparison) -> list[str]:
 
 
 def in_short(comparison: Comparison) -> list[str]:
-    """What comes out, in a few sentences for each binary run; if there is none, for each run."""
+    """The results, in a few sentences for each binary run; if there is none, for each run."""
     told = []
     if not binary_runs(comparison):
         for run in comparison.runs:
             accuracy = f"{run.evaluation.accuracy:.2f} % of the images right"
-            told.append(f"{run.label}, which has real numbers, names {accuracy}.")
+            told.append(f"{run.label}, which has real numbers, gets {accuracy}.")
     twin = next((run for run in comparison.runs if not run.layers), None)
     for run in binary_runs(comparison):
-        right = f"{run.label}, a binary network, names {run.evaluation.accuracy:.2f} % of the images right"
+        right = f"{run.label}, a binary network, gets {run.evaluation.accuracy:.2f} % of the images right"
         if twin is not None:
             gap = twin.evaluation.accuracy - run.evaluation.accuracy
             side = f"{abs(gap):.2f} points {'fewer' if gap > 0 else 'more'} than" if gap else "as many as"
@@ -78,15 +78,15 @@ def in_short(comparison: Comparison) -> list[str]:
         before, after = mean_entropies(run)
         if any(layer.adjusted for layer in run.layers.values()):
             sentences.append(
-                f"Each of its bits says {after:.2f} bits on average; without what it does before the sign it would "
-                f"say {before:.2f}."
+                f"On average, each of its bits carries {after:.2f} bits of information; without the adjustment before "
+                f"the sign it would carry {before:.2f}."
             )
         told.append(" ".join(sentences))
     return told
 
 
 def clearest_layer(comparison: Comparison) -> tuple[str, str]:
-    """The layer in which the adjustment of some run gains most entropy, and why it is this one."""
+    """The layer in which the adjustment of some run gains most entropy, and a sentence on why it was chosen."""
     gains: dict[str, float] = {}
     for run in binary_runs(comparison):
         for name, layer in run.layers.items():
@@ -98,5 +98,5 @@ def clearest_layer(comparison: Comparison) -> tuple[str, str]:
     if 0 < gains[name] < LEAST_GAIN:
         return name, "The adjustment changes how much the bits say by less than 0.01 in every layer."
     if gains[name] <= 0:
-        return name, "In no layer do the bits say more for the adjustment; in this one they lose least."
+        return name, "In no layer do the bits say more with the adjustment; in this one they lose least."
     return name, "This is the layer in which the bits gain most from the adjustment."

@@ -1,4 +1,4 @@
-"""What a recipe does to images: as an augmentation, in words, and as pictures to look at."""
+"""A recipe's augmentation of images: as a function, in words, and as sample images."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ LEAVES_ALONE = {"area": 1, "pad": 0, "flip": False, "cutout": 0, "color": 0, "ro
 
 
 def make_augmentation(recipe: Recipe) -> Augmentation:
-    """What a recipe does to images, but for mixing them."""
+    """The recipe's augmentation, without mixup."""
     return Augmentation(
         recipe.area, recipe.pad, bool(recipe.flip), recipe.cutout, recipe.rotate, recipe.color, recipe.erase
     )
 
 
 def describe_augmentation(recipe: Recipe) -> str:
-    """For people: which keys change images and which others there are."""
+    """Which keys of the recipe change images, and which other keys could, in one line."""
     values = {key: getattr(recipe, key) for key in LEAVES_ALONE}
     on = [f"{key}={str(value).lower()}" for key, value in values.items() if value != LEAVES_ALONE[key]]
     off = [key for key, value in values.items() if value == LEAVES_ALONE[key]]
-    return f"images are changed in every epoch: {', '.join(on) or 'no'}; not set: {', '.join(off) or 'none'}"
+    return f"random changes of the images: {', '.join(on) or 'none'}; not set: {', '.join(off) or 'none'}"
 
 
 def augmented(recipe: Recipe, images: Images, times: int) -> Images:
-    """Images as a network is shown them in training, to look at.
+    """Sample images as a network sees them in training.
 
     Args:
-        recipe: Says what is done to them, and the seed.
+        recipe: Gives the augmentation and the seed.
         images: `[N, C, H, W]`.
-        times: How often each is drawn.
+        times: Augmented copies of each image.
 
     Returns:
         `[times, N, C, H, W]`; the same for the same recipe and images.

@@ -3,13 +3,13 @@
     model.<name>                   the network's state
     optimizer.<parameter>.<name>   the optimizer's state of each parameter
     metadata: format, version, epoch, recipe, method, task, origin and network (JSON), sha256 over the rest; method and
-              origin may be missing, and network, which is for networks made from a real one
+              origin may be missing; network is only there for networks made from a real one
 
-The method is written out, all its knobs: what a name stands for may change from one evenbit to the next, and a run
-stays what it was. Read again, a recipe has the knobs in which its method differs from what the name stands for now.
+The method is written out with all its knobs, since the meaning of its name may change between versions of evenbit, but
+a run must not. A recipe that is read again has the knobs in which its method differs from the present meaning.
 
-Learning rate, order and augmentation follow from recipe and epoch, so nothing else is needed to go on. Nothing is
-unpickled.
+Learning rate, order of the images and augmentation follow from recipe and epoch, so nothing else is needed to resume.
+Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from evenbit.train.recipe import Recipe, make_recipe
 FILE = "checkpoint.safetensors"
 FORMAT = "evenbit-checkpoint"
 VERSION = 1
-# Knobs that methods had when checkpoints did not hold them yet.
+# The knobs of methods at the time when checkpoints did not hold them yet.
 BEFORE: dict[str, dict[str, bool | int | str]] = {
     "fd": {"estimator": "clip", "third_moment": False, "weight_standardized": True, "weight_estimator": "identity"}
 }
@@ -59,8 +59,8 @@ class Task:
         channels: Channels of an image.
         height: Height of an image.
         width: Width of an image.
-        mean: Of the training images for each channel, in units of [0, 1].
-        std: The same for the standard deviation; at least one level of 255, as a constant channel has none.
+        mean: Mean of the training images for each channel, in units of [0, 1].
+        std: Standard deviation of the same; at least 1/255, since that of a constant channel is 0.
     """
 
     classes: tuple[str, ...]
@@ -84,7 +84,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read: checked to be whole, not yet to fit a network.
+    """A checkpoint as read: checked for damage, but not yet against a network.
 
     Attributes:
         path: The file.
@@ -108,14 +108,14 @@ class Checkpoint:
         """The network with its state.
 
         Args:
-            given: The real network that it was made from, if that was handed over in a call.
+            given: The real network that it was made from, if that was passed in a call.
 
         Raises:
             CheckpointError: If the tensors are not those of the network that recipe and task describe, or the file that
-                makes a network of the user's own has changed.
-            RecipeError: If recipe and task do not go together, or what makes a network of the user's own raises.
+                makes the user's own network has changed.
+            RecipeError: If recipe and task do not fit together, or the code of the user's own network raises.
         """
-        if is_converted(self.recipe):  # by code that looks at values, which the device "meta" has none of
+        if is_converted(self.recipe):  # by code that reads values, which tensors on the device "meta" do not have
             if not is_own(self.recipe.model):
                 with torch.device("meta"):
                     least = sum(p.numel() for p in real_network(self.recipe, self.task, Source()).parameters())
@@ -126,7 +126,7 @@ class Checkpoint:
             model = binary_network(self.recipe, self.task, real)
             self.load_model(model)
             return model
-        with torch.device("meta"):  # so that no memory is taken for what the file says and does not hold
+        with torch.device("meta"):  # so that no memory is allocated for what the file claims but does not hold
             expected = build_model(self.recipe, self.task).state_dict()
         self._check(expected, self._part("model."))
         model = build_model(self.recipe, self.task)
@@ -137,7 +137,7 @@ class Checkpoint:
         """Sets the state of `model`.
 
         Raises:
-            CheckpointError: If tensors are missing, left over or of another shape or type; nothing is changed then.
+            CheckpointError: If tensors are missing, unexpected, or of another shape or type; nothing is changed then.
         """
         state = model.state_dict()
         saved = self._part("model.")
@@ -152,7 +152,7 @@ class Checkpoint:
         expected = {}
         for name, key in names.items():
             parameter = parameters[name.removesuffix(f".{key}")]
-            # A fused optimizer counts its steps where the parameter is.
+            # A fused optimizer keeps its count of steps on the parameter's device.
             expected[name] = torch.zeros((), device=parameter.device) if key == "step" else parameter
         self._check(expected, saved)
         for name, key in names.items():
@@ -199,15 +199,15 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The data set, or the folder of images from here."""
+        """Name of the data set, or path of the folder of images as seen from here."""
         return find_data(self.recipe.data, self.origin)
 
 
 def build_model(recipe: Recipe, task: Task) -> nn.Module:
-    """The recipe's network, its weights drawn with the recipe's seed.
+    """The recipe's network, with random weights from the recipe's seed.
 
     Raises:
-        RecipeError: If model and method do not go together or the images are too small.
+        RecipeError: If model and method do not fit together, or the images are too small.
     """
     if is_converted(recipe):
         return binary_network(recipe, task, real_network(recipe, task, find_source(recipe.model)))
@@ -220,15 +220,15 @@ def build_model(recipe: Recipe, task: Task) -> nn.Module:
 def load_run(folder: str | Path, *, network: nn.Module | None = None) -> Run:
     """Reads the network of a run folder.
 
-    A network of the user's own is made by the function that the run names, whose file must be as it was.
+    The user's own network is made by the function that the run names; its file must be unchanged.
 
     Args:
-        folder: Of the run.
-        network: The real network, if it was handed over in a call of `evenbit.finetune`.
+        folder: Folder of the run.
+        network: The real network, if it was passed in a call of `evenbit.finetune`.
 
     Raises:
-        CheckpointError: If the folder holds no checkpoint, one of a run without a finished epoch, or one that is
-            damaged or of another model.
+        CheckpointError: If the folder holds no checkpoint, or one that has no finished epoch, is damaged, or belongs to
+            another model.
     """
     checkpoint = read_checkpoint(folder)
     model = checkpoint.build_model(network)
@@ -240,7 +240,7 @@ def load_run(folder: str | Path, *, network: nn.Module | None = None) -> Run:
 
 
 def torch_predict(model: nn.Module) -> Callable[[Images], npt.NDArray[np.float32]]:
-    """A function from images `[N, C, H, W]`, uint8, to logits `[N, K]`, that runs `model` where it is, in float32."""
+    """A function from images `[N, C, H, W]`, uint8, to logits `[N, K]`; it runs `model` on its device, in float32."""
     device = next(model.parameters()).device
 
     @torch.inference_mode()
@@ -254,7 +254,7 @@ def torch_predict(model: nn.Module) -> Callable[[Images], npt.NDArray[np.float32
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 images to float32 in [0, 1], channels last in memory, which is what convolutions are fastest with."""
+    """Converts uint8 images to float32 in [0, 1], channels last in memory, where convolutions are fastest."""
     return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
@@ -269,7 +269,7 @@ def write_checkpoint(
     origin: Origin | None = None,
     source: Source | None = None,
 ) -> None:
-    """Writes the checkpoint after `epoch` epochs; the one before stays until the new one is whole.
+    """Writes the checkpoint after `epoch` epochs; the old one stays until the new one is complete.
 
     Raises:
         CheckpointError: If it could not be read again; nothing is written then.
@@ -315,14 +315,14 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or no checkpoint ({error})") from None
+        raise CheckpointError(f"{path} is damaged or not a checkpoint ({error})") from None
     if metadata.pop("sha256", "") != _digest(metadata, tensors):
         raise CheckpointError(f"{path} is damaged (its digest does not match its contents)")
     return Checkpoint(path, *_parse(metadata, path), tensors=tensors)
 
 
 def _parse(metadata: Mapping[str, str], path: Path) -> tuple[Recipe, Task, int, Origin | None, Source]:
-    """What the metadata of a checkpoint say, which it is written with and read by."""
+    """Parses and checks the metadata of a checkpoint, when it is read and also before it is written."""
     try:
         recipe = _recipe_from_json(metadata, str(path))
         task = _task_from_json(metadata["task"])
@@ -346,13 +346,13 @@ def _recipe_from_json(metadata: Mapping[str, str], origin: str) -> Recipe:
     if "method" in metadata:
         written = json.loads(metadata["method"])
         if not isinstance(written, dict):
-            raise ValueError("the method is no object")
-        # A knob that is not there is younger than the file, and was off.
+            raise ValueError("the method is not an object")
+        # A missing knob is newer than the file, and was off.
         then = {field.name: field.default for field in dataclasses.fields(Method) if field.name != "name"} | written
     else:
         then = now | BEFORE.get(recipe.method, {}) | recipe.knobs
     if then.pop("name", recipe.method) != recipe.method:
-        raise ValueError("recipe and method are not of one name")
+        raise ValueError("recipe and method have different names")
     changed = {knob: value for knob, value in then.items() if now.get(knob) != value}
     return make_recipe({**values, "knobs": {**recipe.knobs, **changed}}, origin)
 
@@ -371,7 +371,7 @@ def _task_from_json(text: str) -> Task:
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """Over the metadata and, in order of name, every tensor's name, type, shape and bytes."""
+    """SHA-256 over the metadata and, in order of name, every tensor's name, type, shape and bytes."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())

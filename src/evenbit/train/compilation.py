@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Units of one kind share their code, of which one version is compiled for each shape of the network's maps; torch
-# takes more than eight for a mistake and goes on without compiling.
+# Blocks of one kind share their code, and torch compiles a version of it for each shape of their maps. By default it
+# stops compiling after eight versions.
 VERSIONS = 64
 
 
@@ -21,12 +21,12 @@ def compiler_found() -> bool:
 
 
 def compile_network(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The network under torch.compile, for images of one size in batches of one size.
+    """Compiles a network with torch.compile, for one image size and one batch size.
 
-    On a CPU, steps that have kernels of their own (`evenbit.nn.fused`) are left to them.
+    On a CPU, operations that have their own kernels (`evenbit.nn.fused`) keep using these.
 
     Args:
-        network: In training; its parameters and buffers stay those of the result.
+        network: The network to train; the result shares its parameters and buffers.
     """
-    versions: dict[str, Any] = {"recompile_limit": VERSIONS, "isolate_recompiles": True}  # torch's types lack them
+    versions: dict[str, Any] = {"recompile_limit": VERSIONS, "isolate_recompiles": True}  # not in torch's type hints
     return torch.compile(network, dynamic=False, **versions)

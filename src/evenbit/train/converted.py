@@ -1,4 +1,4 @@
-"""What a run of a network that is made from a real one starts from."""
+"""How a run starts whose network is made from a real one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from evenbit.train.network import Source, binary_network, find_source, real_netw
 from evenbit.train.recipe import Recipe
 from evenbit.train.weights import digest, fit_head, load_weights
 
-IMAGES = 512  # that the start is fitted to, if they are of 32x32 pixels; fewer larger ones, so that their maps fit
+IMAGES = 512  # of 32x32 pixels, to fit the start; if they are larger, fewer, so that their maps fit in memory
 LEAST_IMAGES = 64
-HEAD_IMAGES = 2000  # that a new last layer is fitted to, at most
+HEAD_IMAGES = 2000  # at most, to fit a new last layer
 
 
 def begin(
@@ -31,15 +31,15 @@ def begin(
     known: Source | None,
     tell: Callable[[str], None],
 ) -> tuple[nn.Module, nn.Module, Source]:
-    """Makes the networks of a run that is begun or resumed.
+    """Makes the networks of a new or resumed run.
 
     Args:
         recipe: The settings.
         task: What is classified.
         train: Training images; the start is fitted to the first of them.
-        given: The real network, if it was handed over in a call.
-        known: What a run that is resumed has kept of where its network comes from; its state is to be set then.
-        tell: Called with a line about what is not as in the weights.
+        given: The real network, if it was passed in a call.
+        known: A resumed run's record of its network; the caller then sets the network's state.
+        tell: Called with a line if the last layer is replaced.
 
     Returns:
         The network to train, the real one, and where they come from.
@@ -57,10 +57,10 @@ def begin(
     if is_trained:
         source = dataclasses.replace(source, weights=digest(real))
     if known is not None and source.weights != known.weights:
-        where = recipe.weights or "the network that was handed over"
-        raise CheckpointError(f"the weights that the run began with were others than those of {where} are now")
+        where = recipe.weights or "the network that was passed"
+        raise CheckpointError(f"{where} no longer holds the weights that the run started from")
     if head is not None:
-        tell(f"the last layer, {head}, is made anew for {len(task.classes)} classes, from the training images")
+        tell(f"the last layer, {head}, is replaced: fitted to the training images, for {len(task.classes)} classes")
         images = torch.from_numpy(train.images[:HEAD_IMAGES])
         fit_head(real, head, images, train.labels[:HEAD_IMAGES])
     if not recipe.resolved_method().binary:

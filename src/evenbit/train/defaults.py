@@ -1,10 +1,10 @@
-"""Settings that the data suggest, where no recipe is given.
+"""Settings that the data suggest, if no recipe is given.
 
 For a named data set they are those of a recipe that comes with evenbit, if there is one for it. For a folder of images
 they follow from how many and how large its images are.
 
-A network trained on few images needs many passes over them and small batches, so that it makes enough steps; on many,
-a larger network pays. What is chosen can be had by flags as well, and any flag or recipe wins over it.
+With few images, a network needs many passes over them and small batches, so that it makes enough steps; with many, a
+larger network pays off. Every setting chosen here can also be given by a flag, and any flag or recipe overrides it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from evenbit.data.folder import list_folder
 from evenbit.images import FORMATS
 from evenbit.train.recipe import Recipe, good_rate, load_recipe, packaged_recipes
 
-LOOKED_AT = 200  # images, at most, whose size is looked at
-LARGE = 64  # images whose shorter side has at least so many pixels are brought to this size, smaller ones to half of it
-PASSES = 100_000  # about how many images a training sees in all, counted with their repetitions
+LOOKED_AT = 200  # images, at most, that are opened to find their size
+LARGE = 64  # pixels; images are resized to this if their shorter side (the median) is at least as long, else to half
+PASSES = 100_000  # images that a network sees in its whole training, about, counting every repetition
 LEAST_EPOCHS, MOST_EPOCHS = 20, 60
-BATCHES = ((500, 16), (2_000, 32), (10_000, 64))  # up to so many images, that batch
+BATCHES = ((500, 16), (2_000, 32), (10_000, 64))  # most images, and the batch size for them
 LARGEST_BATCH = 128
-RESNET8_IMAGES = 2_000  # more take the larger network
-SMALLEST = ("resnet8", "resnet20", "resnet18")  # networks of the recipes that come along, smallest first
+RESNET8_IMAGES = 2_000  # at most; for more images the larger network is chosen
+SMALLEST = ("resnet8", "resnet20", "resnet18")  # networks of the packaged recipes, smallest first
 
 
 def fitting_recipe(data: str, given: Mapping[str, Any]) -> str | None:
@@ -35,8 +35,8 @@ def fitting_recipe(data: str, given: Mapping[str, Any]) -> str | None:
 
     Args:
         data: Name of the data set.
-        given: Keys that are set already; a recipe of the given model and method is preferred, then one of that model,
-            then one of that method, without any given the smallest network with `fd`.
+        given: Keys that are already set. A recipe with the given model and method is preferred, then one with that
+            model, then one with that method. If neither is given, it is the smallest network with `fd`.
     """
     method, model = given.get("method", "fd"), given.get("model")
 
@@ -49,11 +49,11 @@ def fitting_recipe(data: str, given: Mapping[str, Any]) -> str | None:
 
 
 def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a recipe to train on a folder of images by, without those that are given.
+    """Recipe settings for a folder of images, without the keys that are given.
 
     Args:
-        folder: With one subfolder a class.
-        given: Keys that are set already.
+        folder: Has one subfolder per class.
+        given: Keys that are already set.
 
     Raises:
         DataError: If the folder is not laid out as it should be.
@@ -62,7 +62,7 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     count = len(train.paths)
     sides = [side for path in train.paths[:: -(-count // LOOKED_AT)] if (side := _short_side(path)) is not None]
     size = LARGE if sides and statistics.median(sides) >= LARGE else LARGE // 2
-    if isinstance(given.get("image_size"), int):  # anything else is refused with the whole recipe
+    if isinstance(given.get("image_size"), int):  # other types are refused when the recipe is checked
         size = given["image_size"]
     batch = next((batch for images, batch in BATCHES if count <= images), LARGEST_BATCH)
     steps = given["batch_size"] if type(given.get("batch_size")) is int else batch
@@ -78,7 +78,7 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _short_side(path: Path) -> int | None:
-    """Pixels of an image's shorter side, None if it cannot be read, which reading the data will tell."""
+    """Pixels of an image's shorter side; None if it cannot be read, which is reported when the data are read."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             return min(image.size)
@@ -94,6 +94,6 @@ def as_flags(chosen: Mapping[str, Any]) -> str:
 
 
 def describe_run(recipe: Recipe) -> str:
-    """What a run is of, as flags of `evenbit train`."""
+    """The main settings of a run as flags of `evenbit train`."""
     keys = ("data", "model", "method", "epochs", "batch_size", "learning_rate")
     return as_flags({key: getattr(recipe, key) for key in keys})

@@ -1,4 +1,4 @@
-"""`evenbit.finetune`: from a trained real network to a trained binary one, by the loop that trains everything else."""
+"""`evenbit.finetune`: from a trained real network to a trained binary one, with the usual training loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evenbit.train.loop import Given, Result, train
 from evenbit.train.network import SELF
 from evenbit.train.recipe import load_recipe
 
-LOADER = ":DataLoader"  # in the place of a data set's name
+LOADER = ":DataLoader"  # instead of a data set's name
 
 
 def finetune(
@@ -40,32 +40,31 @@ def finetune(
     progress: Report | None = None,
     **settings: Any,
 ) -> Result:
-    """Makes a binary network of a trained real one and trains it.
+    """Makes a binary network from a trained real one and trains it.
 
-    The binary network starts where a few hundred training images say that it comes closest to the real one
-    (`evenbit.nn.conversion.fit`), and the real one is its teacher. Its run is a folder like every other.
+    Before training, the binary network is fitted to the real one on a few hundred training images
+    (`evenbit.nn.conversion.fit`). The real one is its teacher. The run is a folder like that of any other run.
 
     Args:
-        network: A real network with its trained weights, in images `[N, C, H, W]` in [0, 1] and out logits; or the
-            function that makes it, in a file, or its name: `"my_file.py:make_model"` or `"my_module:make_model"`. The
-            run of a function can be opened from its folder alone. A parameter `classes` of the function is given the
-            number of classes.
+        network: A real network with its trained weights, which takes images `[N, C, H, W]` in [0, 1] and gives logits;
+            or a function in a file that makes it, or the function's name: `"my_file.py:make_model"` or
+            `"my_module:make_model"`. With a function, the run can be opened from its folder alone. If the function has
+            a parameter `classes`, it is given the number of classes.
         data: A data set, its name, a folder of images, or a `DataLoader` of (images, labels) to train on: images
             `[N, C, H, W]`, uint8 or floating point in [0, 1], labels whole numbers.
         out: Folder of the run; must not exist, or be empty, unless the run is resumed.
         test: A `DataLoader` to measure on, if `data` is one.
-        classes: Their names, or their number, if `data` is a `DataLoader`; found in its data set if that has `classes`.
+        classes: Names or number of the classes, if `data` is a `DataLoader`; by default the `classes` of its data set.
         weights: A safetensors file with the real network's weights, or the folder of its run; for a function, and for a
-            network whose weights are not set yet. Where they were trained for other classes, the last layer is made
-            anew.
-        teacher: "self" for the real network, another one, the folder of a run, or None.
-        method: Name of a way to binarize.
+            network whose weights are not set yet. If they were trained for other classes, the last layer is replaced.
+        teacher: "self" for the real network; or another network, the folder of a run, or None.
+        method: Name of a binarization method.
         keep: Layers that stay real; see `evenbit.binarize`.
         recipe: A recipe file, or the name of one that comes with evenbit, for all other settings.
         data_root: Where the files of a named data set are.
-        resume: Go on after the last whole epoch of the run in `out`.
+        resume: Continue after the last finished epoch of the run in `out`.
         console: Where each epoch's line is printed.
-        progress: Called now and then with the number of steps done and of all.
+        progress: Called now and then with the number of steps done and their total.
         **settings: Any other key of a recipe, such as `epochs=10`.
 
     Returns:
@@ -92,7 +91,7 @@ def finetune(
     if not isinstance(data, str | Path | Dataset):
         loader = Loader(data, "DataLoader")
         if chosen.validation:
-            raise RecipeError("validation is for data sets; hand over other batches as `test`")
+            raise RecipeError("validation is for data sets; with a DataLoader, pass batches to measure on as `test`")
         dataset = _dataset(loader, test, classes, chosen.seed)
     if (test is not None or classes is not None) and loader is None:
         raise DataError("`test` and `classes` go with a DataLoader; a data set has its own")
@@ -102,7 +101,7 @@ def finetune(
 
 
 def _name(network: nn.Module | Callable[..., nn.Module] | str) -> str:
-    """As a recipe names it."""
+    """The network's name in a recipe."""
     if isinstance(network, str):
         return network
     if isinstance(network, nn.Module):
@@ -114,8 +113,8 @@ def _name(network: nn.Module | Callable[..., nn.Module] | str) -> str:
         file = None
     if not name.isidentifier() or file is None or not Path(file).is_file():
         raise RecipeError(
-            "a function that makes a network should stand in a file of its own, outside other functions; or hand over "
-            "the network itself"
+            "a function that makes a network should be in a Python file, outside other functions; or pass the network "
+            "itself"
         )
     return f"{file}:{name}"
 
@@ -126,5 +125,5 @@ def _dataset(loader: Loader, test: Iterable[Any] | None, classes: Sequence[str] 
     if classes is None:
         classes = getattr(getattr(loader.batches, "dataset", None), "classes", None)
     if classes is None:
-        raise DataError("say what the labels stand for: classes=('cat', 'dog'), or how many they are: classes=2")
+        raise DataError("name the classes, such as classes=('cat', 'dog'), or give their number, such as classes=2")
     return loader_dataset(LOADER, loader, Loader(test, "DataLoader for testing"), classes, seed)

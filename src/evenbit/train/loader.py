@@ -1,8 +1,8 @@
 """The user's own DataLoader as the data of a run.
 
-Its batches are trained on as they come, with whatever order and augmentation are its own. All random numbers that it
-may draw are set from the recipe's seed and the epoch's number before each pass over it, so that a resumed run sees what
-one that was never stopped would have seen.
+Its batches are trained on as they come, in its own order and with its own augmentation. Before each pass, every random
+generator that it may use is seeded from the recipe's seed and the epoch's number, so that a resumed run sees the same
+batches as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from evenbit.errors import DataError
 from evenbit.train.checkpoint import to_float
 
 FIRST = 1000  # training images, at most, that are kept in memory for statistics, for the start and for freezing
-RANGE = 1e-3  # by which values may leave [0, 1], as resizing makes some do
+RANGE = 1e-3  # how far values may lie outside [0, 1], as some do after resizing
 
 
 class Loader:
     """Batches of (images, labels), checked as they come.
 
     Args:
-        batches: A `torch.utils.data.DataLoader`, or anything that gives batches whenever it is iterated over and has a
-            length. Images are `[N, C, H, W]`, uint8 or floating point in [0, 1]; labels are whole numbers `[N]`.
+        batches: A `torch.utils.data.DataLoader`, or anything else that has a length and gives batches each time it is
+            iterated over. Images are `[N, C, H, W]`, uint8 or floating point in [0, 1]; labels are whole numbers `[N]`.
         name: What errors call it.
 
     Raises:
@@ -53,13 +53,13 @@ class Loader:
         """One pass: images in [0, 1], float32, channels last, and labels.
 
         Args:
-            seed: Of all random numbers that loader, sampler and transforms draw.
+            seed: For the random numbers of loader, sampler and transforms.
 
         Raises:
-            DataError: If a batch is not as it should be; names it.
+            DataError: If a batch is malformed; names it.
         """
         random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002  (for transforms of the user's that draw from it)
+        np.random.seed(seed % 2**32)  # noqa: NPY002  (the user's transforms may use it)
         torch.manual_seed(seed)
         for owner in (self.batches, getattr(self.batches, "sampler", None)):
             generator = getattr(owner, "generator", None)
@@ -112,7 +112,7 @@ class Loader:
 
 
 def loader_dataset(name: str, train: Loader, test: Loader, classes: Sequence[str] | int, seed: int) -> Dataset:
-    """What the loop needs to have at hand of two loaders: all test images and the first training images.
+    """What the training loop keeps in memory of two loaders: all test images and the first training images.
 
     Args:
         name: Of the data set.
@@ -122,7 +122,7 @@ def loader_dataset(name: str, train: Loader, test: Loader, classes: Sequence[str
         seed: For the pass over each.
 
     Raises:
-        DataError: If a loader gives something else than it should.
+        DataError: If a loader gives a malformed batch.
     """
     names = tuple(classes) if not isinstance(classes, int) else tuple(map(str, range(classes)))
     train.classes = test.classes = len(names)

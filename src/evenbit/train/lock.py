@@ -14,14 +14,14 @@ FILE = ".lock"
 
 
 class AlreadyLockedError(CheckpointError):
-    """Another process trains into the folder."""
+    """Another process is training in the folder."""
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder, which is made if it is not there and goes again if it stays empty.
+    """Locks a folder. It is created if it is missing, and removed again if it stays empty.
 
-    The lock ends with the process, however that ends.
+    The lock ends with the process, even if the process is killed.
 
     Raises:
         AlreadyLockedError: If another process holds it.
@@ -32,9 +32,9 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyLockedError(f"another training is at work in {folder}") from None
-        if os.fstat(file.fileno()).st_nlink == 0:  # who held it has just ended and taken the file away
-            raise AlreadyLockedError(f"another training was at work in {folder}")
+            raise AlreadyLockedError(f"another process is training in {folder}") from None
+        if os.fstat(file.fileno()).st_nlink == 0:  # the process that held the lock has just deleted the file
+            raise AlreadyLockedError(f"another process has just stopped training in {folder}; try again")
         try:
             yield
         finally:

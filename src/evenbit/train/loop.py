@@ -70,22 +70,22 @@ from evenbit.train.start import take_over
 from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
-# Gradients that are zero but for rounding, of a shift that the next normalization takes away, are about 1e-8, the
-# others 1e-5 and more. With a smaller ε, Adam would scale the former up to whole steps in random directions.
+# A shift that the next normalization removes has no gradient, only rounding errors of about 1e-8; other gradients are
+# 1e-5 and more. With a smaller ε, Adam would scale these errors up to full steps in random directions.
 ADAM_EPSILON = 1e-6
-LEAST_BATCH = 2  # images, since a batch normalization has no statistics of one
-FINITE_CHECK_STEPS = 20  # how often the loss is read, which waits for the device
+LEAST_BATCH = 2  # images, since batch normalization has no statistics of a single one
+FINITE_CHECK_STEPS = 20  # steps between reads of the loss; each read waits for the device
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run reached, after its last epoch.
+    """The outcome of a finished run, after its last epoch.
 
     Attributes:
         folder: Its folder.
         accuracy: On the test images, or on those held out for validation, in percent.
         metrics: The last line of `metrics.jsonl`.
-        evaluation: What the network says of the images it was measured on.
+        evaluation: The network's answers to the images that it was measured on.
         network: The trained network, in eval mode.
     """
 
@@ -98,13 +98,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Given:
-    """What a call hands over that a recipe cannot name; there the recipe has a name that begins with a colon.
+    """Objects that are passed in a call; in the recipe, a name that begins with a colon stands for each.
 
     Attributes:
         network: The real network, with its weights.
         teacher: A real network to distil from.
         dataset: The data.
-        loader: Batches to train on in the place of the data's training images, which are the first of them then.
+        loader: Batches to train on instead of the data's training images, which are then only the first images of it.
     """
 
     network: nn.Module | None = None
@@ -123,21 +123,21 @@ def train(
     progress: Report | None = None,
     given: Given = Given(),
 ) -> Result:
-    """Trains a network and leaves it in a folder.
+    """Trains a network and saves it in a folder.
 
     Args:
         recipe: The settings.
         out: Folder of the run; must not exist, or be empty, unless the run is resumed.
         data_root: Where the data set's files are.
-        resume: Go on after the last whole epoch of the run in `out`. The recipe may have more epochs than the run had:
-            then the learning rate goes on where it would be after so many epochs of the longer schedule.
+        resume: Continue after the last finished epoch of the run in `out`. The recipe may have more epochs than the run
+            had; the learning rate then continues as if the longer schedule had been used from the start.
         console: Where each epoch's line is printed.
-        progress: Called now and then with the number of steps done and of all.
-        given: What the recipe names and only the caller has.
+        progress: Called now and then with the number of steps done and their total.
+        given: Objects that only the caller has.
 
     Raises:
-        CheckpointError: If `out` holds something already, or nothing to resume, or another recipe's run, or another
-            training is at work in it, or it lies in the folder of images, or what makes its network has changed.
+        CheckpointError: If `out` is not empty, has nothing to resume or another recipe's run, lies in the folder of
+            images, or another process is training in it; or if the code or weights of its network have changed.
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         DataError, RecipeError: If the data or the recipe cannot be used.
     """
@@ -145,14 +145,14 @@ def train(
     if not is_text(str(out)):
         raise CheckpointError(f"the name of the folder {out} is not UTF-8; choose another with --out")
     if out.exists() and not out.is_dir():
-        raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
+        raise CheckpointError(f"{out} is not a folder; choose another with --out")
     if recipe.data not in READERS and Path(recipe.data).resolve() in (out.resolve(), *out.resolve().parents):
         raise CheckpointError(f"{out} lies in the folder of images {recipe.data}; choose another folder with --out")
-    # Autocast is entered in `Step` alone: accelerate's own would hold in evaluation too, and what is reported is the
-    # float32 network that gets deployed.
+    # Only `Step` enters autocast: accelerate's own would apply in evaluation too, but results are reported for the
+    # float32 network, which is deployed.
     accelerator = Accelerator(mixed_precision="no")
     with locked(out) if accelerator.is_main_process else contextlib.nullcontext():
-        if not accelerator.is_main_process:  # one of them tells
+        if not accelerator.is_main_process:  # only the main process prints
             console, progress = Console(quiet=True), None
         return _Training(recipe, out, data_root, resume, console or Console(), progress, accelerator, given).run()
 
@@ -175,7 +175,7 @@ class _Training:
         checkpoint = read_checkpoint(out) if resume else None
         if checkpoint:
             recipe = recipe.decided_as(checkpoint.recipe)
-        if accelerator.is_main_process:  # whose files the others may see already
+        if accelerator.is_main_process:  # the other processes may already see files of this one
             _check_folder(recipe, out, checkpoint)
         dataset = given.dataset
         if dataset is None:
@@ -186,10 +186,10 @@ class _Training:
         self.measured = "validation" if recipe.validation else "test"
         self.task = Task.of(dataset)
         if checkpoint and checkpoint.task != self.task:
-            raise CheckpointError(f"{out} was trained on other data than {recipe.data} is now")
+            raise CheckpointError(f"{recipe.data} has changed since {out} was trained on it")
         if len(dataset.train) < LEAST_BATCH:
             raise DataError(
-                f"{recipe.data} has {len(dataset.train)} image to train on; it takes at least {LEAST_BATCH}"
+                f"{recipe.data} has {len(dataset.train)} image to train on; training needs at least {LEAST_BATCH}"
             )
         if recipe.flip is None:
             flip = given.loader is None and self._may_be_mirrored(dataset, recipe.seed)
@@ -197,9 +197,9 @@ class _Training:
         self.recipe = recipe
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
-            raise RecipeError(f"a batch of {self.batch} does not divide by {self.accelerator.num_processes} processes")
+            raise RecipeError(f"{accelerator.num_processes} processes cannot evenly share a batch of {self.batch}")
         if recipe.mixup and self.accelerator.num_processes > 1 and self.batch // self.accelerator.num_processes % 2:
-            raise RecipeError("mixup needs an even number of images a step in each process")
+            raise RecipeError("mixup needs an even number of images per step in each process")
         self.dataset = dataset
         self.loader = given.loader
         self.source: Source | None = None
@@ -241,10 +241,10 @@ class _Training:
         self.steps = len(dataset.train) // self.batch if self.loader is None else len(self.loader)
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
         self.share = Share(self.batch, slice(index * size, (index + 1) * size))
-        self.step: Callable[[Batch, float], tuple[Tensor, Tensor]] | None = None  # made of the first batch
+        self.step: Callable[[Batch, float], tuple[Tensor, Tensor]] | None = None  # made from the first batch
 
     def _may_be_mirrored(self, dataset: Dataset, seed: int) -> bool:
-        """Looks at the training images and says what was found; of several processes, one decides for all."""
+        """Examines the training images and prints what was found; one process decides for all."""
         found: list[Any] = [None]
         if self.accelerator.is_main_process:
             found[0] = sides = classes_of_a_side(dataset, seed)
@@ -252,14 +252,13 @@ class _Training:
         return not broadcast_object_list(found)[0]
 
     def run(self) -> Result:
-        """All epochs that are left."""
+        """Trains all remaining epochs."""
         out, main = self.out, self.accelerator.is_main_process
         lines = _kept_metrics(out, self.first_epoch)
         if main:
             out.mkdir(parents=True, exist_ok=True)
             if self.first_epoch == 0 or self.extended:
-                # The first file of a run, so that whatever is in its folder can be resumed; of a run that is given more
-                # epochs, how many it has now.
+                # Saved before training: so a new run can always be resumed, and an extended one has its new epochs.
                 self._save(self.first_epoch)
             write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
@@ -271,7 +270,7 @@ class _Training:
             self._tell(describe_augmentation(self.recipe))
             if not self.recipe.class_weights and are_unequal(self.dataset):
                 self._tell(
-                    "the classes are very unequal; --set class_weights=true gives each the same weight in the loss"
+                    "the classes differ a lot in size; --set class_weights=true gives each the same weight in the loss"
                 )
         start = {}
         if self.first_epoch == 0 and self.source is not None and self.source.weights:
@@ -280,7 +279,7 @@ class _Training:
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = {**self._epoch(epoch), **(start if epoch == 0 else {})}
             if main and writer is not None:
-                # The line first: a line without its checkpoint is dropped on resuming, a missing one would be lost.
+                # The line comes first: resuming drops a line without a checkpoint, but cannot restore a missing one.
                 append_line(out / METRICS, json.dumps(metrics))
                 self._save(epoch + 1)
                 for key, value in metrics.items():
@@ -305,7 +304,7 @@ class _Training:
         )
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
-        """Trains over the images once, then evaluates."""
+        """Trains on all images once, then evaluates."""
         recipe, device = self.recipe, self.accelerator.device
         start = time.perf_counter()
         generator = torch.Generator(device).manual_seed(recipe.seed * 1_000_003 + epoch)
@@ -345,7 +344,7 @@ class _Training:
         }
 
     def _batches(self, epoch: int, generator: torch.Generator) -> Iterator[Batch]:
-        """This process's share of an epoch's batches, as they are trained on."""
+        """This process's share of an epoch's batches, ready to train on."""
         if self.loader is not None:
             try:
                 for images, labels in self.loader.read(self.recipe.seed * 1_000_003 + epoch):
@@ -365,9 +364,9 @@ class _Training:
                 yield Batch(images, self.labels[share])
 
     def _make_step(self, batch: Batch) -> Callable[[Batch, float], tuple[Tensor, Tensor]]:
-        """One update of the network; on a single GPU as a graph, where what it does can be recorded.
+        """One update of the network; on a single GPU as a graph, if it can be recorded.
 
-        Batches of a loader may differ in size, which a graph cannot.
+        The batches of a loader may differ in size, but a graph needs one size.
         """
         accelerator, bf16 = self.accelerator, self.recipe.precision == "bf16"
         if accelerator.device.type == "cuda" and accelerator.num_processes == 1 and self.loader is None:
@@ -375,7 +374,7 @@ class _Training:
             try:
                 return CapturedStep(step, batch, CudaGraph())
             except RuntimeError as error:
-                self._tell(f"the step is not run as one graph: {str(error).splitlines()[0]}")
+                self._tell(f"steps are not run as one CUDA graph: {str(error).splitlines()[0]}")
         backward = accelerator.backward
         return Step(self.model, self.network, self.objective, self.optimizer, backward=backward, bf16=bf16)
 
@@ -396,11 +395,11 @@ class _Training:
             )
 
     def _kept(self, epoch: int) -> str:
-        """What there is to go on with after `epoch` whole epochs, for errors."""
+        """What is left to resume from after `epoch` finished epochs, for errors."""
         return f"the checkpoint of epoch {epoch} is kept in {self.out}" if epoch else "no epoch was finished"
 
     def _evaluate(self) -> tuple[Evaluation, dict[str, ActivationProbe]]:
-        """Accuracy over the measured images, and the binary activations over the first of them."""
+        """The evaluation on all measured images, and probes of the binary activations on the first of them."""
         self.network.eval()
         device = self.accelerator.device
         evaluation = evaluate(torch_predict(self.network), self.dataset.test, classes=self.dataset.classes)
@@ -408,7 +407,7 @@ class _Training:
         return evaluation, probe_activations(self.network, probed, batch_for(self.dataset.test.images))
 
     def _evaluate_frozen(self) -> dict[str, float]:
-        """Accuracy with every excitation frozen to its mean over some training images, if there is any."""
+        """Accuracy with every excitation frozen to its mean over some training images, if the network has any."""
         if not excitations(self.network):
             return {}
         first = torch.arange(min(FREEZING_IMAGES, len(self.images)), device=self.accelerator.device)
@@ -419,7 +418,7 @@ class _Training:
         return {f"{self.measured}_accuracy_frozen": accuracy}
 
     def _mean(self, value: Tensor) -> float:
-        """Mean over the processes."""
+        """The mean over the processes."""
         return float(self.accelerator.reduce(value, "mean"))
 
 
@@ -450,7 +449,7 @@ def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
 
 
 def _kept_metrics(out: Path, epochs: int) -> list[str]:
-    """The lines of the first `epochs` epochs; what a stopped run wrote after its last checkpoint is dropped."""
+    """The lines of the first `epochs` epochs; lines that a stopped run wrote after its last checkpoint are dropped."""
     if epochs == 0:
         return []
     path = out / METRICS
@@ -470,7 +469,7 @@ def _summary(activations: dict[str, ActivationProbe], weights: dict[str, dict[st
 
 
 def _line(metrics: Mapping[str, Any], epochs: int) -> str:
-    """An epoch for people."""
+    """The line that is printed after an epoch."""
     measured = "validation" if "validation_accuracy" in metrics else "test"
     balance = f"  balance {metrics['balance']:.3f}" if "balance" in metrics else ""
     return (

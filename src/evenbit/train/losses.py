@@ -1,11 +1,11 @@
 """Losses.
 
-    labels         L = - sum_k c_k q_k log softmax(z)_k             q: one-hot, smoothed; c: 1, or N / (K N_k), where
-                                                                    N_k of the N training images are of class k of K
+    labels         L = - sum_k c_k q_k log softmax(z)_k             q: one-hot, smoothed; c: 1, or N / (K N_k), for N
+                                                                    training images in K classes, N_k of them in class k
     distillation   L = T² KL(softmax(teacher / T) || softmax(z / T))
-    attention      L = mean over stages of || a / ||a|| - b / ||b|| ||²        a, b: mean over channels of the
-                                                                              network's and the teacher's map, squared
-    balance        L = mean over layers and channels of (p - t)²               p: share of +1, t: where it is to be
+    attention      L = mean over stages of || a / ||a|| - b / ||b|| ||²        a, b: mean over channels of the squared
+                                                                              maps of the network and the teacher
+    balance        L = mean over layers and channels of (p - t)²               p: share of +1, t: its target
     total          (1 - d) labels + d distillation + w attention + v balance
 
 Sources: Szegedy et al., Rethinking the Inception architecture, CVPR 2016 (smoothing); Hinton et al., Distilling the
@@ -29,12 +29,12 @@ def label_loss(
 ) -> Tensor:
     """Mean cross-entropy; logits `[N, K]`, labels `[N]`, weights of the classes `[K]`.
 
-    That of images which are mixed is that with both labels, weighed by the images' shares.
+    A mixed image counts with both of its labels, weighted by the shares of the two images.
     """
     if weights is None and mixed is None:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
-    # Torch's own mean would divide by the weights of the batch, and so give an image another weight in each batch.
+    # Torch's own mean divides by the sum of the batch's weights, so an image's weight would depend on its batch.
     def each(targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, weights, reduction="none", label_smoothing=smoothing)
 
@@ -44,7 +44,7 @@ def label_loss(
 
 
 def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Mean divergence from the teacher's softened distribution; both `[N, K]`."""
+    """Mean KL divergence from the teacher's softened distribution; both logits `[N, K]`."""
     divergence = F.kl_div(
         F.log_softmax(logits / temperature, 1),
         F.log_softmax(teacher / temperature, 1),
@@ -55,13 +55,13 @@ def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Te
 
 
 def attention_loss(maps: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-    """Distance of where two networks look; for each stage a map `[N, C, H, W]`, of the same height and width."""
+    """Distance between two networks' attention; one map `[N, C, H, W]` per stage, equal in height and width."""
     distances = [(_attention(a) - _attention(b)).square().sum(1).mean() for a, b in zip(maps, teacher, strict=True)]
     return torch.stack(distances).mean()
 
 
 def balance_loss(shares: Sequence[Tensor], target: float) -> Tensor:
-    """Distance of the bits from a share of +1; for each layer the shares `[C]` of its channels."""
+    """Mean squared distance of the shares of +1 from a target; for each layer the shares `[C]` of its channels."""
     return torch.stack([(share - target).square().mean() for share in shares]).mean()
 
 

@@ -12,11 +12,11 @@ METRICS = "metrics.jsonl"
 
 
 def read_metrics(folder: Path, epochs: int) -> list[dict[str, Any]]:
-    """The lines of the epochs that the checkpoint has done; a run at work may have written one more.
+    """The lines of a checkpoint's finished epochs; a run in progress may have written one more.
 
     Args:
-        folder: Of the run; nothing is found where the file is missing.
-        epochs: Of the checkpoint.
+        folder: Folder of the run; if the file is missing, the result is empty.
+        epochs: Finished epochs of the checkpoint.
 
     Raises:
         CheckpointError: If a line is not JSON.

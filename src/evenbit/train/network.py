@@ -1,11 +1,11 @@
-"""A network of the user's own: how a run names it, makes it, and makes it again.
+"""The user's own network: how a run names it, makes it, and makes it again.
 
     my_file.py:make_model          a function in a file
     my_package.module:make_model   a function in a module that Python finds
-    :ResNet                        a network that was handed over in a call, which only a call can hand over again
+    :ResNet                        a network that was passed in a call; to open its run, it has to be passed again
 
-A run keeps the function's name and the digest of its file, not the code. Whoever opens the run runs that code, and only
-if it is the same file still.
+A run records the function's name and the digest of its file, not the code. Opening the run executes that code, but only
+if the file is unchanged.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ SELF = "self"  # as a teacher: the real network that the binary one is made from
 
 @dataclass(frozen=True)
 class Source:
-    """What a run keeps of where its network comes from.
+    """A run's record of where its network comes from.
 
     Attributes:
-        file: The file that holds the function, where it was; "" if the network was handed over in a call.
+        file: Path that the function's file had; "" if the network was passed in a call.
         sha256: Digest of the file's bytes.
-        weights: Digest of the real network's weights that it started from; "" if they were drawn.
+        weights: Digest of the real network's weights that the run started from; "" if they were random.
     """
 
     file: str = ""
@@ -55,7 +55,7 @@ class Source:
 
 
 def is_own(model: str) -> bool:
-    """Whether a recipe's `model` is a network of the user's own, and not the name of a registered one."""
+    """Whether a recipe's `model` is the user's own network, and not the name of a registered one."""
     return ":" in model
 
 
@@ -70,15 +70,15 @@ def short_name(model: str) -> str:
 
 
 def find_source(model: str, known: Source | None = None) -> Source:
-    """The file of a network's function as it is now.
+    """Finds the file of a network's function.
 
     Args:
-        model: `FILE.py:FUNCTION` or `MODULE:FUNCTION`; "" before the colon for a network from a call.
-        known: What a run has kept of it: it is looked for where it was, too, and must be the same file.
+        model: `FILE.py:FUNCTION` or `MODULE:FUNCTION`; nothing before the colon for a network from a call.
+        known: A run's record of it: the file may also be where it was then, and must be unchanged.
 
     Raises:
         RecipeError: If it is not found.
-        CheckpointError: If a run's file is not there any more, or has changed.
+        CheckpointError: If a run's file is missing or has changed.
     """
     place = model.rpartition(":")[0]
     if not is_own(model) or not place:
@@ -88,14 +88,14 @@ def find_source(model: str, known: Source | None = None) -> Source:
         path = Path(known.file)
     if path is None:
         if known is not None:
-            raise CheckpointError(f"the run's network is made by {model}, whose file {known.file} is not there")
+            raise CheckpointError(f"the run's network is made by {model}, but the file {known.file} is missing")
         kind = "file" if place.endswith(".py") else "module"
         raise RecipeError(f"there is no {kind} {place}; a network is named as FILE.py:FUNCTION or MODULE:FUNCTION")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if known is not None and digest != known.sha256:
         raise CheckpointError(
-            f"{path}, which makes the run's network, has changed since the run was begun; put it back as it was "
-            f"(sha256 {known.sha256[:12]}...), or begin another run"
+            f"{path}, which makes the run's network, has changed since the run was started; restore it "
+            f"(sha256 {known.sha256[:12]}...), or start another run"
         )
     return Source(str(path.resolve()), digest)
 
@@ -114,7 +114,7 @@ def _file(place: str) -> Path | None:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Lets imports find what lies in `folder`, as those of a script do."""
+    """Lets imports find modules in `folder`, as for a script in it."""
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -127,18 +127,18 @@ def make_network(model: str, classes: int, source: Source) -> nn.Module:
 
     Args:
         model: See `find_source`.
-        classes: Handed over if the function has a parameter of that name.
+        classes: Passed if the function has a parameter of that name.
         source: From `find_source`.
 
     Raises:
-        RecipeError: If file or function raise, or it gives no network.
+        RecipeError: If the file or the function raises, or the function does not give a network.
     """
     place, _, name = model.rpartition(":")
     function = _function(place, name, Path(source.file))
     takes = "classes" in inspect.signature(function).parameters
     try:
         network = function(classes=classes) if takes else function()
-    except Exception as error:  # whatever a function of the user's raises
+    except Exception as error:  # whatever the user's function raises
         raise RecipeError(f"{model}() raised {_told(error, source.file)}") from error
     if not isinstance(network, nn.Module):
         raise RecipeError(f"{model}() should give a torch.nn.Module, but gave {type(network).__name__}")
@@ -159,7 +159,7 @@ def _function(place: str, name: str, path: Path) -> Callable[..., Any]:
         else:
             with _importable(Path.cwd()):
                 module = importlib.import_module(place)
-    except Exception as error:  # whatever a file of the user's raises
+    except Exception as error:  # whatever the user's file raises
         raise RecipeError(f"{place} cannot be imported: it raised {_told(error, str(path))}") from error
     function = getattr(module, name, None)
     if not callable(function):
@@ -170,7 +170,7 @@ def _function(place: str, name: str, path: Path) -> Callable[..., Any]:
 
 
 def _told(error: Exception, file: str) -> str:
-    """An exception in one line, with the line of the user's file that it came through last."""
+    """An exception in one line, with the last line of the user's file in its traceback."""
     line, trace = "", error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
@@ -182,17 +182,17 @@ def _told(error: Exception, file: str) -> str:
 
 
 def real_network(recipe: Recipe, task: Task, source: Source, given: nn.Module | None = None) -> nn.Module:
-    """The real network that a run's network is made from, its weights drawn with the recipe's seed.
+    """The real network that a run's network is made from, with random weights from the recipe's seed.
 
     Args:
         recipe: Names it.
         task: What is classified.
         source: From `find_source`.
-        given: The network that was handed over in a call, if the recipe names one.
+        given: The network that was passed in a call, if the recipe names one.
 
     Raises:
         RecipeError: If it cannot be made, or does not fit the task.
-        CheckpointError: If it has to be handed over in a call and is not.
+        CheckpointError: If it has to be passed in a call and is not.
     """
     torch.manual_seed(recipe.seed)
     classes = len(task.classes)
@@ -210,19 +210,19 @@ def real_network(recipe: Recipe, task: Task, source: Source, given: nn.Module | 
     if recipe.model.startswith(":"):
         if given is None:
             raise CheckpointError(
-                f"the run's network, {recipe.model[1:]}, was handed over in a call and cannot be made from its folder; "
-                "hand it over again: evenbit.load_run(folder, network=...) or evenbit.finetune(..., resume=True)"
+                f"the run's network, {recipe.model[1:]}, was passed in a call and cannot be made from its folder; "
+                "pass it again: evenbit.load_run(folder, network=...) or evenbit.finetune(..., resume=True)"
             )
-        return copy.deepcopy(given)  # which stays as it is
+        return copy.deepcopy(given)  # the caller's stays unchanged
     return make_network(recipe.model, classes, source)
 
 
 def binary_network(recipe: Recipe, task: Task, real: nn.Module) -> nn.Module:
-    """The network that is trained: `real` made binary by the recipe's method, or itself if that is none.
+    """The network that is trained: `real` made binary by the recipe's method, or `real` if the method is not binary.
 
     Raises:
         CaptureError, BinarizeError: If the network cannot be made binary; see `evenbit.binarize`.
-        RecipeError: If it does not give a logit for each class.
+        RecipeError: If it does not give a logit for each class, or the method has the knob `double_skip`.
     """
     method = recipe.resolved_method()
     if method.double_skip:
@@ -236,10 +236,10 @@ def binary_network(recipe: Recipe, task: Task, real: nn.Module) -> nn.Module:
 
 
 def with_plain_logits(network: nn.Module, task: Task, name: str) -> nn.Module:
-    """The network, or one around it if it gives its logits in something else; its mode is left as it is.
+    """The network, or a wrapper around it if it gives its logits inside something else; its mode stays unchanged.
 
     Args:
-        network: To be used.
+        network: A classifier.
         task: What it is to classify.
         name: What errors call it.
 
@@ -254,7 +254,7 @@ def with_plain_logits(network: nn.Module, task: Task, name: str) -> nn.Module:
         logits = logits_of(output)
     except CaptureError as error:
         raise RecipeError(f"{name}: {error}") from None
-    except Exception as error:  # whatever a network of the user's raises
+    except Exception as error:  # whatever the user's network raises
         raise RecipeError(f"{name} does not take {task.input} images: {_told(error, '')}") from error
     if logits.shape != (2, len(task.classes)):
         hint = "; let the function take their number as `classes`" if is_own(name) else ""

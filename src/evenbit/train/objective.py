@@ -23,9 +23,9 @@ class Objective:
     Args:
         recipe: Names the losses and their weights.
         task: What is classified; a teacher must have been trained on the same.
-        network: The network, whose layers are read where a loss is about them.
-        labels: `[N]`, of the training images, which say how large the classes are; a teacher goes where they are.
-        real: The teacher, if the recipe names "self" or one that is handed over in a call.
+        network: The network; some losses read its layers.
+        labels: `[N]`, of the training images; they give the sizes of the classes. A teacher is moved to their device.
+        real: The teacher, if the recipe names "self" or a network that is passed in a call.
 
     Raises:
         RecipeError: If the teacher or the network does not fit the recipe.
@@ -47,18 +47,18 @@ class Objective:
         self._maps: dict[str, list[Tensor]] = {"network": [], "teacher": []}
         if recipe.balance:
             if not self._binary:
-                raise RecipeError("a loss on the balance of bits needs a binary method")
+                raise RecipeError("the balance loss needs a binary method")
             for module in self._binary:
                 module.guided = True
         if recipe.attention:
             if self._teacher is None:
-                raise RecipeError("a loss on attention needs a teacher")
+                raise RecipeError("the attention loss needs a teacher")
             if not self._stages or self._stages != [n for n, _ in self._teacher.named_children() if "stage" in n]:
-                raise RecipeError("a loss on attention needs a network and a teacher with the same stages")
+                raise RecipeError("the attention loss needs a network and a teacher with the same stages")
 
     @contextmanager
     def watching(self, network: nn.Module) -> Iterator[None]:
-        """While the network runs, the maps that losses need are kept."""
+        """Records the maps that losses need while the network runs."""
         with self._recording(network, "network"):
             yield
 
@@ -69,7 +69,7 @@ class Objective:
             inputs: Images `[N, C, H, W]` in [0, 1].
             logits: The network's, `[N, K]`.
             labels: `[N]`.
-            mixed: Of which other images the inputs are partly.
+            mixed: Which other images the inputs are mixed with; None if they are not mixed.
         """
         recipe = self._recipe
         loss = label_loss(logits, labels, recipe.label_smoothing, self._class_weights, mixed)
@@ -90,7 +90,7 @@ class Objective:
 
     @contextmanager
     def _recording(self, network: nn.Module, key: str) -> Iterator[None]:
-        """Keeps what each stage of `network` puts out while the context is open."""
+        """Records the output of each stage of `network` inside the context."""
         maps = self._maps[key]
         maps.clear()
         if not self._recipe.attention:
@@ -112,14 +112,14 @@ def _load_teacher(recipe: Recipe, task: Task, device: torch.device, real: nn.Mod
         return None
     if recipe.teacher == SELF or recipe.teacher.startswith(":"):
         if real is None:
-            raise RecipeError(f"the teacher {recipe.teacher[1:]} was handed over in a call; hand it over again")
+            raise RecipeError(f"the teacher {recipe.teacher[1:]} was passed in a call; pass it again")
         name = recipe.model if recipe.teacher == SELF else recipe.teacher
         return with_plain_logits(real, task, f"the teacher {name}").eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     run = load_run(recipe.teacher)
     method = run.recipe.resolved_method()
     if method.binary and method.binary_weights:
         raise RecipeError(
-            f"teacher {recipe.teacher} is a binary network ({method.name}), which knows no more than its pupil; "
+            f"teacher {recipe.teacher} is a binary network ({method.name}), but a teacher should be a float one; "
             "train one with --method float and give its folder"
         )
     if run.task.input != task.input:

@@ -1,4 +1,4 @@
-"""Where a run comes from: what has to be known, beside its recipe, to make it again."""
+"""Where a run comes from: what is needed, besides its recipe, to repeat it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ class Origin:
         command: The command line.
         versions: Of Python and of each of `PACKAGES`.
         machine: Model and number of the CPUs, and the GPU that trained.
-        commit: Of evenbit's source, with "-dirty" behind it if files of it were changed; None where it was not run
-            from a git checkout.
-        threads: Of torch, on which the rounding of sums depends; None if it was not recorded.
-        epoch: The first epoch that was trained so.
-        later: How the run went on, each time that it was resumed with anything of this changed but the command and the
-            folder.
-        folder: The working directory, from which relative paths of the recipe go; empty if it was not recorded.
+        commit: Commit of evenbit's source, ending in "-dirty" if files were changed; None if evenbit was not run from
+            a git checkout.
+        threads: Threads of torch, which change how sums are rounded; None if it was not recorded.
+        epoch: The first epoch that was trained this way.
+        later: A further origin for each time the run was resumed with a change to anything but command and folder.
+        folder: The working directory, to which the recipe's paths are relative; empty if it was not recorded.
     """
 
     command: str
@@ -49,12 +48,12 @@ class Origin:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Origin:
-        """From what `dataclasses.asdict` makes of one."""
+        """The inverse of `dataclasses.asdict`."""
         return cls(**{**values, "later": tuple(map(cls.from_dict, values.get("later", ())))})
 
     @classmethod
     def here(cls, device: torch.device | None = None) -> Origin:
-        """That of this process, which trains on the device."""
+        """The origin of what this process trains on the device."""
         versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
         commit = source_commit(Path(__file__).parents[1])
         gpu = f", {torch.cuda.get_device_name(device)}" if device is not None and device.type == "cuda" else ""
@@ -63,7 +62,7 @@ class Origin:
         return cls(command_line(sys.argv), versions, machine() + gpu, commit, torch.get_num_threads(), folder=told)
 
     def resumed(self, here: Origin, epoch: int) -> Origin:
-        """The same, and from that epoch on what the process has that goes on."""
+        """This origin, with `here` added from that epoch on if it differs."""
         last = self.later[-1] if self.later else self
         kept = {key: getattr(last, key) for key in ("command", "epoch", "later", "folder")}
         if dataclasses.replace(here, **kept) == last:
@@ -71,7 +70,7 @@ class Origin:
         return dataclasses.replace(self, later=(*self.later, dataclasses.replace(here, epoch=epoch)))
 
     def told(self, key: str) -> str:
-        """One of the attributes or versions for people, such as "A, from epoch 49 on B"."""
+        """The history of one attribute or version in words, such as "A, from epoch 49 on B"."""
         text, last = "", ""
         for one in (self, *self.later):
             value = str(one.versions[key] if key in one.versions else getattr(one, key) or "unknown")
@@ -82,7 +81,7 @@ class Origin:
 
 
 def find_data(data: str, origin: Origin | None) -> str:
-    """The data of a recipe: a relative path of a folder goes from where training was started, if it is still there."""
+    """The data of a recipe; a relative path starts where training was started, if the folder is still there."""
     if data in READERS or origin is None or not origin.folder or Path(origin.folder) == Path.cwd():
         return data
     there = Path(origin.folder) / data
@@ -90,7 +89,7 @@ def find_data(data: str, origin: Origin | None) -> str:
 
 
 def command_line(arguments: list[str]) -> str:
-    """The command as it would be typed: programs by their names, whatever folder they lie in."""
+    """The command as it would be typed, with the program's name and not its path."""
     program = Path(arguments[0])
     ours = program.name == "evenbit" or program.parts[-2:] == ("evenbit", "__main__.py")
     start = ["evenbit"] if ours else ["python", program.name]

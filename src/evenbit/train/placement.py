@@ -1,4 +1,4 @@
-"""Where the training images lie, and how they come from there batch by batch."""
+"""Where the training images are kept, and how they are fetched batch by batch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ READ_AHEAD = 2  # batches
 
 
 def place(images: ImageSource, device: torch.device) -> Tensor | ImageFiles:
-    """The images on the device, or where they are: in files, or in memory if they fill half of a GPU's free memory.
+    """Puts the images on the device, unless they are in files or would fill more than half of a GPU's free memory.
 
-    On the device a batch is only picked; otherwise it is copied there at every step.
+    Batches are then selected on the device; otherwise each batch is copied to it.
 
     Args:
         images: uint8, `[N, C, H, W]`.
-        device: That trains.
+        device: The device that trains.
     """
     if isinstance(images, ImageFiles):
         return images
@@ -32,10 +32,10 @@ def place(images: ImageSource, device: torch.device) -> Tensor | ImageFiles:
 
 
 def batches(images: Tensor | ImageFiles, order: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The images of each batch, on the device of its indices; files are read while the batches before are at work.
+    """The images of each batch, on the device of its indices; files are read ahead of the batches in use.
 
     Args:
-        images: As `place` put them.
+        images: The result of `place`.
         order: For each batch the indices of its images, `[N]`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""In which precision what is reported is computed."""
+"""The precision in which reported results are computed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ import torch
 
 @contextlib.contextmanager
 def exact_float32() -> Iterator[None]:
-    """Convolutions on a GPU in float32, where torch would round their inputs to TF32, which moves some bits."""
+    """Runs convolutions on a GPU in float32; torch would round their inputs to TF32, which flips some bits."""
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield

@@ -1,18 +1,18 @@
 """What binarization does to a network's features and weights, measured layer by layer.
 
-Of a binary activation, with u what stands before its sign, over images and pixels, for each channel c:
+For a binary activation with u the values that its sign is taken of, over images and pixels, for each channel c:
 
     share         p_c, the share of +1
     balance       mean_c |p_c - 1/2|                                          0 = even, 1/2 = constant
     spread        standard deviation over c of p_c
     entropy       mean_c -(p_c log2 p_c + (1 - p_c) log2 (1 - p_c))           1 = even, 0 = constant, in bits
     window        share of u whose gradient is at least a tenth of the estimator's largest
-    zero_point    z_c = -mean(u) / std(u): where the zero point lies, in deviations from the mean
-    displacement  median_c |z_c|, which constant channels do not spoil        0 = zero points at the means
+    zero_point    z_c = -mean(u) / std(u): where the zero point lies, in standard deviations from the mean
+    displacement  median_c |z_c|, which constant channels do not distort      0 = zero points at the means
     error         mean_c of 1 - mean(|u|)² / mean(u²), the part of u's energy that the best α sign(u) misses
 
-Of a binary layer's weights: the same error, with w̄ in the place of u, and the share of signs that changed since the
-weights were last looked at.
+For a binary layer's weights w̄: the same error, with w̄ in place of u, and the share of signs that changed since the
+last measurement.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from evenbit.train.metrics import read_metrics
 from evenbit.train.precision import exact_float32
 
 WINDOW_SHARE = 0.1
-ROUNDING = 1e-9  # of gradients, so that a window that ends on a point of the grid holds it
-WINDOW_LIMIT = 30.0  # the widest window that ends, of "ede" at the start of training, ends at 18
+ROUNDING = 1e-9  # tolerance for gradients, so that a window that ends on a grid point includes it
+WINDOW_LIMIT = 30.0  # the widest finite window, that of "ede" at the start of training, ends at 18
 
 
 @dataclass(frozen=True)
 class ActivationProbe:
-    """One binary activation; see the module's page.
+    """One binary activation; see the module's docstring.
 
     Attributes:
         share: Of +1, for each channel.
@@ -65,12 +65,12 @@ class ActivationProbe:
     error: float
 
     def scalars(self) -> dict[str, float]:
-        """All that has one number a layer."""
+        """The fields that are a single number."""
         return {key: value for key, value in dataclasses.asdict(self).items() if isinstance(value, float)}
 
 
 def gradient_window(sign: Sign) -> float:
-    """The largest |u| whose gradient is at least a tenth of the estimator's largest; inf if there is no end to it."""
+    """The largest |u| whose gradient is at least a tenth of the estimator's largest; inf if the window has no end."""
     grid = torch.linspace(0, WINDOW_LIMIT, 30 * 1000 + 1, dtype=torch.float64)
     gradient = ESTIMATORS[sign.estimator](grid, sign.progress.double().cpu())
     inside = grid[gradient >= WINDOW_SHARE * gradient.max() - ROUNDING]
@@ -79,12 +79,12 @@ def gradient_window(sign: Sign) -> float:
 
 @torch.inference_mode()
 def probe_activations(model: nn.Module, images: Tensor, batch_size: int) -> dict[str, ActivationProbe]:
-    """Every `BinaryActivation` in `model`, by module path; nothing for a real-valued network.
+    """Probes of every `BinaryActivation` in `model`, by module path; empty for a real-valued network.
 
     Args:
         model: In eval mode.
         images: uint8, `[N, C, H, W]`, on the model's device; at least one.
-        batch_size: Images of one pass.
+        batch_size: Images per pass.
     """
     sums: dict[str, ActivationSums] = {}
     handles = []
@@ -108,10 +108,10 @@ def probe_activations(model: nn.Module, images: Tensor, batch_size: int) -> dict
 
 
 class WeightProbe:
-    """Follows the binary weights of a network from look to look.
+    """Measures how the binary weights of a network change from one call of `look` to the next.
 
     Args:
-        model: The network; its signs now are what the first look compares with.
+        model: The network; the first call compares with its present signs.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -122,7 +122,7 @@ class WeightProbe:
 
     @torch.no_grad()
     def look(self) -> dict[str, dict[str, float]]:
-        """For each binary layer, its `error` and its `flips`, the share of signs that changed since the last look."""
+        """For each binary layer, its `error` and its `flips`, the share of signs that changed since the last call."""
         found = {}
         for name, layer in self._layers.items():
             signs = _signs(layer)
@@ -134,28 +134,28 @@ class WeightProbe:
 
 
 def means(probes: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean over layers of each number."""
+    """The mean of each number over the layers."""
     keys = next(iter(probes.values())).keys() if probes else ()
     return {key: math.fsum(layer[key] for layer in probes.values()) / len(probes) for key in keys}
 
 
 def check_number(images: int) -> None:
-    """Raises RecipeError if that is no number of images to look at."""
+    """Raises RecipeError if the number of images to look at is below 1."""
     if images < 1:
         raise RecipeError(f"the number of images should be at least 1, but is {images}")
 
 
 def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, Any]:
-    """The probes of a finished run, over the images it was measured on.
+    """The probes of a run, over the images that it was measured on.
 
     Args:
         folder: Folder of the run.
         data_root: Where the files of a named data set are.
-        images: How many of them to look at; the first ones.
+        images: How many of these images to use, from the first on.
 
     Returns:
-        `layers`, for each binary activation its probe, `means` over them, and `weights`, for each binary layer its
-        `error` and `flips` after the run's last epoch.
+        `run`, the folder; `layers`, the probe of each binary activation; `means` over them; and `weights`, the `error`
+        and `flips` of each binary layer after the run's last epoch.
 
     Raises:
         CheckpointError, DataError: If the run or its data cannot be read.
@@ -178,7 +178,7 @@ def probe_run(folder: Path, *, data_root: str | None, images: int) -> dict[str, 
 
 @dataclass
 class ActivationSums:
-    """What a probe of one activation adds up over batches, for each channel in float64.
+    """Sums over batches for the probe of one activation, for each channel in float64.
 
     Attributes:
         sign: The activation's sign, whose gradient decides what is inside the window.
@@ -189,7 +189,7 @@ class ActivationSums:
     _totals: dict[str, Any] = field(default_factory=dict)
 
     def add(self, u: Tensor) -> None:
-        """Counts what stands before the sign, `[N, C, ...]`."""
+        """Adds the values that the sign is taken of, `[N, C, ...]`."""
         u = u.flatten(2) if u.dim() > 2 else u[..., None]
         magnitude = u.abs()
         values = {
@@ -204,11 +204,11 @@ class ActivationSums:
             self._totals[key] = self._totals.get(key, 0) + value.sum((0, 2), dtype=torch.float64).cpu()
 
     def mean(self) -> Tensor:
-        """Of each channel so far."""
+        """The mean of each channel so far."""
         return self._totals["u"] / self._count  # type: ignore[no-any-return]
 
     def probe(self) -> ActivationProbe:
-        """Of all that was added."""
+        """The probe of everything added so far."""
         share, inside, mean, magnitude, square = (
             self._totals[key] / self._count for key in ("ones", "inside", "u", "magnitude", "square")
         )

@@ -18,10 +18,10 @@ from evenbit.train.network import SELF, is_own
 from evenbit.train.toml import parse_toml
 
 # Peaks of the learning rate for batches of 128 and more, from the runs with held-out images in docs/results.md. Smaller
-# batches have noisier gradients, and take the root of their share of 128.
+# batches have noisier gradients, so their rate is multiplied by the square root of (batch size / 128).
 FLOAT_RATE, BINARY_RATE = 4e-3, 2e-2
 RATES_BATCH = 128
-# Whether a mirrored image is still one of its class.
+# Whether a mirrored image still belongs to its class.
 MIRRORED = {
     "digits": False,
     "svhn": False,
@@ -33,7 +33,7 @@ MIRRORED = {
 
 
 def good_rate(method: str, batch_size: int) -> float:
-    """The learning rate that a method takes if none is given, to two digits."""
+    """The default learning rate of a method, to two digits."""
     rate = BINARY_RATE if method in METHODS and METHODS[method].binary else FLOAT_RATE
     return float(f"{rate * min(1, batch_size / RATES_BATCH) ** 0.5:.1e}")
 
@@ -50,49 +50,48 @@ class Recipe(BaseModel):
 
     Attributes:
         data: Name of a data set, or path of a folder with one subfolder of images a class.
-        image_size: Height and width to which the images of a folder are brought.
-        model: Name of a network, or one of the user's own: FILE.py:FUNCTION or MODULE:FUNCTION.
-        weights: A safetensors file with the weights of the real network, or the folder of its run, which the binary
-            one is made from; None to start from fresh weights.
-        keep: Layers of the real network that stay real; see `evenbit.binarize`. For networks of the user's own and
+        image_size: Height and width to which the images of a folder are resized.
+        model: Name of a network, or the user's own network: FILE.py:FUNCTION or MODULE:FUNCTION.
+        weights: Weights of the real network that the binary one is made from: a safetensors file, or the folder of its
+            run; None to start from random weights.
+        keep: Layers of the real network that stay real; see `evenbit.binarize`. For the user's own networks and for
             those that start from weights.
-        method: Name of a way to binarize.
-        knobs: Choices of the method that differ from its entry in the table.
-        validation: Share of the training images that is held out and measured instead of the test images, which then
-            stay unseen; for choosing settings. 0 trains on all and measures on the test images.
+        method: Name of a binarization method.
+        knobs: Settings of the method that differ from its entry in `METHODS`.
+        validation: Share of the training images that is held out. Accuracy is measured on these, and the test images
+            are not used; for choosing settings. 0 trains on all training images and measures on the test images.
         epochs: Passes over the training images.
-        batch_size: Images a step, over all processes; all of them where there are fewer. The rest of an epoch that
-            fills no batch is left out.
-        learning_rate: Peak of the schedule: linear warm-up, then half a cosine to 0, changed every step. If it is not
-            given, 2e-2 for binary methods and 4e-3 for float, times the root of batch_size / 128 below 128.
+        batch_size: Images per step, over all processes; all images if there are fewer. Images at the end of an epoch
+            that do not fill a batch are left out.
+        learning_rate: Peak of the schedule: linear warm-up, then half a cosine to 0, changed every step. The default
+            is 2e-2 for binary methods and 4e-3 for float, times the square root of batch_size / 128 below 128.
         warmup_epochs: Length of the warm-up.
         weight_decay: AdamW's, on real weights of convolutions and dense layers.
         latent_weight_decay: AdamW's, on the latent weights of binary layers.
         class_weights: Whether each class has the same weight in the loss, however many images it has.
         label_smoothing: Share of the target that is spread over all classes.
-        augment: "plain" or "strong": what `color`, `rotate`, `erase` and `mixup` are where they are not given.
-        area: Least part of an image's area that a window which is brought to its size covers, for random resized
-            crops; 1 for none.
+        augment: "plain" or "strong": sets the defaults of `color`, `rotate`, `erase` and `mixup`.
+        area: For random resized crops, the least share of an image's area that a crop covers; 1 for none.
         pad: Zeros added on each side before a random crop.
-        flip: Whether to mirror half of the images. If it is not given, as suits a named data set; for others None,
-            and training finds out whether classes differ by side (`evenbit.train.sides`) and keeps what it found.
+        flip: Whether to mirror half of the images. The default suits a named data set. For other data it is None:
+            training finds out whether classes differ by side (`evenbit.train.sides`) and records the answer.
         cutout: Side of a square set to zero; 0 for none.
-        color: How far brightness, contrast and saturation go from 1, up and down; 0 leaves them.
-        rotate: Degrees, at most, by which images are turned either way; 0 leaves them.
-        erase: Share of the images of which a rectangle gets one random color.
-        mixup: Share of the images that are mixed with another one, in their labels too.
+        color: How far the factors of brightness, contrast and saturation may differ from 1; 0 for no change.
+        rotate: Largest rotation, either way, in degrees; 0 for none.
+        erase: Share of the images in which a rectangle is filled with one random color.
+        mixup: Share of the images that are mixed with another one, labels included.
         teacher: Folder of a float run to distil from, "self" for the real network that the binary one is made from,
             or None.
         distillation: Weight of the teacher's term in the loss; the labels' term has the rest.
-        temperature: Of the softmax in the teacher's term.
+        temperature: Temperature of the softmax in the teacher's term.
         attention: Weight of the distance between the teacher's and the network's attention after each stage.
         balance: Weight of the loss that pulls each channel's share of +1 towards `balance_target`; 0 leaves it free.
-        balance_target: That share: 0.5 forces even bits.
-        start: Folder of a run whose weights the network starts from, or None; for other classes than those of that run
-            with a new head, and for training in two steps.
+        balance_target: The target share; 0.5 asks for as many +1 as -1.
+        start: Folder of a run whose weights the network starts from, or None; if the classes differ, with a new head.
+            Training in two steps needs it too.
         precision: "no" for float32, "bf16" for bfloat16 autocast.
         compile: Whether to compile the network with torch.compile.
-        seed: Of everything random.
+        seed: Seed of everything random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -144,7 +143,7 @@ class Recipe(BaseModel):
         return resolve_method(self.method, self.knobs)
 
     def decided_as(self, known: Recipe) -> Recipe:
-        """The recipe with what it leaves to the training images decided as in another one."""
+        """The recipe; if it leaves `flip` to the training images, with the `flip` of another recipe."""
         return self.model_copy(update={"flip": known.flip}) if self.flip is None else self
 
 
@@ -153,7 +152,7 @@ def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Reci
 
     Args:
         source: Path of the file, or the name of a recipe that comes with evenbit; None for the defaults alone.
-        overrides: Values that win over the file's; of the method's knobs, each one for itself.
+        overrides: Values that replace the file's; the method's knobs are replaced one by one.
 
     Raises:
         RecipeError: If the file cannot be read, or a key or value is not valid; names file and key.
@@ -165,14 +164,14 @@ def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Reci
 
 
 def change_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any], origin: str) -> Recipe:
-    """A checked recipe with some keys overridden, of the method's knobs each one for itself; see `make_recipe`."""
+    """A checked recipe with some keys overridden, the method's knobs one by one; see `make_recipe`."""
     if isinstance(values.get("knobs"), dict) and "knobs" in overrides:
         overrides = {**overrides, "knobs": {**values["knobs"], **overrides["knobs"]}}
     return make_recipe({**values, **overrides}, origin)
 
 
 def distil_from_itself(recipe: Recipe) -> Recipe:
-    """With the real network as teacher, if the binary one starts from its weights and no teacher is named."""
+    """The recipe; if its binary network starts from a real one's weights, with that as teacher unless it names one."""
     binary = recipe.resolved_method().binary
     wanted = binary and recipe.teacher is None and (recipe.weights is not None or recipe.model.startswith(":"))
     return recipe.model_copy(update={"teacher": SELF}) if wanted else recipe
@@ -183,7 +182,7 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
 
     Args:
         values: Its keys and values.
-        origin: What errors say the values come from.
+        origin: Where the values come from, for errors.
 
     Raises:
         RecipeError: If a key or value is not valid.
@@ -202,7 +201,7 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     if recipe.model not in model_names() and not is_own(recipe.model):
         raise RecipeError(f"{origin}: unknown model '{recipe.model}'; known are {', '.join(model_names())}")
     if recipe.teacher == SELF and recipe.weights is None and not recipe.model.startswith(":"):
-        raise RecipeError(f"{origin}: the teacher '{SELF}' is the real network, of which no weights are given")
+        raise RecipeError(f"{origin}: the teacher '{SELF}' is the real network, but its weights are not given")
     return recipe
 
 
@@ -210,7 +209,7 @@ def parse_settings(items: Sequence[str]) -> dict[str, Any]:
     """Keys and values from `KEY=VALUE` texts; a value is TOML, or a plain string, and `knobs.NAME` sets a knob.
 
     Raises:
-        RecipeError: If a text has no `=`.
+        RecipeError: If a text has no `=`, or sets `knobs` itself.
     """
     values: dict[str, Any] = {}
     for item in items:

@@ -1,16 +1,16 @@
-"""Whether images may be mirrored, found out on the training images before a network is trained on them.
+"""Finds out from the training images, before training, whether images may be mirrored.
 
-Mirroring half of the images helps where a mirrored image is still one of its class, as a cat is, and ruins classes that
-differ by side, as arrows to the left and to the right do, or letters. So a small network is trained for a few seconds
-on half of the training images, brought to a low resolution, and asked for the other half as they are and mirrored;
-then the same with the halves exchanged, so that each image is asked for once. Of a class, let b images be named right
-as they are and wrong when mirrored, and c the other way round. If mirroring changed nothing, b and c would differ by
-chance alone, as heads and tails do (McNemar, 1947), so
+Mirroring half of the images helps where a mirrored image still belongs to its class, such as a cat. It ruins classes
+that differ by side, such as left and right arrows, or letters. So a small network is trained for a few seconds on half
+of the training images, at low resolution. It then classifies the other half, as they are and mirrored. The halves then
+change places, so that every image is tested once. In a class, let b images be right as they are and wrong when
+mirrored, and c images the other way round. If mirroring changed nothing, b and c would differ only by chance, like
+heads and tails (McNemar, 1947), so
 
-    p = P(X >= b),  X binomial of b + c throws with chance 1/2
+    p = P(X >= b),  X binomial, b + c trials with probability 1/2
 
-A class is one of a side where p is below 0.01 over the number of classes and fewer than half as many are named right
-mirrored as are named right as they are, (right - b + c) < right / 2. Mirroring is off if there is such a class.
+A class depends on the side if p is below 0.01 / (number of classes) and mirroring leaves fewer than half as many right
+answers, (right - b + c) < right / 2. Mirroring is off if there is such a class.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from torch import Tensor, nn
 from evenbit.data.dataset import Dataset, Split, mixed, stratified_split
 
 SIDE = 20  # pixels of the small images, at most
-MOST_IMAGES = 2_000  # of the training images, spread evenly
+MOST_IMAGES = 2_000  # of the training images, in a fixed random choice
 STEPS, BATCH = 100, 32
 LEARNING_RATE = 5e-3
-CHANCE = 0.01  # that mirroring is turned off where it changes nothing
-LEFT = 0.5  # of the right answers, at least, where mirroring does no harm
+CHANCE = 0.01  # of turning mirroring off although it changes nothing
+LEFT = 0.5  # share of the right answers that must be left when images are mirrored
 MOST_NAMED = 3
 
 
 def classes_of_a_side(dataset: Dataset, seed: int) -> list[str]:
-    """The classes whose images mean something else when they are mirrored, for what a small network sees of them.
+    """The classes whose images mean something else when mirrored, as judged by a small network.
 
     Args:
-        dataset: Of which the training images alone are looked at.
-        seed: Of all that is random; the same seed finds the same on the same machine and number of threads.
+        dataset: Only its training images are used.
+        seed: For everything random; the result repeats with the same seed, machine and number of threads.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -55,18 +55,18 @@ def classes_of_a_side(dataset: Dataset, seed: int) -> list[str]:
 
 
 def describe_sides(classes: list[str]) -> str:
-    """What was found, for people, and how to have it the other way."""
+    """What was found, and the flag that overrides it, in one line."""
     if not classes:
         return (
-            "mirroring half of the images, since no class was seen to change when it is mirrored; "
-            "--set flip=false leaves it out"
+            "half of the images are mirrored, since no class seems to change when mirrored; "
+            "--set flip=false turns this off"
         )
     names = ", ".join(classes[:MOST_NAMED]) + (f" and {len(classes) - MOST_NAMED} more" if classes[3:] else "")
-    return f"no image is mirrored, since mirrored ones of {names} look like another class; --set flip=true mirrors them"
+    return f"no image is mirrored, since {names} look like another class when mirrored; --set flip=true mirrors anyway"
 
 
 def _small(split: Split) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    """Some images at low resolution, float32, each with mean 0 and deviation 1, and their labels."""
+    """Some images at low resolution, float32, each with mean 0 and a deviation of about 1, and their labels."""
     chosen = np.sort(mixed(len(split))[:MOST_IMAGES])
     images = torch.from_numpy(np.ascontiguousarray(split.images[chosen])).float()
     height, width = images.shape[2:]
@@ -78,11 +78,11 @@ def _small(split: Split) -> tuple[Tensor, npt.NDArray[np.int64]]:
 def _answers(
     images: Tensor, labels: npt.NDArray[np.int64], classes: int
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """For each image whether a network that has not seen it names it right as it is, and mirrored."""
+    """For each image, whether a network that has not seen it is right about it: as it is, and mirrored."""
     right = np.zeros((2, len(labels)), np.bool_)
     halves = stratified_split(labels, 0.5)
     for seen, asked in (halves, halves[::-1]):
-        if not len(seen):  # one image of each class
+        if not len(seen):  # there is only one image of each class
             continue
         network = _trained(images[seen], torch.from_numpy(labels[seen]), classes)
         for row, flipped in enumerate((images[asked], images[asked].flip(3))):
@@ -113,5 +113,5 @@ def _layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 def _chance(heads: int, throws: int) -> float:
-    """That of so many heads or more in some throws of a coin."""
+    """Probability of at least so many heads in some throws of a coin."""
     return float(sum(math.comb(throws, k) for k in range(heads, throws + 1)) / 2**throws)

@@ -1,4 +1,4 @@
-"""Starting from a network that is trained already: its body is kept, its head too where the classes are the same."""
+"""Starting from a trained network: its body is kept, and its head too if the classes are the same."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from evenbit.train.recipe import Recipe
 
 BUNDLED = "bundled"
 MOST_NAMED = 4
-OF_IMAGES = ("normalize.mean", "normalize.std")  # which belong to the data, and not to what was learned
+OF_IMAGES = ("normalize.mean", "normalize.std")  # these belong to the data and are not learned
 
 
 def load_start(start: str) -> Run:
     """The run to start from.
 
     Raises:
-        RecipeError: If it is a packed file, in which the real weights that training needs are no longer.
+        RecipeError: If it is a packed file, which no longer holds the real weights that training needs.
         CheckpointError: If it is not the folder of a run.
     """
     if start == BUNDLED:
         here = card()
         raise RecipeError(
-            "the network that comes with evenbit is packed to bits, and training needs the real weights behind them; "
+            "the network that comes with evenbit is packed to bits, but training needs its real weights; "
             f"train it with: {here['command']} and give that folder to --from"
         )
     if Path(start).is_file():
         raise RecipeError(
-            f"{start} is a file, and training needs the real weights behind the bits of a packed network; give the "
-            "folder of the run that it was packed from"
+            f"{start} is a file, but training needs real weights, which a packed file does not hold; give the folder "
+            "of the run that it was packed from"
         )
     return load_run(start)
 
 
 def like_start(start: str) -> dict[str, Any]:
-    """The keys of a recipe in which a network has to be like the one it starts from; see `load_start`."""
+    """The settings that a network shares with the one it starts from; for errors see `load_start`."""
     recipe = load_start(start).recipe
     return {key: getattr(recipe, key) for key in ("model", "method", "knobs", "image_size")}
 
 
 def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
-    """Gives a network the weights of the run that `recipe.start` names, as far as it has them too.
+    """Copies into a network the weights of the run that `recipe.start` names, wherever both have them.
 
-    Where the classes differ, its head stays as it was drawn; where the data differs, so does the normalization of the
-    images.
+    If the classes differ, the head keeps its random initialization. The normalization of the images is not copied: it
+    belongs to the data.
 
     Args:
-        network: Made by the recipe for the task; changed.
+        network: The recipe's network for the task; it is changed.
         recipe: Its `start` is set.
         task: What is to be classified.
 
     Returns:
-        What was taken over and what was not, for people.
+        A line that says what was copied and what is new.
 
     Raises:
-        RecipeError, CheckpointError: If the run cannot be read, or is of another model or of images of another size.
+        RecipeError, CheckpointError: If the run cannot be read, or its model or its size of images is another one.
     """
     assert recipe.start is not None
     run = load_start(recipe.start)
@@ -83,7 +83,7 @@ def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
     other = [name for name, tensor in taken.items() if tensor.shape != state[name].shape]
     if other:
         raise RecipeError(
-            f"{recipe.start} has other sizes than this network in {', '.join(other[:MOST_NAMED])}; "
+            f"{recipe.start} has weights of other sizes than this network: {', '.join(other[:MOST_NAMED])}; "
             f"its method is {run.recipe.method} with knobs {run.recipe.knobs}"
         )
     network.load_state_dict(taken, strict=False)
@@ -92,11 +92,11 @@ def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
     classes = f" for {len(task.classes)} classes instead of {len(run.task.classes)}" if head else ""
     return (
         f"from {recipe.start} ({run.recipe.model}, {run.recipe.method}, {run.epoch} epochs on {run.recipe.data}): "
-        f"{sum(tensor.numel() for tensor in taken.values()):,} numbers taken over; "
+        f"{sum(tensor.numel() for tensor in taken.values()):,} numbers copied; "
         + (f"new: {fresh}{classes}" if left else "nothing is new")
     )
 
 
 def _layer(name: str) -> str:
-    """The layer of a tensor."""
+    """The name of the layer that a tensor belongs to."""
     return re.sub(r"\.[^.]*$", "", name)

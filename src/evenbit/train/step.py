@@ -1,8 +1,9 @@
-"""One update of a network by a batch, and the same update as one CUDA graph.
+"""One update of a network on a batch, and the same update as one CUDA graph.
 
-A step of a binary network is some thousand small kernels, which a host launches more slowly than a GPU runs them. A
-graph holds them all and is launched at once. For that, everything a step reads and writes has its place: images,
-labels, learning rate and results are buffers, and weights, statistics and the optimizer's state are changed in place.
+A step of a binary network runs thousands of small kernels, and the CPU launches them more slowly than the GPU runs
+them. A graph launches them all at once. For that, everything a step reads and writes needs a fixed place in memory:
+images, labels, learning rate and results are buffers, and weights, statistics and the optimizer's state are changed in
+place.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from evenbit.nn import keep_latent_weights_within_reach
 from evenbit.train.checkpoint import to_float
 from evenbit.train.objective import Objective
 
-WARMUP_STEPS = 3  # before a capture, as torch asks for: libraries choose their algorithms and take their memory
+WARMUP_STEPS = 3  # before a capture, as torch requires: libraries choose their algorithms and allocate memory
 
 
 class Batch(NamedTuple):
@@ -27,7 +28,7 @@ class Batch(NamedTuple):
     Attributes:
         images: `[N, C, H, W]`, uint8, or floats in [0, 1], channels last.
         labels: `[N]`.
-        mixed: Of which other images these are partly; None if they are not mixed.
+        mixed: Which other images these are mixed with; None if they are not mixed.
     """
 
     images: Tensor
@@ -35,11 +36,11 @@ class Batch(NamedTuple):
     mixed: Mixed | None = None
 
     def tensors(self) -> list[Tensor]:
-        """All that it holds."""
+        """All its tensors."""
         return [self.images, self.labels, *((self.mixed.share, self.mixed.partner) if self.mixed else ())]
 
     def copy(self) -> Batch:
-        """The same in memory of its own."""
+        """A copy with its own memory."""
         images, labels, *mixed = (tensor.clone() for tensor in self.tensors())
         return Batch(images, labels, Mixed(*mixed) if mixed else None)
 
@@ -52,7 +53,7 @@ class Step:
         network: The network itself.
         objective: Its loss.
         optimizer: Of the network's parameters.
-        backward: Called with the loss.
+        backward: Computes the gradients of the loss.
         bf16: Whether the network runs under autocast to bfloat16.
     """
 
@@ -77,14 +78,14 @@ class Step:
             rate: The learning rate.
 
         Returns:
-            The mean loss, and how many images were named right.
+            The mean loss, and the number of right answers.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return self.update(batch)
 
     def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same at the learning rate that the optimizer has."""
+        """Updates the network at the optimizer's present learning rate."""
         images, labels, mixed = batch
         inputs = to_float(images) if images.dtype == torch.uint8 else images
         with (
@@ -101,16 +102,16 @@ class Step:
 
 
 class Graph(Protocol):
-    """Work that is recorded once and then done again and again, on the same memory."""
+    """Work that is recorded once and then repeated on the same memory."""
 
     def warm_up(self, work: Callable[[], None]) -> None:
-        """Does the work a few times, with all its effects."""
+        """Runs the work a few times, with all its effects."""
 
     def capture(self, work: Callable[[], None]) -> None:
-        """Records the work, with no effect."""
+        """Records the work without any effect."""
 
     def replay(self) -> None:
-        """Does the recorded work."""
+        """Runs the recorded work."""
 
 
 class CudaGraph:
@@ -120,7 +121,7 @@ class CudaGraph:
         self._graph = torch.cuda.CUDAGraph()
 
     def warm_up(self, work: Callable[[], None]) -> None:
-        """See `Graph`; on a stream of its own, as a capture is."""
+        """See `Graph`; on a separate stream, like a capture."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -139,15 +140,15 @@ class CudaGraph:
 
 
 class CapturedStep:
-    """A `Step` as a graph, for batches of one shape; the warm-up before its capture leaves no trace.
+    """A `Step` as a graph, for batches of one shape; the warm-up before its capture is undone.
 
     Args:
         step: Its optimizer is set to take the learning rate from a buffer.
-        batch: Any one.
-        graph: That records the step.
+        batch: Any batch of that shape.
+        graph: Records the step.
 
     Raises:
-        RuntimeError: If something in the step cannot be recorded; network and optimizer are as they were then.
+        RuntimeError: If the step cannot be recorded; network and optimizer are then unchanged.
     """
 
     def __init__(self, step: Step, batch: Batch, graph: Graph) -> None:
@@ -169,7 +170,7 @@ class CapturedStep:
         try:
             graph.warm_up(work)
             restore()
-            step.optimizer.zero_grad()  # so that the recorded backward makes gradients rather than adds to old ones
+            step.optimizer.zero_grad()  # so that the recorded backward creates gradients and does not add to old ones
             graph.capture(work)
         except RuntimeError:
             restore()
@@ -187,9 +188,9 @@ class CapturedStep:
 
 
 def _remember(network: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """A function that brings network and optimizer back to what they are now, in place.
+    """A function that resets network and optimizer to their present state, in place.
 
-    State that the optimizer does not have yet is made by its first step, and starts from 0.
+    State that the optimizer does not have yet, since its first step creates it, is reset to 0.
     """
     tensors = [*network.parameters(), *network.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]

@@ -1,4 +1,4 @@
-"""Reading TOML, of which recipes and sweeps are."""
+"""Reading TOML, the format of recipes and sweeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-INTEGERS = range(-(2**63), 2**63)  # what TOML promises
+INTEGERS = range(-(2**63), 2**63)  # the range that TOML guarantees
 
 
 def parse_toml(data: bytes, origin: str) -> dict[str, Any]:
@@ -20,15 +20,15 @@ def parse_toml(data: bytes, origin: str) -> dict[str, Any]:
 
     Args:
         data: The file.
-        origin: What errors say it is.
+        origin: What errors call it.
 
     Raises:
         RecipeError: If it is not valid TOML in UTF-8, is nested too deeply or holds an integer of more than 64 bits.
     """
     try:
-        values = tomllib.loads(data.decode("utf-8-sig"))  # some editors put a mark at the beginning
+        values = tomllib.loads(data.decode("utf-8-sig"))  # some editors begin a file with a byte order mark
         _check_integers(values)
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are two of its kind
+    except ValueError as error:  # includes TOMLDecodeError and UnicodeDecodeError
         raise RecipeError(f"{origin} is not valid TOML: {error}") from None
     except RecursionError:
         raise RecipeError(f"{origin} is not valid TOML: it is nested too deeply") from None
@@ -36,7 +36,7 @@ def parse_toml(data: bytes, origin: str) -> dict[str, Any]:
 
 
 def _check_integers(value: object) -> None:
-    """Python reads integers of any length, and cannot print those of some thousand digits."""
+    """Refuses integers of more than 64 bits: Python reads them, but cannot print thousands of digits."""
     if isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             _check_integers(part)

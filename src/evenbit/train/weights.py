@@ -1,6 +1,6 @@
-"""Weights of a real network from a safetensors file, checked before anything is taken over.
+"""Weights of a real network from a safetensors file; all are checked before any is set.
 
-Pickles are refused: loading one runs whatever it holds.
+Pickles are refused: loading one can run any code.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from evenbit.nn.conversion.trace import in_eval_mode
 CHECKPOINT = "checkpoint.safetensors"  # of a run
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".tar")
 BATCH = 100  # images
-NEVER = 1e-4  # beside the rarest class, the share of one without images
-SHOWN = 3  # of what does not fit
+NEVER = 1e-4  # how often a class without images is assumed to occur, relative to the rarest class
+SHOWN = 3  # problems named in an error
 
 
 def load_weights(network: nn.Module, path: Path, classes: int) -> str | None:
     """Sets the weights of a real network.
 
     Args:
-        network: Is changed if all fits.
+        network: Changed only if all weights fit.
         path: A safetensors file with the network's state, or the folder of a run of it with the method "float".
-        classes: The number of logits. The weights of a last dense layer that makes another number are left out, so
-            that a network is taken to other classes.
+        classes: The number of logits. If the last dense layer in the file gives another number, its weights are left
+            out, so that the network can learn other classes.
 
     Returns:
         Path of the module whose weights were left out, or None.
 
     Raises:
-        RecipeError: If the file is missing, no safetensors file, or does not fit: the first three things that do not.
+        RecipeError: If the file is missing, is not a safetensors file, or does not fit; names the first three problems.
     """
     tensors = _read(path)
     state = network.state_dict()
@@ -80,16 +80,16 @@ def _read(path: Path) -> dict[str, Tensor]:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
         recipe = json.loads(metadata.get("recipe", "{}"))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise RecipeError(f"{file} is no safetensors file, or damaged ({error})") from None
+        raise RecipeError(f"{file} is damaged or not a safetensors file ({error})") from None
     if metadata.get("format") != "evenbit-checkpoint":
         return tensors
     if not isinstance(recipe, dict) or recipe.get("method") != "float":
-        raise RecipeError(f"{path} is a run of a binary network; weights to start from are those of a real one")
+        raise RecipeError(f"{path} is a run of a binary network, but the weights to start from should be a real one's")
     return {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
 
 
 def _other_head(network: nn.Module, tensors: Mapping[str, Tensor], shapes: list[str], classes: int) -> str | None:
-    """The dense layer to the logits, if its weights are all that does not fit, and for having other classes."""
+    """The dense layer that gives the logits, if its weights alone do not fit, and only because the classes differ."""
     paths = {name.rpartition(".")[0] for name in shapes}
     if len(paths) != 1:
         return None
@@ -102,7 +102,7 @@ def _other_head(network: nn.Module, tensors: Mapping[str, Tensor], shapes: list[
 
 
 def digest(network: nn.Module) -> str:
-    """Of a network's state: every tensor's name, type, shape and bytes."""
+    """SHA-256 over a network's state: every tensor's name, type, shape and bytes."""
     found = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
@@ -113,21 +113,22 @@ def digest(network: nn.Module) -> str:
 
 @torch.no_grad()
 def fit_head(network: nn.Module, path: str, images: Tensor, labels: np.ndarray) -> None:
-    """Sets a dense layer to the logits in closed form, by linear discriminant analysis of what it reads.
+    """Sets the dense layer that gives the logits in closed form, by linear discriminant analysis of its inputs.
 
-    With a shared covariance Σ, shrunk as Ledoit and Wolf do, means μ_k and shares π_k of the classes,
+    With a shared covariance Σ (Ledoit-Wolf shrinkage), means μ_k and shares π_k of the classes,
 
         W_k = Σ⁻¹ μ_k        b_k = log π_k - μ_kᵀ Σ⁻¹ μ_k / 2
 
-    so that the softmax of the logits is the share of each class where the values of each are normal around its mean.
+    so that the softmax of the logits gives the probability of each class, if the inputs of each class are normally
+    distributed around its mean.
 
     Args:
         network: The network.
-        path: Of the layer.
+        path: Module path of the layer.
         images: `[N, C, H, W]`, uint8.
-        labels: `[N]`; a class that has none gets no say.
+        labels: `[N]`; a class without images gets a weight of 0 and a very low bias.
     """
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # a second to import, and seldom needed
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # a second to import, and rarely needed
 
     layer = network.get_submodule(path)
     assert isinstance(layer, nn.Linear)
@@ -141,7 +142,7 @@ def fit_head(network: nn.Module, path: str, images: Tensor, labels: np.ndarray) 
         handle.remove()
     analysis = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(torch.cat(read).double().numpy(), labels)
     weight, bias = torch.from_numpy(analysis.coef_), torch.from_numpy(analysis.intercept_)
-    if len(bias) == 1:  # of two classes, the difference of their logits
+    if len(bias) == 1:  # for two classes, sklearn gives only the difference of their logits
         weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
     present = np.unique(labels)
     layer.weight.zero_()
