@@ -181,10 +181,10 @@ class Lowering:
         """Constant argument in float64, checked to be finite."""
         if isinstance(node, Node) and (node in self.values or node in self.parts):
             raise CaptureError(f"{where(owner)}: {owner.target} needs a constant, but is given a computed tensor")
-        constant = torch.as_tensor(self.evaluate(node)).double().cpu()
-        if not torch.isfinite(constant).all():
+        constant: Floats = torch.as_tensor(self.evaluate(node)).double().cpu().numpy()
+        if not np.isfinite(constant).all():
             raise CaptureError(f"{where(owner)}: holds a parameter that is not finite")
-        return constant.numpy()
+        return constant
 
     def per_channel(self, constant: Floats, node: Node, axis: int | None = None) -> Floats | None:
         """A constant that is combined elementwise with a computed node, as one number a channel.
