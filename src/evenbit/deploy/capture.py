@@ -135,7 +135,7 @@ def _check_in_place(node: Node) -> None:
 
 def _check_constant(node: Node) -> None:
     """Refuses a node whose result is not the same in every run."""
-    if _is_mutable(node):
+    if _is_mutable(node) and node.target != torch.ops.aten.detach_.default:  # which changes no number
         raise CaptureError(f"{where(node)}: {node.target} changes a parameter or buffer while running")
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
         raise CaptureError(f"{where(node)}: {node.target} draws random numbers, which cannot be lowered")

@@ -177,12 +177,13 @@ class Lowering:
         places = np.broadcast_to(self.placed(source), shape_of(node))
         return self.gathered(node, self.value(source), places, axis)
 
-    def array(self, node: Any, owner: Node) -> Floats:
-        """Constant argument in float64, checked to be finite."""
+    def array(self, node: Any, owner: Node, *, minus_infinity: bool = False) -> Floats:
+        """Constant argument in float64, checked to be finite; `minus_infinity` allows -inf, as masks hold it."""
         if isinstance(node, Node) and (node in self.values or node in self.parts):
             raise CaptureError(f"{where(owner)}: {owner.target} needs a constant, but is given a computed tensor")
         constant: Floats = torch.as_tensor(self.evaluate(node)).double().cpu().numpy()
-        if not np.isfinite(constant).all():
+        allowed = np.isfinite(constant) | np.isneginf(constant) if minus_infinity else np.isfinite(constant)
+        if not allowed.all():
             raise CaptureError(f"{where(owner)}: holds a parameter that is not finite")
         return constant
 
