@@ -11,6 +11,9 @@ from torch import nn
 
 import evenbit
 from evenbit.deploy import passes, rewrite
+from evenbit.deploy.capture import walk
+from evenbit.deploy.lowering import Lowering
+from evenbit.nn.conversion.trace import trace
 from evenbit.ops import Op
 
 # A process of its own, whose peak is that of nothing else. It measures the time of the processor, not of the clock, so
@@ -66,3 +69,13 @@ def test_twice_the_blocks_are_twice_the_work_of_the_passes(monkeypatch: pytest.M
         return looks
 
     assert 0 < looks_of(8) < 2.2 * looks_of(4)
+
+
+def test_what_nothing_reads_any_more_is_forgotten() -> None:
+    """The signs of a layer's weights, and the places of its tokens, are not kept until the end."""
+    layers = (nn.Conv2d(1, 8, 1), nn.Flatten(2), nn.Linear(16, 16), nn.Linear(16, 16), nn.Flatten(), nn.Linear(128, 2))
+    program = trace(nn.Sequential(*layers).eval(), (1, 4, 4))
+    lowering = Lowering(program.graph)
+    walk(program, lowering)
+    for known in (lowering.constants, lowering.values, lowering.places):
+        assert len(known) <= 1  # the logits

@@ -58,6 +58,11 @@ class Lowering:
         """`item` with every constant node replaced by its value."""
         return torch.fx.node.map_arg(item, lambda node: self.constants[node])
 
+    def forget(self, node: Node) -> None:
+        """Lets go of what is known of a node that nothing reads any more: weights and places fill the memory."""
+        for known in (self.constants, self.values, self.parts, self.places, self.pads):
+            known.pop(node, None)
+
     def define(self, node: Node, value: str, axis: int = 1) -> None:
         """Records that `node` is the Plan value `value`, whose channels are that axis and whose pixels the others."""
         shape = shape_of(node)
