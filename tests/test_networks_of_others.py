@@ -31,8 +31,10 @@ from transformers import (
 )
 
 import evenbit
-from evenbit.errors import InputError
+from evenbit.errors import CaptureError, InputError
 from evenbit.export import EXPORTERS
+from evenbit.nn import BinaryConv2d, Sign
+from evenbit.nn.block import make_binarizer
 from evenbit.predict import predict_images
 from evenbit.runtime import reference
 
@@ -187,7 +189,7 @@ def test_what_names_classes_refuses_maps_of_logits(tmp_path: Path) -> None:
 
 
 def test_grouped_convolutions_are_binary_where_asked() -> None:
-    network, table = evenbit.binarize(Shuffled(), torch.rand(1, *SIZE), grouped=("branches.0.3",))
+    network, table = evenbit.binarize(Shuffled(), torch.rand(1, *SIZE), also=("branches.0.3",))
     became = {row.path: row.became for row in table}
     assert became["branches.0.3"] == "BinaryConv2d"
     assert became["branches.1.3"] == "float"
@@ -198,3 +200,40 @@ def test_grouped_convolutions_are_binary_where_asked() -> None:
     found = evenbit.Engine(plan, threads=1)(images.numpy())
     assert reference.run(plan, images.numpy()).tobytes() == found.tobytes()
     assert np.abs(found - in_torch(network, images)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("conv", "size"),
+    [
+        (nn.Conv2d(12, 20, 3, padding=2, dilation=2), (8, 12)),  # each map of remainders is padded on its own
+        (nn.Conv2d(12, 20, 3, padding=2, dilation=2), (7, 12)),  # maps of two heights
+        (nn.Conv2d(12, 20, (3, 1), padding=(1, 0), dilation=(3, 1)), (9, 5)),
+        (nn.Conv2d(12, 20, (3, 5), padding="same", dilation=(2, 3)), (9, 11)),
+        (nn.Conv2d(12, 20, 2, dilation=4, groups=4), (7, 6)),
+    ],
+)
+def test_dilated_convolutions_are_binary_where_asked(conv: nn.Conv2d, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(4, 1, *size)
+    real = nn.Sequential(nn.Conv2d(1, 12, 1), nn.Hardtanh(), conv, nn.Hardtanh(), nn.Flatten(), nn.LazyLinear(10))
+    real(images)
+    network, table = evenbit.binarize(real, images, also=("2",))
+    assert [row.became for row in table if row.macs] == ["float", "BinaryConv2d, BatchNorm2d", "float"]
+    network.train()
+    in_torch(network, images)
+    plan = evenbit.pack(network.eval(), images)
+    found = evenbit.Engine(plan, threads=1)(images.numpy())
+    assert reference.run(plan, images.numpy()).tobytes() == found.tobytes()
+    assert np.abs(found - in_torch(network, images)).max() < 1e-5
+
+
+def test_a_dilated_binary_convolution_with_a_stride_is_refused() -> None:
+    real = nn.Sequential(
+        nn.Conv2d(1, 8, 1), nn.Conv2d(8, 8, 3, 2, dilation=2), nn.Conv2d(8, 8, 1), nn.Flatten(), nn.LazyLinear(10)
+    )
+    real(torch.rand(1, *SIZE))
+    _, table = evenbit.binarize(real, torch.rand(1, *SIZE), also=("1",))
+    assert {row.path: row.reason for row in table}["1"] == "is dilated and has a stride"
+    layer = BinaryConv2d(1, 10, 3, make_binarizer(evenbit.METHODS["bnn"]), stride=2, dilation=2)
+    with pytest.raises(CaptureError, match="module '1': a dilated binary convolution with a stride cannot be lowered"):
+        evenbit.pack(nn.Sequential(Sign("clip"), layer, nn.Flatten()).eval(), torch.rand(1, 1, 8, 8))

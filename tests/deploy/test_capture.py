@@ -81,6 +81,10 @@ def shuffled(x: Tensor, groups: int) -> Tensor:
     return x.reshape(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
+def scores(x: Tensor) -> Tensor:
+    return x @ x.transpose(2, 3)
+
+
 class Tokens(nn.Module):
     """A block of a transformer, with a class token and positions."""
 
@@ -104,6 +108,7 @@ class Tokens(nn.Module):
 
 TOKENS = Tokens()
 MASK = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(2)) + 0.5 * torch.eye(8)
+UPPER = torch.ones(8, 8).triu(1)
 WEIGHT = torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(0))
 GAIN = torch.rand(12, 1, 1, generator=torch.Generator().manual_seed(0))
 torch.manual_seed(0)  # the layers below draw their weights now
@@ -179,6 +184,12 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: F.scaled_dot_product_attention(x, -x, x * x, scale=2.0).mean((2, 3)), []),
     (lambda x: F.scaled_dot_product_attention(x, -x, x * x, MASK).mean((2, 3)), []),
     (lambda x: F.scaled_dot_product_attention(x, -x, x * x, MASK > 0).mean((2, 3)), []),
+    (lambda x: F.scaled_dot_product_attention(x[:, :, :5], -x, x * x, is_causal=True).mean((2, 3)), []),
+    (lambda x: mean((scores(x) + torch.full((8, 8), -torch.inf).triu(1)).softmax(-1) @ x), []),
+    (lambda x: mean((scores(x) + torch.tensor([0.0, -torch.inf, 0.5] * 2 + [-1.0, 0.0])).softmax(-1) @ x), []),
+    (lambda x: mean(scores(x).masked_fill(UPPER > 0, -torch.inf).softmax(-1) @ x), []),
+    (lambda x: mean(torch.where(UPPER == 1, -1e9, scores(x)).softmax(-1) @ x), []),
+    (lambda x: mean(torch.where(UPPER != 1, scores(x), torch.tensor(-3e38)).softmax(-1) @ x), []),
     (lambda x: mean(x / x.mean(1, keepdim=True)) + mean(x / torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)), []),
     # Sequences.
     (lambda x: F.conv1d(F.pad(x[:, :, 0], (2, 1)), WEIGHT[:, :, 0], stride=2).mean(2), []),
@@ -215,9 +226,17 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(x).log_softmax(1)), "cannot lower aten.log_softmax.int; pack the network without it"),
         (network(mean, nn.Upsample(scale_factor=2, mode="bicubic")), "upsample_bicubic2d.*; use nearest or bilinear"),
         (
-            network(lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True).mean((2, 3))),
-            "attention that is causal",
+            network(lambda x: F.scaled_dot_product_attention(x, x, x, mean(x)[:, :, None, None]).mean((2, 3))),
+            "attention with a computed mask",
         ),
+        (
+            network(lambda x: F.scaled_dot_product_attention(x, x, x, MASK > 9).mean((2, 3))),
+            "a mask leaves nothing to attend to",
+        ),
+        (network(lambda x: mean((scores(x) + torch.full((8, 1), -torch.inf)).softmax(-1))), "leaves nothing to attend"),
+        (network(lambda x: mean(scores(x).masked_fill(UPPER > 0, -9.0).softmax(-1))), "only scores that a softmax"),
+        (network(lambda x: mean(scores(x).masked_fill(UPPER > 0, -1e9))), "only scores that a softmax reads"),
+        (network(lambda x: mean(x + torch.full((4, 1, 1), -torch.inf))), "holds a parameter that is not finite"),
         (network(lambda x: mean(x.erfinv())), "cannot lower aten.erfinv.default; the layers around it may have to"),
         (network(mean, nn.AvgPool2d(3, divisor_override=2)), r"module 'part\.1': average pooling with a divisor"),
         (network(mean, nn.MaxPool2d(2, dilation=2)), r"module 'part\.1': max pooling with dilation"),

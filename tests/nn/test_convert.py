@@ -89,6 +89,7 @@ def test_a_normalization_follows_each_binary_layer() -> None:
         (nn.Conv2d(8, 8, 3, padding=1, groups=8), "is depthwise"),
         (nn.Conv2d(8, 8, 3, padding=1, groups=2), "has 2 groups"),
         (nn.Conv2d(8, 8, 3, padding=2, dilation=2), "is dilated"),
+        (nn.Conv2d(8, 8, 3, 2, padding=2, dilation=(1, 2)), "is dilated"),
         (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), "has the padding mode 'reflect'"),
         (nn.Conv2d(8, 8, 2, padding="same"), "is padded by more on one side than on the other"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)), "has a parametrized weight"),

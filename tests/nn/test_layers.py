@@ -75,6 +75,30 @@ def test_conv_pads_with_plus_one() -> None:
     assert torch.all(conv(x) % 2 == 1)
 
 
+@pytest.mark.parametrize(("kernel", "padding", "dilation"), [(3, 2, 2), ((3, 1), (1, 0), (3, 1)), (2, (4, 1), (1, 3))])
+def test_a_dilated_conv_pads_with_plus_one(
+    kernel: int | tuple[int, int], padding: int | tuple[int, int], dilation: int | tuple[int, int]
+) -> None:
+    conv = BinaryConv2d(
+        4, 6, kernel, binarizer(standardize=False, scale="one"), padding=padding, groups=2, dilation=dilation
+    )
+    x = torch.where(torch.randn(2, 4, 7, 6) > 0, 1.0, -1.0)
+    (up, left), results = conv.padding, []
+    for forward in (
+        conv,
+        lambda x: F.conv2d(
+            F.pad(x, (left, left, up, up), value=1.0), conv.binarizer(conv.weight)[0], dilation=dilation, groups=2
+        ),
+    ):
+        conv.zero_grad()
+        y = forward(x)
+        (y * torch.arange(y.numel()).view_as(y).sin()).sum().backward()
+        assert conv.weight.grad is not None
+        results.append((y, conv.weight.grad.clone()))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_linear_is_the_scaled_product_of_signs() -> None:
     linear = BinaryLinear(7, 3, binarizer(standardize=False))
     x = torch.where(torch.randn(4, 7) > 0, 1.0, -1.0)

@@ -46,7 +46,7 @@ def capture(
     check_weights(module)
     program = trace(module, size)
     lowering = Lowering(program.graph)
-    output = _walk(program, lowering)
+    output = walk(program, lowering)
     count = lowering.maps[output][0]
     if classes is None:
         classes = tuple(map(str, range(count)))
@@ -66,7 +66,7 @@ def check_weights(module: nn.Module) -> None:
                 raise CaptureError(f"module '{path}': its weights are all zero, so they have no signs")
 
 
-def _walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
+def walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
     """Lowers every node in order and returns the name of the logits."""
     state = {**program.state_dict, **program.constants}
     signature = program.graph_signature
@@ -77,6 +77,7 @@ def _walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
     }
     constants = lowering.constants
     skipped = {part for parts in lowering.softsigns.values() for part in parts}
+    last_reader = {parent: node for node in program.graph.nodes for parent in node.all_input_nodes}
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in stored:
             constants[node] = state[stored[node.name]].detach()
@@ -89,6 +90,9 @@ def _walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
             constants[node] = node.target(*lowering.evaluate(node.args), **lowering.evaluate(node.kwargs))
         elif node not in skipped:
             _lower(node, lowering)
+        for parent in node.all_input_nodes:
+            if last_reader[parent] is node:
+                lowering.forget(parent)
     raise AssertionError("a graph ends in its output")
 
 
@@ -135,7 +139,7 @@ def _check_in_place(node: Node) -> None:
 
 def _check_constant(node: Node) -> None:
     """Refuses a node whose result is not the same in every run."""
-    if _is_mutable(node):
+    if _is_mutable(node) and node.target != torch.ops.aten.detach_.default:  # which changes no number
         raise CaptureError(f"{where(node)}: {node.target} changes a parameter or buffer while running")
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
         raise CaptureError(f"{where(node)}: {node.target} draws random numbers, which cannot be lowered")

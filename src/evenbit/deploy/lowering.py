@@ -58,6 +58,11 @@ class Lowering:
         """`item` with every constant node replaced by its value."""
         return torch.fx.node.map_arg(item, lambda node: self.constants[node])
 
+    def forget(self, node: Node) -> None:
+        """Lets go of what is known of a node that nothing reads any more: weights and places fill the memory."""
+        for known in (self.constants, self.values, self.parts, self.places, self.pads):
+            known.pop(node, None)
+
     def define(self, node: Node, value: str, axis: int = 1) -> None:
         """Records that `node` is the Plan value `value`, whose channels are that axis and whose pixels the others."""
         shape = shape_of(node)
@@ -177,14 +182,15 @@ class Lowering:
         places = np.broadcast_to(self.placed(source), shape_of(node))
         return self.gathered(node, self.value(source), places, axis)
 
-    def array(self, node: Any, owner: Node) -> Floats:
-        """Constant argument in float64, checked to be finite."""
+    def array(self, node: Any, owner: Node, *, minus_infinity: bool = False) -> Floats:
+        """Constant argument in float64, checked to be finite; `minus_infinity` allows -inf, as masks hold it."""
         if isinstance(node, Node) and (node in self.values or node in self.parts):
             raise CaptureError(f"{where(owner)}: {owner.target} needs a constant, but is given a computed tensor")
-        constant = torch.as_tensor(self.evaluate(node)).double().cpu()
-        if not torch.isfinite(constant).all():
+        constant: Floats = torch.as_tensor(self.evaluate(node)).double().cpu().numpy()
+        allowed = np.isfinite(constant) | np.isneginf(constant) if minus_infinity else np.isfinite(constant)
+        if not allowed.all():
             raise CaptureError(f"{where(owner)}: holds a parameter that is not finite")
-        return constant.numpy()
+        return constant
 
     def per_channel(self, constant: Floats, node: Node, axis: int | None = None) -> Floats | None:
         """A constant that is combined elementwise with a computed node, as one number a channel.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,10 @@ class Rewriter:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._ops: list[Op] = list(plan.ops)
+        self._ops: list[Op] = []
+        self._writers: dict[str, Op] = {}
+        self._readers: dict[str, list[Op]] = {}
+        self._insert(0, plan.ops)
         self._tensors: dict[str, Array] = dict(plan.tensors)
         self._shapes: dict[str, Shape] = plan.shapes()
         self._serial = 0
@@ -34,11 +37,11 @@ class Rewriter:
 
     def producer(self, value: str) -> Op | None:
         """The op that writes `value`, None for the images."""
-        return next((op for op in self._ops if value in writes(op)), None)
+        return self._writers.get(value)
 
     def readers(self, value: str) -> list[Op]:
         """The ops that read `value`."""
-        return [op for op in self._ops if value in reads(op)]
+        return list(self._readers.get(value, ()))
 
     def is_sole_reader(self, op: Op, value: str) -> bool:
         """Whether `op` reads `value` once, nothing else does, and it is not the output."""
@@ -47,14 +50,27 @@ class Rewriter:
     def replace(self, op: Op, *replacements: Op) -> None:
         """Puts `replacements` in the place of `op`."""
         index = next(i for i, candidate in enumerate(self._ops) if candidate is op)
-        self._ops[index : index + 1] = replacements
+        del self._ops[index]
+        for name in writes(op):
+            if self._writers[name] is op:  # and not a replacement that came before it
+                del self._writers[name]
+        for name in set(reads(op)):
+            self._readers[name] = [reader for reader in self._readers[name] if reader is not op]
+        self._insert(index, replacements)
+
+    def _insert(self, index: int, ops: Sequence[Op]) -> None:
+        self._ops[index:index] = ops
+        for op in ops:
+            self._writers.update(dict.fromkeys(writes(op), op))
+            for name in set(reads(op)):
+                self._readers.setdefault(name, []).append(op)
 
     def fresh(self) -> str:
         """A new name."""
         while True:
             self._serial += 1
             name = f"n{self._serial}"
-            if name not in self._tensors and all(name not in writes(op) for op in self._ops):
+            if name not in self._tensors and name not in self._writers:
                 return name
 
     def tensor(self, array: np.ndarray[Any, Any]) -> str:

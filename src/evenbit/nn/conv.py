@@ -30,12 +30,13 @@ class BinaryConv2d(nn.Module):
     Args:
         in_channels: Channels C of the input.
         out_channels: Filters O.
-        kernel_size: Height and width of the kernel; one number if they are equal, also for `stride` and `padding`.
+        kernel_size: Height and width of the kernel; one number if they are equal, also for the other sizes.
         binarizer: How the latent weights become signs and scales.
         stride: Vertical and horizontal step.
         padding: Rows added above and below, columns left and right.
         centred: Whether each filter takes the two values `mean(w) ± scale` instead of `± scale` (AdaBin).
         groups: Number of channel groups; C and O are multiples of it.
+        dilation: Vertical and horizontal step from one tap of the kernel to the next.
 
     Shape:
         `[N, C, H, W]` of ±1 to `[N, O, H', W']`.
@@ -52,6 +53,7 @@ class BinaryConv2d(nn.Module):
         padding: int | tuple[int, int] = 0,
         centred: bool = False,
         groups: int = 1,
+        dilation: int | tuple[int, int] = 1,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *pair(kernel_size)))
@@ -60,6 +62,7 @@ class BinaryConv2d(nn.Module):
         self.padding = pair(padding)
         self.centred = centred
         self.groups = groups
+        self.dilation = pair(dilation)
         nn.init.kaiming_normal_(self.weight)
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
@@ -73,7 +76,7 @@ class BinaryConv2d(nn.Module):
             values = signs * scale[:, None, None, None]
             if middle is not None:
                 values = values + middle[:, None, None, None]
-            return convolve_padded(x, values, self.stride, self.padding, self.groups)
+            return convolve_padded(x, values, self.stride, self.padding, self.groups, self.dilation)
         y = self._convolve(x, signs) * scale[:, None, None]
         if middle is not None:
             y = y + self._convolve(x, torch.ones_like(signs)) * middle[:, None, None]
@@ -82,19 +85,22 @@ class BinaryConv2d(nn.Module):
     def _can_fuse(self, x: Tensor) -> bool:
         outputs, inputs = self.weight.shape[:2]
         whole = inputs % fused.BLOCK == 0 and outputs % fused.BLOCK == 0
-        plain = self.groups == 1 and not self.centred and isinstance(self.binarizer, WeightBinarizer)
+        plain = self.groups == 1 and self.dilation == (1, 1) and not self.centred
+        plain = plain and isinstance(self.binarizer, WeightBinarizer)
         return whole and plain and fused.takes(x)
 
     def _convolve(self, x: Tensor, signs: Tensor) -> Tensor:
         """Whole numbers, as the engine computes them."""
-        convolve = torch.ops.evenbit.binary_conv2d if torch.compiler.is_exporting() else convolve_padded
-        return convolve(x, signs, self.stride, self.padding, self.groups)
+        if torch.compiler.is_exporting():
+            return torch.ops.evenbit.binary_conv2d(x, signs, self.stride, self.padding, self.dilation, self.groups)  # type: ignore[no-any-return]
+        return convolve_padded(x, signs, self.stride, self.padding, self.groups, self.dilation)
 
     def extra_repr(self) -> str:
         """Shown by print(module)."""
         outputs, inputs, *kernel = self.weight.shape
         size = f"{inputs * self.groups}, {outputs}, kernel_size={tuple(kernel)}"
-        return f"{size}, stride={self.stride}, padding={self.padding}, groups={self.groups}"
+        steps = f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}"
+        return f"{size}, {steps}, groups={self.groups}"
 
 
 class BinaryLinear(nn.Module):
@@ -133,7 +139,7 @@ class BinaryLinear(nn.Module):
         """Whole numbers, as the engine computes them."""
         if not torch.compiler.is_exporting():
             return F.linear(x, signs)
-        y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0), 1)
+        y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0), (1, 1), 1)
         return y.flatten(1)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:

@@ -214,7 +214,7 @@ class _BinaryConv(torch.autograd.Function):
             edges = grad.new_empty(grad.shape[2], grad.shape[3], grad.shape[1])
             _training.edge_sums(_pixels(x), _pixels(signs), _pixels(grad), ctx.steps, edges.numpy())
             rows, columns = (
-                taps_inside(x.shape[i + 2], grad.shape[i + 2], signs.shape[i + 2], stride[i], padding[i], grad)
+                taps_inside(x.shape[i + 2], grad.shape[i + 2], signs.shape[i + 2], stride[i], padding[i], like=grad)
                 for i in (0, 1)
             )
             dvalues = dvalues + gradient_of_taps_outside(edges, rows, columns)[:, None]

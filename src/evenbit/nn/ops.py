@@ -26,7 +26,9 @@ def _(x: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("evenbit::binary_conv2d", mutates_args=())
-def binary_conv2d(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> Tensor:
+def binary_conv2d(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
+) -> Tensor:
     """Convolution of signs with signs, padded with +1.
 
     Args:
@@ -34,21 +36,29 @@ def binary_conv2d(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Seq
         weight: Signs `[O, C / groups, kh, kw]`.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right.
+        dilation: Vertical and horizontal step from one tap of the kernel to the next.
         groups: Number of channel groups.
 
     Returns:
         `[N, O, H', W']`, whole numbers.
     """
-    return convolve_padded(x, weight, stride, padding, groups)
+    return convolve_padded(x, weight, stride, padding, groups, dilation)
 
 
 @binary_conv2d.register_fake
-def _(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int) -> Tensor:
-    return convolve_padded(x, weight, stride, padding, groups)
+def _(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
+) -> Tensor:
+    return convolve_padded(x, weight, stride, padding, groups, dilation)
 
 
 def convolve_padded(
-    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int = 1,
+    dilation: Sequence[int] = (1, 1),
 ) -> Tensor:
     """`F.conv2d` padded with +1 instead of 0: zeros would be a third value beside +1 and -1.
 
@@ -56,11 +66,12 @@ def convolve_padded(
 
     The second term is the same for all images and 0 except at the edges, so it is cheaper than a padded copy.
     """
-    y = F.conv2d(x, weight, stride=tuple(stride), padding=tuple(padding), groups=groups)
+    steps = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation)}
+    y = F.conv2d(x, weight, **steps, groups=groups)  # type: ignore[arg-type]
     if not any(padding):
         return y
-    sides = [(x.shape[i + 2], y.shape[i + 2], weight.shape[i + 2], stride[i], padding[i]) for i in (0, 1)]
-    rows, columns = (taps_inside(*side, weight) for side in sides)
+    sides = [(x.shape[i + 2], y.shape[i + 2], weight.shape[i + 2], stride[i], padding[i], dilation[i]) for i in (0, 1)]
+    rows, columns = (taps_inside(*side, like=weight) for side in sides)
     with torch.autocast(x.device.type, enabled=False):  # where no tap is outside, the border must be 0
         border = taps_outside(weight.sum(1), rows, columns).to(y.dtype)
     if torch.compiler.is_compiling():
@@ -68,7 +79,9 @@ def convolve_padded(
     return _AddAtEdges.apply(y, border, *(_edges(*side) for side in sides))  # type: ignore[no-any-return, no-untyped-call]
 
 
-def taps_inside(size: int, outputs: int, kernel: int, stride: int, padding: int, like: Tensor) -> Tensor:
+def taps_inside(
+    size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int = 1, *, like: Tensor
+) -> Tensor:
     """Along one axis: 1 where a tap of the kernel lies on the map, 0 where it lies outside.
 
     Args:
@@ -77,13 +90,14 @@ def taps_inside(size: int, outputs: int, kernel: int, stride: int, padding: int,
         kernel: Number of taps of each output.
         stride: Step from one output to the next.
         padding: Padding before the map.
+        dilation: Step from one tap to the next.
         like: A tensor whose type and device the result gets.
 
     Returns:
         `[outputs, kernel]`.
     """
     start = torch.arange(outputs, device=like.device) * stride - padding
-    position = start[:, None] + torch.arange(kernel, device=like.device)
+    position = start[:, None] + torch.arange(kernel, device=like.device) * dilation
     return ((position >= 0) & (position < size)).to(like.dtype)
 
 
@@ -104,10 +118,10 @@ def gradient_of_taps_outside(edges: Tensor, rows: Tensor, columns: Tensor) -> Te
     return edges.sum((0, 1))[:, None, None] - inside
 
 
-def _edges(size: int, outputs: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
+def _edges(size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[int, int]:
     """How many outputs at the start and at the end have taps outside; see `taps_inside`."""
     starts = [index * stride - padding for index in range(outputs)]
-    whole = [index for index, start in enumerate(starts) if start >= 0 and start + kernel <= size]
+    whole = [index for index, start in enumerate(starts) if start >= 0 and start + dilation * (kernel - 1) < size]
     return (whole[0], outputs - 1 - whole[-1]) if whole else (outputs, 0)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
-from evenbit.deploy.aten import activations, arithmetic, attention, layers, moves, norms, pooling
+from evenbit.deploy.aten import activations, arithmetic, attention, binary, layers, moves, norms, pooling
 from evenbit.deploy.lowering import Lowering
 
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     target: lower
-    for module in (moves, layers, norms, arithmetic, activations, attention, pooling)
+    for module in (moves, binary, layers, norms, arithmetic, activations, attention, pooling)
     for target, lower in module.LOWERINGS.items()
 }
 

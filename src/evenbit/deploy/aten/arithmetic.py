@@ -10,6 +10,7 @@ import torch
 from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
+from evenbit.deploy.aten.attention import summand_of
 from evenbit.deploy.aten.common import affine, computed_first, is_computed, together, unary
 from evenbit.deploy.lowering import Lowering, shape_of
 from evenbit.errors import CaptureError
@@ -28,7 +29,7 @@ def _add(lowering: Lowering, node: Node) -> None:
     if is_computed(lowering, right):
         together(lowering, node, lambda x, y: lowering.builder.elementwise(x, Tail(residual=y)))
     else:
-        affine(lowering, node, left, bias=lowering.array(right, node))
+        affine(lowering, node, left, bias=summand_of(lowering, right, node))
 
 
 def _check_alpha(node: Node) -> None:

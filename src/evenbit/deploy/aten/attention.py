@@ -10,8 +10,8 @@ import torch
 from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
-from evenbit.deploy.aten.common import is_computed
-from evenbit.deploy.lowering import Lowering, layout_of, shape_of, spread_out
+from evenbit.deploy.aten.common import affine, is_computed
+from evenbit.deploy.lowering import Floats, Lowering, layout_of, shape_of, spread_out
 from evenbit.errors import CaptureError
 from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.ops import (
@@ -33,9 +33,9 @@ def _softmax(lowering: Lowering, node: Node) -> None:
 def _attention(lowering: Lowering, node: Node) -> None:
     """`softmax(q k^T / sqrt(d) + mask) v` for each head (Vaswani et al., Attention is all you need, 2017)."""
     query, key, value = (node.args[index] for index in range(3))
-    mask = argument(node, 3, None)
-    if is_computed(lowering, mask) or argument(node, 4, 0.0) or argument(node, 5, False):
-        raise CaptureError(f"{where(node)}: attention that is causal, or with a computed mask or dropout")
+    mask, causal = argument(node, 3, None), argument(node, 5, False)
+    if is_computed(lowering, mask) or argument(node, 4, 0.0):
+        raise CaptureError(f"{where(node)}: attention with a computed mask or dropout")
     assert isinstance(query, Node)
     assert isinstance(key, Node)
     builder = lowering.builder
@@ -45,8 +45,11 @@ def _attention(lowering: Lowering, node: Node) -> None:
     turned = lowering.gathered(key, lowering.value(key), np.swapaxes(lowering.placed(key), -1, -2), -1)
     tail = Tail(scale=builder.tensor(np.full(shape_of(key)[-2], scale)))
     scores = builder.add(MatMul, lowering.stored(query, -1), tail, other=turned)
-    if mask is not None:
-        scores = _masked(lowering, node, scores, lowering.evaluate(mask), (*shape_of(query)[:-1], shape_of(key)[-2]))
+    shape = (*shape_of(query)[:-1], shape_of(key)[-2])
+    if causal:
+        scores = _masked(lowering, node, scores, torch.ones(shape[-2:], dtype=torch.bool).tril(), shape)
+    elif mask is not None:
+        scores = _masked(lowering, node, scores, lowering.evaluate(mask), shape)
     made = builder.add(MatMul, builder.add(Softmax, scores, Tail()), Tail(), other=lowering.stored(value, -1))
     lowering.define(node, made, -1)
 
@@ -56,6 +59,7 @@ def _masked(lowering: Lowering, node: Node, scores: str, mask: torch.Tensor, sha
     if mask.dtype == torch.bool and mask.all():
         return scores
     summand = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
+    _check_rows(node, summand.double().numpy(), -1)
     channels, height, width = layout_of(shape, -1)
     spread = np.empty(BATCH * channels * height * width)
     spread[spread_out(shape, -1).reshape(-1)] = np.broadcast_to(summand.double().numpy(), shape).reshape(-1)
@@ -65,8 +69,49 @@ def _masked(lowering: Lowering, node: Node, scores: str, mask: torch.Tensor, sha
     return lowering.builder.add(AddMap, scores, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
 
 
+def _check_rows(node: Node, summand: Floats, axis: int) -> None:
+    """Refuses a mask that leaves a softmax along the axis nothing but -inf."""
+    if np.isneginf(summand).all(axis).any():
+        raise CaptureError(f"{where(node)}: a mask leaves nothing to attend to, which cannot be lowered")
+
+
+def summand_of(lowering: Lowering, constant: Any, node: Node) -> Floats:
+    """The constant in the sum `node`: finite, but for the -inf in a mask for scores that only softmax reads."""
+    axes = {argument(user, 1) if user.target in SOFTMAX else None for user in node.users}
+    masks = None not in axes
+    summand = lowering.array(constant, node, minus_infinity=masks)
+    for axis in axes if masks else ():
+        _check_rows(node, np.broadcast_to(summand, shape_of(node)), axis)
+    return summand
+
+
+def _fill(lowering: Lowering, node: Node) -> None:
+    """`scores.masked_fill(mask, value)` or `where(mask, scores, value)`: a mask, since after a softmax e^value is 0."""
+    first, second, value = node.args[:3]
+    if node.target in WHERE:
+        kept, scores = lowering.array(first, node) != 0, second
+        if not is_computed(lowering, scores):
+            kept, scores, value = ~kept, value, scores
+    else:
+        kept, scores = lowering.array(second, node) == 0, first
+    low = lowering.array(value, node, minus_infinity=True).max() <= MASKED
+    if not (low and is_computed(lowering, scores) and all(user.target in SOFTMAX for user in node.users)):
+        text = f"only scores that a softmax reads can be filled, with {MASKED:g} or less"
+        raise CaptureError(f"{where(node)}: cannot lower {node.target}; {text}")
+    summand = np.where(kept, 0, -np.inf)
+    for user in node.users:
+        _check_rows(node, np.broadcast_to(summand, shape_of(node)), argument(user, 1))
+    affine(lowering, node, scores, bias=summand)
+
+
+MASKED = -1e4  # scores this low have no share in a softmax
+SOFTMAX = (aten.softmax.int, aten._softmax.default)
+WHERE = (aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf)
+
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.scaled_dot_product_attention.default: _attention,
-    aten.softmax.int: _softmax,
-    aten._softmax.default: _softmax,
+    **dict.fromkeys(SOFTMAX, _softmax),
+    **dict.fromkeys(WHERE, _fill),
+    aten.masked_fill.Scalar: _fill,
+    aten.masked_fill.Tensor: _fill,
 }

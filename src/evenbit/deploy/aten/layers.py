@@ -1,4 +1,4 @@
-"""Convolutions and dense layers, binary and real, padding and matrix products."""
+"""Real convolutions and dense layers, padding and matrix products."""
 
 from __future__ import annotations
 
@@ -10,26 +10,17 @@ import torch
 from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
-from evenbit.bits import pack_bits
 from evenbit.deploy.aten.common import alias, is_computed, padded, pair_for
 from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, shape_of
 from evenbit.errors import CaptureError
 from evenbit.nn.conversion.trace import BATCH, argument, where
-from evenbit.nn.ops import pair
 from evenbit.ops import (
-    BinaryConv,
     Conv,
     MatMul,
     Tail,
 )
 
 aten = torch.ops.aten
-
-
-def _sign(lowering: Lowering, node: Node) -> None:
-    source: Any = argument(node, 0)
-    value = lowering.worked_on(source)
-    lowering.define_alike(node, lowering.sign(value), source, value)
 
 
 def _dense(lowering: Lowering, source: Any, weight: Floats) -> tuple[str, Floats] | None:
@@ -45,7 +36,7 @@ def _dense(lowering: Lowering, source: Any, weight: Floats) -> tuple[str, Floats
     return value, spread.reshape(-1, *lowering.maps[value])
 
 
-def _window_weight(lowering: Lowering, node: Node, *, dense: bool) -> tuple[str, Floats]:
+def window_weight(lowering: Lowering, node: Node, *, dense: bool) -> tuple[str, Floats]:
     """The input of a convolution and its weights `[O, I, kh, kw]`, as `[O, kh, kw, I]`.
 
     `dense` says that stride, padding and groups are those of a dense layer. Sequences `[N, C, L]` are maps of one row.
@@ -126,7 +117,7 @@ def _float_window(
     total = [sum(sides) for sides in zip(padding, pads, strict=True)]
     both = (max(total[:2]), max(total[2:]))
     dense = (stride, both, groups) == ((1, 1), (0, 0), 1)
-    source, weight = _window_weight(lowering, node, dense=dense)
+    source, weight = window_weight(lowering, node, dense=dense)
     weight = _dilated(weight, dilation)
     missing = (both[0] - total[0], both[0] - total[1]), (both[1] - total[2], both[1] - total[3])
     weight = np.pad(weight, ((0, 0), *missing, (0, 0)))
@@ -212,19 +203,7 @@ def _conv_transpose(lowering: Lowering, node: Node) -> None:
     lowering.define_moved(node, made, places.reshape(shape_of(node)))
 
 
-def _binary_conv(lowering: Lowering, node: Node) -> None:
-    stride, padding, groups = pair(argument(node, 2)), pair(argument(node, 3)), argument(node, 4)
-    source, weight = _window_weight(lowering, node, dense=(stride, padding, groups) == ((1, 1), (0, 0), 1))
-    if not np.all(np.abs(weight) == 1):
-        raise CaptureError(f"{where(node)}: the weights of a binary convolution are not all +1 or -1")
-    packed = lowering.builder.bits_tensor(pack_bits(weight > 0))
-    fields = {"weight": packed, "stride": stride, "padding": padding, "groups": groups}
-    lowering.define(node, lowering.builder.add(BinaryConv, source, Tail(), **fields))
-
-
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
-    torch.ops.evenbit.sign.default: _sign,
-    torch.ops.evenbit.binary_conv2d.default: _binary_conv,
     aten.conv2d.default: _conv,
     aten.conv2d.padding: _conv_same,
     aten.conv1d.default: _conv,

@@ -53,7 +53,7 @@ def binarize(
     *,
     method: str | Method = "fd",
     keep: Sequence[str] = (FIRST, LAST),
-    grouped: Sequence[str] = (),
+    also: Sequence[str] = (),
 ) -> Binarized:
     """Makes a binary network from a real one, trained or not; it has to be trained before it is useful.
 
@@ -69,7 +69,7 @@ def binarize(
         keep: What stays real: "first" (layers that read the images), "last" (layers that make the logits), "bridges"
             (layers that no path leads around, so that all information would pass through their signs), or paths of
             modules, each with everything inside it; `*` in a path stands for anything.
-        grouped: Paths of convolutions that become binary although they have groups.
+        also: Paths of convolutions that become binary although they have groups or are dilated.
 
     Returns:
         The binary network, in the same mode (training or not) as the real one, and a table of its layers.
@@ -94,7 +94,7 @@ def binarize(
     network = copy.deepcopy(module)
     with in_eval_mode(network):
         structure = Structure(network, image_size(example))
-    return _Conversion(network, structure, chosen, tuple(keep), tuple(grouped)).run()
+    return _Conversion(network, structure, chosen, tuple(keep), tuple(also)).run()
 
 
 class _Conversion:
@@ -106,9 +106,9 @@ class _Conversion:
         structure: Structure,
         method: Method,
         keep: tuple[str, ...],
-        grouped: tuple[str, ...],
+        also: tuple[str, ...],
     ) -> None:
-        self.network, self.structure, self.method, self.keep, self.grouped = network, structure, method, keep, grouped
+        self.network, self.structure, self.method, self.keep, self.also = network, structure, method, keep, also
         self.modules = dict(network.named_modules(remove_duplicate=False))
         self.calls: dict[str, list[Call]] = {}
         first = {id(part): path for path, part in reversed(self.modules.items())}  # of the paths that a part has
@@ -151,7 +151,7 @@ class _Conversion:
         )
 
     def _check_keep(self) -> None:
-        for name, entries in (("keep", self.keep), ("grouped", self.grouped)):
+        for name, entries in (("keep", self.keep), ("also", self.also)):
             for entry in entries:
                 is_kind = name == "keep" and entry in KINDS
                 if not is_kind and not any(_matches(entry, path) for path in self.calls):
@@ -177,8 +177,7 @@ class _Conversion:
             nn.Conv2d.forward,
             nn.Conv1d.forward,
         ):
-            allowed = any(_matches(entry, path) for entry in self.grouped)
-            reason = _reason_of_conv(module, grouped=allowed)
+            reason = _reason_of_conv(module, asked=any(_matches(entry, path) for entry in self.also))
         elif isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
             reason = ""
         else:
@@ -228,6 +227,7 @@ class _Conversion:
                 padding=_padding(module),
                 centred=method.two_values,
                 groups=module.groups,
+                dilation=_of_map(module.dilation, 1),
             )
             norm: nn.Module = nn.BatchNorm2d(module.out_channels)
         else:
@@ -284,12 +284,14 @@ def _matches(entry: str, path: str) -> bool:
     return fnmatch.fnmatchcase(path, entry) or fnmatch.fnmatchcase(path, f"{entry}.*")
 
 
-def _reason_of_conv(module: nn.Conv2d | nn.Conv1d, *, grouped: bool) -> str:
-    """Why a convolution cannot be binary; empty if it can."""
-    if module.groups > 1 and not grouped:
+def _reason_of_conv(module: nn.Conv2d | nn.Conv1d, *, asked: bool) -> str:
+    """Why a convolution cannot or, unless it is asked for, should not be binary; empty if it is to be."""
+    if module.groups > 1 and not asked:
         return "is depthwise" if module.groups == module.in_channels else f"has {module.groups} groups"
-    if pair(module.dilation) != (1, 1):
+    if pair(module.dilation) != (1, 1) and not asked:
         return "is dilated"
+    if pair(module.dilation) != (1, 1) and pair(module.stride) != (1, 1):
+        return "is dilated and has a stride"
     if module.padding_mode != "zeros":
         return f"has the padding mode '{module.padding_mode}'"
     if module.padding == "same" and not all(size % 2 for size in module.kernel_size):
@@ -300,7 +302,8 @@ def _reason_of_conv(module: nn.Conv2d | nn.Conv1d, *, grouped: bool) -> str:
 def _padding(module: nn.Conv2d | nn.Conv1d) -> tuple[int, int]:
     if isinstance(module.padding, str):
         height, width = _of_map(module.kernel_size, 1)
-        return (height // 2, width // 2) if module.padding == "same" else (0, 0)
+        down, right = _of_map(module.dilation, 1)
+        return (height // 2 * down, width // 2 * right) if module.padding == "same" else (0, 0)
     return _of_map(module.padding, 0)
 
 
