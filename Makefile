@@ -2,9 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-# The tests build the C library with the options of the Python extension; with ccache that is done once.
+# The tests build the C library with the options of the Python extension; with ccache and one name of the compiler, that
+# is done once.
 ifneq ($(shell command -v ccache),)
 export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
+ifeq ($(origin CXX),default)
+CXX := c++
+endif
+export CXX
 endif
 PYTHON_FILES := src tests benchmarks examples fuzz tools
 CXX_FILES := find csrc src/evenbit/export examples fuzz tests -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp'
