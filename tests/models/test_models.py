@@ -56,6 +56,7 @@ def test_depths() -> None:
         "basic20_wide": 18,
         "basic14_wide": 12,
         "patch14": 12,
+        "patch14_wider": 12,
         "patch14_wide": 12,
         "patch10": 8,
         "evennet_s": 4,

@@ -52,8 +52,8 @@ def train(
         data_root: Where the files of a named data set are; if not given, the variable EVENBIT_DATA says it.
         model: resnet8, resnet20, resnet20_wide, resnet18, resnet34, resnet18_imagenet, mobilenet, vgg_small,
             vgg_slim, vgg_dense or mlp; made for the engine: evennet_s, evennet_m, evennet_l, evennet_xl; mostly in
-            float: basic8, basic20, basic20_half, basic20_wider, basic20_wide, basic14_wide, patch14, patch14_wide,
-            patch10, mobilenet_v2.
+            float: basic8, basic20, basic20_half, basic20_wider, basic20_wide, basic14_wide, patch14, patch14_wider,
+            patch14_wide, patch10, mobilenet_v2.
         network: A network of your own instead, as FILE.py:FUNCTION or MODULE:FUNCTION; the function's code is run.
         weights: Weights of the trained real network that the binary one is made from: a safetensors file, or the folder
             of a run with the method float. The binary network is fitted to the real one before training, and has it as

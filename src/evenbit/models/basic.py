@@ -117,6 +117,12 @@ def patch14(method: Method, channels: int, classes: int, size: tuple[int, int]) 
 
 
 @register_model
+def patch14_wider(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+    """`patch14` at one and a half times its width: 24, 48, 96."""
+    return _basic(method, channels, classes, size, (24, 48, 96), 2, PATCH)
+
+
+@register_model
 def patch14_wide(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """`patch14` at twice its width: 32, 64, 128."""
     return _basic(method, channels, classes, size, (32, 64, 128), 2, PATCH)
