@@ -1,5 +1,5 @@
-/* The values of the window that are on the map summed in the order of kernel rows and columns from 0, then divided by
- * their number. */
+/* The window's values on the map are summed from 0, in the order of kernel rows and columns, then divided by their
+ * number. */
 static inline void evenbit_avg_pool(const float* in, const evenbit_window* window, const evenbit_tail* tail) {
   const int32_t channels = tail->channels;
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {

@@ -1,4 +1,4 @@
-/* The bits of a pixel's channels from `first` on, at most a word of them. */
+/* `bits` bits of a pixel, from channel `first` on; at most a word. */
 static inline evenbit_word evenbit_bits(const evenbit_word* pixel, int32_t first, int32_t bits) {
   const int32_t index = first / EVENBIT_WORD_BITS, shift = first % EVENBIT_WORD_BITS;
   evenbit_word word = pixel[index] >> shift;
@@ -6,16 +6,16 @@ static inline evenbit_word evenbit_bits(const evenbit_word* pixel, int32_t first
   return word & EVENBIT_ALL_BITS >> (EVENBIT_WORD_BITS - bits);
 }
 
-/* What the window at output (y, x) reads of `channels` channels from `first` on, tap after tap; outside the map it
- * reads +1, which is a set bit for each channel. The bits of a tap follow those of the tap before without a gap, in
- * `taps` as in the weights. If `taps` is NULL, the window has no padding and lies in the map in one piece. */
+/* The bits of `channels` channels, from `first` on, that the window at output (y, x) reads, tap after tap. Outside the
+ * map it reads +1, a set bit for each channel. As in the weights, there is no gap between the bits of two taps. If
+ * `taps` is NULL, the window has no padding and lies in the map in one piece. */
 static inline const evenbit_word* evenbit_bit_taps(const evenbit_word* in, const evenbit_window* window, int32_t first,
                                                    int32_t channels, int32_t y, int32_t x, evenbit_word* taps) {
   const int32_t words = evenbit_words(window->channels);
-  const int whole = channels == window->channels; /* then words are taken as they are: their spare bits are 0 */
+  const int whole = channels == window->channels; /* then words are used unchanged: their spare bits are 0 */
   const int32_t top = y * window->stride_y - window->padding_y, left = x * window->stride_x - window->padding_x;
   evenbit_word *next = taps, word = 0;
-  int32_t filled = 0; /* bits of `word`, which comes next */
+  int32_t filled = 0; /* bits in `word`, which is written next */
   if (!taps) return in + (top * window->width + left) * words;
   for (int32_t row = top; row < top + window->kernel_height; ++row) {
     for (int32_t column = left; column < left + window->kernel_width; ++column) {
@@ -39,7 +39,7 @@ static inline const evenbit_word* evenbit_bit_taps(const evenbit_word* in, const
   return taps;
 }
 
-/* Three bits added at each position of a word. */
+/* The sum of three bits at each position of a word: its low bit in `sum`, its high bit in `carry`. */
 typedef struct {
   evenbit_word sum, carry;
 } evenbit_added;
@@ -50,13 +50,13 @@ static inline evenbit_added evenbit_add(evenbit_word a, evenbit_word b, evenbit_
   return added;
 }
 
-/* Set bits, counted in fields of 4 bits. */
+/* The number of set bits in each field of 4 bits. */
 static inline evenbit_word evenbit_in_fours(evenbit_word word) {
   const evenbit_word in_pairs = word - (word >> 1 & EVENBIT_ALL_BITS / 3);
   return (in_pairs & EVENBIT_ALL_BITS / 5) + (in_pairs >> 2 & EVENBIT_ALL_BITS / 5);
 }
 
-/* Counts in fields of 4 bits, added up in fields of 8 bits. */
+/* Adds counts in pairs of 4-bit fields; the sums are in fields of 8 bits. */
 static inline evenbit_word evenbit_in_eights(evenbit_word in_fours) {
   return (in_fours & EVENBIT_ALL_BITS / 17) + (in_fours >> 4 & EVENBIT_ALL_BITS / 17);
 }
@@ -67,8 +67,9 @@ static inline int32_t evenbit_total(evenbit_word in_eights) {
   return (int32_t)(in_sixteens * (EVENBIT_ALL_BITS / 65535) >> (EVENBIT_WORD_BITS - 16));
 }
 
-/* Bits in which the n words of a and b differ. Few microcontrollers count bits in one instruction, so seven words are
- * added to three, which are worth 1, 2 and 4, and their bits are counted side by side in fields. */
+/* The number of bits in which the n words of a and b differ. Few microcontrollers count bits in one instruction. So
+ * seven words are added bit by bit, which gives three words whose bits are worth 1, 2 and 4; then the bits of these are
+ * counted in parallel, in fields. */
 static inline int32_t evenbit_differing(const evenbit_word* a, const evenbit_word* b, int32_t n) {
   int32_t count = 0;
   evenbit_word in_eights = 0;

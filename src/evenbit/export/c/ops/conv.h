@@ -1,5 +1,5 @@
-/* What the window at output (y, x) reads, tap after tap; outside the map it reads 0. If `taps` is NULL, the window has
- * no padding and lies in the map in one piece. */
+/* The values that the window at output (y, x) reads, tap after tap; outside the map it reads 0. If `taps` is NULL, the
+ * window has no padding and lies in the map in one piece. */
 static inline const float* evenbit_float_taps(const float* in, const evenbit_window* window, int32_t y, int32_t x,
                                               float* taps) {
   const int32_t channels = window->channels;
@@ -18,7 +18,7 @@ static inline const float* evenbit_float_taps(const float* in, const evenbit_win
   return taps;
 }
 
-/* v = sum of x * w over kernel rows, kernel columns and the channels of the output's group, in this order, from 0 */
+/* v = sum of x * w over kernel rows, kernel columns and the channels of the output's group, in this order from 0 */
 static inline void evenbit_conv(const float* in, const evenbit_window* window, float* taps, const float* weight,
                                 int32_t groups, const evenbit_tail* tail) {
   const int32_t channels = window->channels, inputs = channels / groups, outputs = tail->channels / groups;

@@ -1,8 +1,8 @@
-/* What the window at output (y, x) reads, tap after tap, each value times `multiplier` and rounded to an integer from
- * -127 to 127, halves to even; outside the map it reads 0. */
+/* The values that the window at output (y, x) reads, tap after tap; outside the map it reads 0. Each is multiplied by
+ * `multiplier` and rounded to an integer from -127 to 127, halves to even. */
 static inline const int8_t* evenbit_int8_taps(const float* in, const evenbit_window* window, int32_t y, int32_t x,
                                               float multiplier, int8_t* taps) {
-  const float half_even = 12582912.0f; /* 1.5 * 2^23: floats of this size lie 1 apart, so that adding it rounds */
+  const float half_even = 12582912.0f; /* 1.5 * 2^23: floats of this size are 1 apart, so adding it rounds */
   const int32_t channels = window->channels;
   const int32_t top = y * window->stride_y - window->padding_y, left = x * window->stride_x - window->padding_x;
   int8_t* tap = taps;

@@ -1,4 +1,5 @@
-/* Two columns are mixed in each of two rows, and then these: `columns` and `rows` hold two numbers a result. */
+/* Mixes two columns in each of two rows, then the two results. `columns` and `rows` hold two indices for each column
+ * and row of the result. */
 static inline void evenbit_interpolate(const float* in, const int32_t* rows, const float* row_weights,
                                        const int32_t* columns, const float* column_weights, int32_t width,
                                        const evenbit_tail* tail) {

@@ -1,4 +1,4 @@
-/* v[y, x, c] = sum over i of in[y, x, i] * other[y, i, c], in this order, from 0 */
+/* v[y, x, c] = sum over i of in[y, x, i] * other[y, i, c], in this order from 0 */
 static inline void evenbit_matmul(const float* in, const float* other, int32_t depth, const evenbit_tail* tail) {
   const int32_t channels = tail->channels;
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {

@@ -1,4 +1,4 @@
-/* From -inf on, v = x if x > v else v in the order of kernel rows and columns; padding never wins. */
+/* v starts at -inf; then v = x if x > v else v, in the order of kernel rows and columns. Padding never wins. */
 static inline void evenbit_max_pool(const float* in, const evenbit_window* window, const evenbit_tail* tail) {
   const int32_t channels = tail->channels;
   for (int32_t pixel = 0; pixel < tail->height * tail->width; ++pixel) {

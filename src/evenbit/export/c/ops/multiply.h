@@ -1,4 +1,4 @@
-/* v = x * factor; `factor_step` is 0 where every pixel is multiplied by a vector */
+/* v = x * factor; `factor_step` is 0 if every pixel is multiplied by the same vector */
 static inline void evenbit_multiply(const float* in, const float* factor, int32_t factor_step,
                                     const evenbit_tail* tail) {
   const int32_t channels = tail->channels;

@@ -1,5 +1,6 @@
-/* The threshold at which the sign of scale * x + offset + e turns, e being the input: one float further up where the
- * scale is negative, since the comparison is then turned round; and where it is 0, one that no x or every x passes. */
+/* The threshold for x at which the sign of scale * x + offset + e changes, where e is the input. If the scale is
+ * negative, it is the next larger float, since the comparison is then reversed. If the scale is 0, it is infinite, so
+ * that every x or no x passes. */
 static inline void evenbit_threshold(const float* in, const float* scale, const float* offset,
                                      const evenbit_tail* tail) {
   for (int32_t c = 0; c < tail->channels; ++c) {
