@@ -85,6 +85,21 @@ class Segmentation(nn.Module):
         return F.interpolate(self.head(x), scale_factor=2, mode="bilinear", align_corners=False)
 
 
+class Encoder(nn.Module):
+    """Torch's own transformer, on patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 32, 8, 8)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True, activation="gelu")
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)[:, 1:]  # an odd number of them
+        return self.head(self.encoder(tokens).mean(1))
+
+
 def keywords() -> nn.Module:
     """Residual-free Conv1d layers over a sequence, as for keyword spotting."""
     layers: list[nn.Module] = [nn.Conv1d(3, 32, 9, 2, 4), nn.BatchNorm1d(32), nn.ReLU()]
@@ -132,6 +147,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "shufflenet": (Shuffled, SIZE, 4),
     "segmentation": (Segmentation, SIZE, 3),
     "keywords": (keywords, (3, 101), 2),
+    "encoder": (Encoder, SIZE, 4),
     "vit": (vit, SIZE, 12),
     "swin": (swin, SIZE, 25),
     "convnext": (convnext, SIZE, 7),
