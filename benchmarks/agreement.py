@@ -63,7 +63,7 @@ def _first_difference(model: nn.Module, plan: Plan, image: npt.NDArray[np.uint8]
     packed = [op.tail.bits.out for op in plan.ops if op.tail.bits]
     for before, name in zip(seen, packed, strict=True):
         bits = unpack_bits(values[name], shapes[name].channels)[0].transpose(2, 0, 1)
-        value = before[0].reshape(bits.shape).numpy()
+        value = (before if before.dim() == 4 else before.T).reshape(bits.shape).numpy()  # a map, or rows of tokens
         differs = (value >= 0) != bits
         if differs.any():
             return float(np.abs(value[differs]).max())

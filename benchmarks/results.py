@@ -203,6 +203,7 @@ def pages() -> dict[str, str]:
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
     lines = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
+    lines += [line for row in rows if "published" in row for line in _published_section(row)]
     lines += [line for row in rows if "web" in row for line in _web_section(row)]
     lines += [line for row in rows if "newcomer" in row for line in _newcomer_section(row)]
     performance = _performance_page(benches, layers, scaling) + "\n".join([*lines, ""])
@@ -612,6 +613,34 @@ def _web_section(kept: dict[str, Any]) -> list[str]:
                 lines.append(f"| {' | '.join(cells)} |")
     versions = f"Chromium {kept['chromium']}, Node.js {kept['node']}, onnxruntime-web {kept['onnxruntime_web']}"
     return [*lines, "", f"`{kept['command']}`, commit {kept['commit']}, {kept['machine']}; {versions}."]
+
+
+def _published_section(kept: dict[str, Any]) -> list[str]:
+    """What benchmarks/networks_of_others.py kept."""
+    lines = [
+        "",
+        "## Networks of others, made binary",
+        "",
+        f"Networks of papers at their published size, {kept['size']} pixels, made binary with `evenbit.binarize`;",
+        "what stayed real is float32. One image on one thread, beside the real network in ONNX Runtime.",
+        f"Torch and engine name the top classes of {kept['test_images']} images; a difference is explained by a value",
+        "that lay at its zero point but for rounding.",
+        "",
+        "| network | binary layers | binary multiply-adds | ms | ONNX Runtime ms | faster | engine = reference "
+        "| top class differs | of these explained |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in kept["published"]:
+        ours, theirs, found = row["ours"]["ms"], row["onnxruntime"]["ms"], row["agreement"]
+        cells = [row["network"], f"{row['binary_layers']} of {row['layers']}", f"{row['binary_macs_percent']:.0f} %"]
+        cells += [
+            f"{ours:.1f}",
+            f"{theirs:.1f}",
+            f"{theirs / ours:.1f}x",
+            "yes" if row["engine_is_reference"] else "no",
+        ]
+        lines.append(f"| {' | '.join([*cells, str(found['differing']), str(found['explained'])])} |")
+    return [*lines, "", f"- `{kept['command']}`, commit {kept['commit']}, torch {kept['torch']}, {kept['machine']}"]
 
 
 def _newcomer_section(kept: dict[str, Any]) -> list[str]:

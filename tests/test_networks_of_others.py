@@ -5,9 +5,11 @@ Each is packed as it is and made binary, and run by torch, reference, engine and
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnxruntime
@@ -85,6 +87,21 @@ class Segmentation(nn.Module):
         return F.interpolate(self.head(x), scale_factor=2, mode="bilinear", align_corners=False)
 
 
+class Encoder(nn.Module):
+    """Torch's own transformer, on patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 32, 8, 8)
+        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True, activation="gelu")
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)[:, 1:]  # an odd number of them
+        return self.head(self.encoder(tokens).mean(1))
+
+
 def keywords() -> nn.Module:
     """Residual-free Conv1d layers over a sequence, as for keyword spotting."""
     layers: list[nn.Module] = [nn.Conv1d(3, 32, 9, 2, 4), nn.BatchNorm1d(32), nn.ReLU()]
@@ -127,17 +144,57 @@ def segformer() -> nn.Module:
     )
 
 
+def published() -> ModuleType:
+    """`benchmarks/published_networks.py`."""
+    return importlib.import_module("published_networks")
+
+
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+
+
+def mobilenet_v3() -> nn.Module:
+    module = published()
+    return module.MobileNetV3(1, 10, [module.SMALL[index] for index in (0, 1, 2, 4, 5)])
+
+
+def efficientnet_lite() -> nn.Module:
+    return published().EfficientNetLite(1, 10, ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2)))
+
+
+def densenet() -> nn.Module:
+    return published().DenseNet(1, 10, (2, 3), 12)
+
+
+def repvgg() -> nn.Module:
+    return published().RepVGG(1, 10, ((2, 24), (3, 40)))
+
+
+def repvgg_fused() -> nn.Module:
+    """With branches whose normalizations have seen images, so that they matter."""
+    network = repvgg()
+    network(torch.rand(4, *SIZE))
+    return network.eval().fused()
+
+
 # How to make it, the size of what it reads, and how many of its layers become binary.
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
     "shufflenet": (Shuffled, SIZE, 4),
     "segmentation": (Segmentation, SIZE, 3),
     "keywords": (keywords, (3, 101), 2),
+    "encoder": (Encoder, SIZE, 4),
     "vit": (vit, SIZE, 12),
     "swin": (swin, SIZE, 25),
     "convnext": (convnext, SIZE, 7),
     "poolformer": (poolformer, SIZE, 11),
     "mobilenet": (mobilenet, SIZE, 13),
     "segformer": (segformer, SIZE, 17),
+    "mobilenet-v3": (mobilenet_v3, SIZE, 11),
+    "efficientnet-lite": (efficientnet_lite, SIZE, 10),
+    "densenet": (densenet, SIZE, 11),
+    "repvgg": (repvgg, SIZE, 5),
+    "repvgg-fused": (repvgg_fused, SIZE, 5),
 }
 
 
@@ -175,8 +232,29 @@ def test_real_and_binary(name: str, tmp_path: Path) -> None:
         EXPORTERS["onnx"](plan, tmp_path / "net.onnx")
         (in_onnx,) = onnxruntime.InferenceSession(tmp_path / "net.onnx").run(["logits"], {"images": as_maps})
         assert np.abs(in_onnx - on_engine).max() <= 2e-5 * np.abs(expected).max()
-    if name in ("segmentation", "keywords", "vit"):
+    if name in ("segmentation", "keywords", "vit", "mobilenet-v3", "densenet"):
         in_exported_c(plan, tmp_path / "c")
+
+
+def test_published_networks_have_as_many_parameters_as_in_their_papers() -> None:
+    module = published()
+    made = (
+        module.MobileNetV3(),
+        module.EfficientNetLite(),
+        module.DenseNet(),
+        module.RepVGG(),
+        module.RepVGG().fused(),
+    )
+    millions = [round(sum(part.numel() for part in network.parameters()) / 1e6, 2) for network in made]
+    assert millions == [2.54, 4.65, 7.98, 9.11, 8.31]
+
+
+def test_a_fused_repvgg_computes_what_its_branches_compute() -> None:
+    network, images = repvgg(), torch.rand(4, *SIZE)
+    network(images)
+    expected = in_torch(network.eval(), images)
+    assert np.abs(in_torch(network.fused(), images) - expected).max() < 1e-5
+    assert np.abs(expected).max() > 0.1
 
 
 def test_what_names_classes_refuses_maps_of_logits(tmp_path: Path) -> None:

@@ -85,6 +85,20 @@ def scores(x: Tensor) -> Tensor:
     return x @ x.transpose(2, 3)
 
 
+def attention(x: Tensor) -> Tensor:
+    tokens = x.flatten(2)[:, :, :47].transpose(1, 2)
+    found, _ = MULTIHEAD(tokens, tokens, tokens.roll(1, 1))
+    return found.mean(1)
+
+
+def marked(x: Tensor) -> Tensor:
+    """A map of marks that is made while computing."""
+    marks = x.new_zeros((8, 6))
+    marks[2:5, 1:] = 1.5
+    marks[-1] += torch.ones_like(x)[0, 0, 0]
+    return mean(F.relu(x + marks))
+
+
 class Tokens(nn.Module):
     """A block of a transformer, with a class token and positions."""
 
@@ -107,6 +121,8 @@ class Tokens(nn.Module):
 
 
 TOKENS = Tokens()
+LENGTH_FIRST = nn.MultiheadAttention(4, 2).requires_grad_(False).eval()
+MULTIHEAD = nn.MultiheadAttention(4, 2, batch_first=True).requires_grad_(False).eval()
 MASK = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(2)) + 0.5 * torch.eye(8)
 UPPER = torch.ones(8, 8).triu(1)
 WEIGHT = torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -121,6 +137,7 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (mean, [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 4, 3, 2, groups=4)]),
     (mean, [nn.ZeroPad2d((0, 1, 2, 0)), nn.MaxPool2d(2)]),
     (mean, [nn.AdaptiveAvgPool2d((4, 2)), nn.AdaptiveMaxPool2d((2, 1)), nn.AdaptiveAvgPool2d((2, 1))]),
+    (mean, [nn.AdaptiveAvgPool2d((4, 4)), nn.Hardtanh(-0.3, 0.2), nn.AdaptiveAvgPool2d((7, 9)), nn.ReLU()]),
     (lambda x: F.adaptive_max_pool2d(x, 1).flatten(1), [nn.Dropout2d(), nn.Dropout(inplace=True)]),
     (lambda x: mean(x * x.mean((2, 3), keepdim=True) * 3 - x * x), []),
     (lambda x: mean(x.mean((2, 3), keepdim=True).sigmoid() * x), []),
@@ -149,6 +166,7 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: F.pixel_unshuffle(F.pixel_shuffle(x, 2), 4).mean((2, 3)), []),
     (lambda x: mean(F.interpolate(x, scale_factor=3) * F.interpolate(x, (24, 18))), []),
     (lambda x: mean(F.interpolate(x, (5, 13)).roll(2, 3)), []),
+    (lambda x: mean(x.swapaxes(1, 3).repeat_interleave(2, 1).swapdims(1, 3).tile(1, 1, 2, 1)), []),
     (lambda x: x.permute(1, 0, 2, 3).flip(0).permute(1, 0, 2, 3).mean((2, 3)), []),
     (lambda x: mean(-x), []),
     # Windows that hang over the edge, and padding that counts or does not.
@@ -190,6 +208,12 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: mean(scores(x).masked_fill(UPPER > 0, -torch.inf).softmax(-1) @ x), []),
     (lambda x: mean(torch.where(UPPER == 1, -1e9, scores(x)).softmax(-1) @ x), []),
     (lambda x: mean(torch.where(UPPER != 1, scores(x), torch.tensor(-3e38)).softmax(-1) @ x), []),
+    (attention, []),
+    (lambda x: mean(torch.einsum("b h i d, b h j d -> b h i j", x, x * x).softmax(-1) @ x), []),
+    (lambda x: torch.einsum("bchw,bcqw->bqhc", x, x * x).softmax(-1).mean((1, 2)), []),
+    (lambda x: torch.einsum("bchw,bc->bhwc", x, mean(x)).relu().mean((1, 2)), []),
+    (lambda x: torch.einsum("bchw,bchw->bc", x, x), []),
+    (marked, []),
     (lambda x: mean(x / x.mean(1, keepdim=True)) + mean(x / torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)), []),
     # Sequences.
     (lambda x: F.conv1d(F.pad(x[:, :, 0], (2, 1)), WEIGHT[:, :, 0], stride=2).mean(2), []),
@@ -240,7 +264,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(x.erfinv())), "cannot lower aten.erfinv.default; the layers around it may have to"),
         (network(mean, nn.AvgPool2d(3, divisor_override=2)), r"module 'part\.1': average pooling with a divisor"),
         (network(mean, nn.MaxPool2d(2, dilation=2)), r"module 'part\.1': max pooling with dilation"),
-        (network(mean, nn.AdaptiveAvgPool2d(4)), r"an adaptive pooling from 8x6 to 4x4 pixels"),
+        (network(mean, nn.AdaptiveAvgPool2d(3)), r"an adaptive pooling from 8x6 to 3x3 pixels"),
         (
             network(lambda x: F.adaptive_max_pool2d(x, 1, True)[1].float().flatten(1)),
             "the places of the largest values",
@@ -262,6 +286,13 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: 1 / mean(x)), "cannot lower aten.reciprocal|divides what is smaller"),
         (network(lambda x: mean(x * torch.ones(8, 6))), "not one number a channel"),
         (network(lambda x: mean(mean(x)[:, :, None, None] * torch.ones(4, 8, 6))), "not one number a channel"),
+        (network(lambda x: torch.einsum("bchw->bc", x)), r"einsum\('bchw->bc'\) cannot be lowered"),
+        (network(lambda x: torch.einsum("...hw,...hw->...", x, x)), "einsum.* cannot be lowered"),
+        (network(lambda x: torch.einsum("bchw,cd->bd", x, WEIGHT[0, :, :, 0])), "einsum.* cannot be lowered"),
+        (
+            network(lambda x: LENGTH_FIRST(*[x.flatten(2).permute(2, 0, 1)] * 3)[0].mean(0)),
+            r"a mean over the axes \[0\] of|not a batch of maps",
+        ),
         (network(lambda x: mean(x + x.flip(0))), "aten.flip.default mixes the images of a batch"),
         (
             network(lambda x: F.interpolate(x, (6, 6)).view(2, 4, 3, 2, 6).transpose(1, 2).reshape(2, 12, 12).mean(2)),

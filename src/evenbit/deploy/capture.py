@@ -24,6 +24,8 @@ from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.trace import module_path, trace, where
 from evenbit.plan import Plan
 
+aten = torch.ops.aten
+
 
 def capture(
     module: nn.Module,
@@ -85,6 +87,10 @@ def walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
             lowering.define(node, lowering.builder.normalize())
         elif node.op == "output":
             return _output(node, lowering)
+        elif node.target in FACTORIES:
+            shaped: Any = node.args[0]
+            like = torch.empty(shaped.meta["val"].shape, dtype=shaped.meta["val"].dtype)
+            constants[node] = node.target(like, *node.args[1:], **node.kwargs)
         elif all(parent in constants for parent in node.all_input_nodes):
             _check_constant(node)
             constants[node] = node.target(*lowering.evaluate(node.args), **lowering.evaluate(node.kwargs))
@@ -122,6 +128,17 @@ def _check_settings(node: Node) -> None:
 ADOPTED = ("alpha", "approximate", "dtype", "max", "memory_format", "min", "scale")
 
 
+# What takes of a tensor nothing but its shape.
+FACTORIES = {
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_full.default,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+}
+
+
 def _is_mutable(node: Node) -> bool:
     schema = getattr(node.target, "_schema", None)
     return schema is not None and schema.is_mutable
@@ -137,9 +154,16 @@ def _check_in_place(node: Node) -> None:
         raise CaptureError(f"{where(node)}: {node.target} changes a tensor in place while a view is used too")
 
 
+def _made_by(node: Node) -> Node:
+    """The node that made the tensor which a chain of views and changes in place ends in."""
+    while node.target in VIEWS or _is_mutable(node):
+        node = node.all_input_nodes[0]
+    return node
+
+
 def _check_constant(node: Node) -> None:
     """Refuses a node whose result is not the same in every run."""
-    if _is_mutable(node) and node.target != torch.ops.aten.detach_.default:  # which changes no number
+    if _is_mutable(node) and _made_by(node).op == "placeholder":
         raise CaptureError(f"{where(node)}: {node.target} changes a parameter or buffer while running")
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
         raise CaptureError(f"{where(node)}: {node.target} draws random numbers, which cannot be lowered")

@@ -97,10 +97,44 @@ class Lowering:
 
     def stored(self, node: Any, axis: int = 1) -> str:
         """Plan value of an argument as a map: its channels are that axis, its pixels the others."""
-        value = self.value(node)
-        if node not in self.places and is_plain(shape_of(node), axis):
+        value, shape = self.value(node), shape_of(node)
+        if node not in self.places and is_plain(shape, axis):
             return value
         return self.gathered(node, value, self.placed(node), axis)
+
+    def rows(self, node: Any) -> str:
+        """Plan value of an argument as vectors along its last axis, a pixel each, those of an image together.
+
+        They do not lie together where tokens come before images, `[L, N, C]`, as inside `nn.MultiheadAttention`.
+        """
+        order = self._order(node)
+        if order is None:
+            return self.stored(node, -1)
+        channels = self.places[node].shape[-1]
+        vectors = self.places[node].reshape(-1, channels)[order].reshape(BATCH, -1, channels)
+        return self.gathered(node, self.value(node), vectors, -1)
+
+    def define_rows(self, node: Node, value: str, source: Node) -> None:
+        """Records that `node` is the Plan value `value`, made of the pixels that `rows` gives for `source`."""
+        order = self._order(source)
+        if order is None:
+            self.define(node, value, -1)
+            return
+        shape = tuple(node.meta["val"].shape)
+        places = np.empty((len(order), shape[-1]), np.int64)
+        places[order] = np.arange(places.size).reshape(BATCH, shape[-1], -1).transpose(0, 2, 1).reshape(places.shape)
+        self.maps[value] = (shape[-1], 1, len(order) // BATCH)
+        self.define_moved(node, value, places.reshape(shape))
+
+    def _order(self, node: Node) -> Places | None:
+        """The order that puts the vectors of each image together; None if they lie so already."""
+        if node not in self.places:
+            return None
+        images = self.places[node][..., 0].reshape(-1) // int(np.prod(self.maps[self.values[node]]))
+        order = np.argsort(images, kind="stable")
+        wanted = np.repeat(np.arange(BATCH), len(order) // BATCH)
+        apart = np.array_equal(images[order], wanted) and not np.array_equal(images, wanted)
+        return order if apart else None
 
     def gathered(self, node: Node, value: str, places: Places, axis: int) -> str:
         """The numbers at `places` of a value as a map for `node`, whose channels are that axis."""

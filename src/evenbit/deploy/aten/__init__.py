@@ -8,12 +8,12 @@ from typing import Any
 from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
-from evenbit.deploy.aten import activations, arithmetic, attention, binary, layers, moves, norms, pooling
+from evenbit.deploy.aten import activations, arithmetic, attention, binary, einsum, layers, moves, norms, pooling
 from evenbit.deploy.lowering import Lowering
 
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     target: lower
-    for module in (moves, binary, layers, norms, arithmetic, activations, attention, pooling)
+    for module in (moves, binary, einsum, layers, norms, arithmetic, activations, attention, pooling)
     for target, lower in module.LOWERINGS.items()
 }
 
@@ -23,7 +23,7 @@ HINTS = {
     ("elu", "celu", "selu", "mish", "softplus", "exp", "log_sigmoid"): f"use {ACTIVATIONS}",
     ("log_softmax",): "pack the network without it; the engine's logits can be normalized after",
     ("native_", "rms_norm"): "use a normalization of batches, groups or layers",
-    ("addmm", "einsum"): "use nn.Linear, nn.Conv2d or matmul",
+    ("addmm",): "use nn.Linear, nn.Conv2d or matmul",
     ("upsample",): "use nearest or bilinear interpolation",
     ("index", "gather", "where", "masked"): "which numbers are taken must not depend on the images",
 }

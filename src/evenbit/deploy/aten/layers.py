@@ -96,10 +96,10 @@ def _dense_layer(lowering: Lowering, node: Node, weight: Floats, bias: Floats | 
     """Weights `[O, F]` along the last axis of the first argument."""
     source: Any = argument(node, 0)
     tail = Tail() if bias is None else Tail(bias=lowering.builder.tensor(bias))
-    found = _dense(lowering, source, weight) if len(shape_of(source)) == 2 else None
-    value, kernel = found or (lowering.stored(source, -1), weight[:, :, None, None])
+    found = _dense(lowering, source, weight) if source.meta["val"].ndim == 2 else None
+    value, kernel = found or (lowering.rows(source), weight[:, :, None, None])
     fields = {"weight": lowering.builder.tensor(kernel.transpose(0, 2, 3, 1))}
-    lowering.define(node, lowering.builder.add(Conv, value, tail, **fields), -1)
+    lowering.define_rows(node, lowering.builder.add(Conv, value, tail, **fields), source)
 
 
 def _float_window(

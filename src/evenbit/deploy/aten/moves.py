@@ -109,6 +109,7 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.dropout_.default: _dropout,
     aten.feature_dropout.default: _dropout,
     aten._assert_tensor_metadata.default: _nothing,
+    aten.alias.default: alias,
     aten.contiguous.default: alias,
     aten.clone.default: alias,
     aten.detach.default: alias,

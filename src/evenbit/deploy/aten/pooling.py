@@ -11,7 +11,7 @@ from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import padded, pair_for
-from evenbit.deploy.lowering import Lowering, check_images, layout, shape_of
+from evenbit.deploy.lowering import Lowering, Map, check_images, layout, shape_of
 from evenbit.errors import CaptureError
 from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.nn.ops import pair
@@ -26,7 +26,7 @@ aten = torch.ops.aten
 
 
 def _interpolate(lowering: Lowering, node: Node) -> None:
-    """Linear interpolation, by the weights that torch itself uses."""
+    """Linear interpolation, or means of two at most, by the weights that torch itself uses."""
     source: Any = argument(node, 0)
     check_images(source)
     value = lowering.stored(source)
@@ -77,6 +77,9 @@ def _mean(lowering: Lowering, node: Node) -> None:
 
 def _adaptive_mean(lowering: Lowering, node: Node) -> None:
     source = argument(node, 0)
+    if not _divides(layout(source), layout(node)) and _reads_two_at_most(layout(source), layout(node)):
+        _interpolate(lowering, node)
+        return
     kernel = _adaptive_kernel(node, layout(source), layout(node))
     check_images(source)
     value = lowering.stored(source)
@@ -98,9 +101,19 @@ def _adaptive_max(lowering: Lowering, node: Node) -> None:
     lowering.maps[value] = result
 
 
-def _adaptive_kernel(node: Node, source: tuple[int, ...], result: tuple[int, ...]) -> tuple[int, int]:
+def _divides(source: Map, result: Map) -> bool:
+    return not (source[1] % result[1] or source[2] % result[2])
+
+
+def _reads_two_at_most(source: Map, result: Map) -> bool:
+    """Whether the mean of an adaptive pooling is of two rows and columns at most, as in linear interpolation."""
+    sizes = list(zip(source[1:], result[1:], strict=True))
+    return all(-(-(i + 1) * n // count) - i * n // count <= 2 for n, count in sizes for i in range(count))
+
+
+def _adaptive_kernel(node: Node, source: Map, result: Map) -> tuple[int, int]:
     """The window of an adaptive pooling whose windows are all alike."""
-    if source[1] % result[1] or source[2] % result[2]:
+    if not _divides(source, result):
         sizes = f"from {source[1]}x{source[2]} to {result[1]}x{result[2]} pixels"
         raise CaptureError(f"{where(node)}: an adaptive pooling {sizes} cannot be lowered; the sizes have to divide")
     return source[1] // result[1], source[2] // result[2]

@@ -142,6 +142,8 @@ class _Conversion:
         for path, part in self.modules.items():
             if id(part) in self.replaced:
                 self._put(path, self.replaced[id(part)][1])
+            if isinstance(part, nn.TransformerEncoderLayer):
+                part.activation_relu_or_gelu = 0  # else torch goes past its dense layers and reads their weights itself
         return Binarized(self.network, Conversions(rows))
 
     def _paths(self) -> list[str]:

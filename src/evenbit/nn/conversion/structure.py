@@ -45,6 +45,7 @@ POOLS_AND_VIEWS = {
     aten.dropout.default,
     aten.dropout_.default,
     aten.feature_dropout.default,
+    aten.alias.default,
     aten.contiguous.default,
     aten.clone.default,
     aten.to.dtype,

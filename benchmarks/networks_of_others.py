@@ -1,0 +1,139 @@
+"""Networks of papers, made binary: what became binary, do engine and torch agree, and how fast is the engine?
+
+    python benchmarks/networks_of_others.py > results/networks-of-others.json
+    python benchmarks/networks_of_others.py --rounds 3 MobileNetV3-small RepVGG-A0
+
+Each network has its published size and fresh weights; its normalizations have seen a few images, as have those of its
+binary form. How good the binary form would become says `benchmarks/third_party.py` for three of them. The times are
+those of one image on one thread, beside the real network in ONNX Runtime; what stayed real is float32 in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import nn
+
+import evenbit
+from agreement import compare
+from evenbit.bench import interleave, statistics
+from evenbit.bench.peers import onnxruntime_predict, to_onnx
+from evenbit.evaluation import collect_logits
+from evenbit.nn.conversion.trace import Logits
+from evenbit.runtime import reference
+from evenbit.train import torch_predict
+from evenbit.train.checkpoint import to_float
+from origin import origin
+from published_networks import DenseNet, EfficientNetLite, MobileNetV3, RepVGG
+
+SIZE = 224
+IMAGES = 8
+PASSES = 3  # over the images, for the statistics of the normalizations
+
+
+def _small_vit() -> nn.Module:
+    sizes = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}
+    return transformers.ViTForImageClassification(transformers.ViTConfig(num_labels=1000, **sizes))
+
+
+def _resnet50() -> nn.Module:
+    return transformers.ResNetForImageClassification(transformers.ResNetConfig(num_labels=1000))
+
+
+def _mobilenet_v1() -> nn.Module:
+    return transformers.MobileNetV1ForImageClassification(transformers.MobileNetV1Config(num_labels=1000))
+
+
+def _convnext_v2() -> nn.Module:
+    sizes = {"hidden_sizes": [40, 80, 160, 320], "depths": [2, 2, 6, 2]}
+    return transformers.ConvNextV2ForImageClassification(transformers.ConvNextV2Config(num_labels=1000, **sizes))
+
+
+def _poolformer() -> nn.Module:
+    return transformers.PoolFormerForImageClassification(transformers.PoolFormerConfig(num_labels=1000))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "MobileNetV1": _mobilenet_v1,
+    "MobileNetV3-small": MobileNetV3,
+    "EfficientNet-Lite0": EfficientNetLite,
+    "DenseNet-121": DenseNet,
+    "RepVGG-A0": RepVGG,
+    "RepVGG-A0, fused": lambda: _seen(RepVGG()).fused(),
+    "ResNet-50": _resnet50,
+    "ConvNeXtV2-Atto": _convnext_v2,
+    "PoolFormer-S12": _poolformer,
+    "ViT-S/16": _small_vit,
+}
+
+
+def _images() -> npt.NDArray[np.uint8]:
+    """Smooth noise of many sizes: coarse noise enlarged, so that images differ in more than their details."""
+    draw = torch.Generator().manual_seed(0)
+    parts = [torch.rand(IMAGES, 3, side, side, generator=draw) for side in (4, 16, 56)]
+    enlarged = sum(F.interpolate(part, (SIZE, SIZE), mode="bilinear") for part in parts)
+    return (enlarged * (255 / len(parts))).to(torch.uint8).numpy()
+
+
+def _seen(network: nn.Module) -> nn.Module:
+    """The network in eval mode, after its normalizations have seen the images."""
+    network.train()
+    with torch.no_grad():
+        for _ in range(PASSES):
+            network(to_float(torch.from_numpy(_images())))
+    return network.eval()
+
+
+def measure(name: str, rounds: int) -> dict[str, Any]:
+    """One network from fresh weights to times."""
+    torch.manual_seed(0)
+    images = _images()
+    real = Logits(NETWORKS[name]())
+    example = to_float(torch.from_numpy(images[:1]))
+    network, table = evenbit.binarize(real, example)
+    plan = evenbit.pack(_seen(network), example)
+    engine = evenbit.Engine(plan, threads=1)
+    in_torch, on_engine = collect_logits(torch_predict(network), images), collect_logits(engine, images)
+    onnx = onnxruntime_predict(to_onnx(real.eval(), example.numpy()), 1)
+    runners = {"ours": lambda: engine(example.numpy()), "onnxruntime": lambda: onnx(example.numpy())}
+    times = {runner: statistics(turns) for runner, turns in interleave(runners, rounds).items()}
+    layers = [row for row in table if row.macs]
+    return {
+        "network": name,
+        "layers": len(layers),
+        "binary_layers": sum(row.is_binary for row in layers),
+        "binary_macs_percent": 100 * table.binary_share,
+        "engine_is_reference": reference.run(plan, images[:1]).tobytes() == on_engine[:1].tobytes(),
+        "agreement": compare(network, plan, images, in_torch, on_engine),
+        **times,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=list(NETWORKS), metavar="NETWORK", help=", ".join(NETWORKS))
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each runtime")
+    options = parser.parse_args()
+    unknown = [name for name in options.networks if name not in NETWORKS]
+    if unknown:
+        parser.error(f"unknown network '{unknown[0]}'; known are {', '.join(NETWORKS)}")
+    torch.set_num_threads(1)
+    rows = []
+    for name in options.networks:
+        rows.append(measure(name, options.rounds))
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    print(json.dumps({**origin(), **versions, "size": SIZE, "test_images": IMAGES, "published": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
