@@ -29,7 +29,7 @@ from evenbit.evaluation import collect_logits, score
 from evenbit.plan import Plan
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_run
-from front_page import kept_rows
+from front_page import YARDSTICK, kept_rows
 from origin import ROOT, origin
 from results import origin_of
 
@@ -79,8 +79,9 @@ def _on_floats(predict: Callable[..., npt.NDArray[np.float32]]) -> Callable[...,
 
 
 def time_networks(isa: str) -> None:
-    """Times every network that is kept, in turns."""
-    networks = sorted({(row["kind"], row["recipe"]["model"], row["recipe"]["method"]) for row in kept_rows(KEPT)})
+    """Times every network that is kept, and the yardstick, in turns."""
+    kept = {(row["kind"], row["recipe"]["model"], row["recipe"]["method"]) for row in kept_rows(KEPT)}
+    networks = sorted(kept | {("int8", YARDSTICK, "float")})
     image = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
     runners = {}
     for kind, model, method in networks:
@@ -90,8 +91,8 @@ def time_networks(isa: str) -> None:
         else:
             runners[f"{model} {method}"] = _ours(plan, image, isa)
     times = interleave(runners, ROUNDS)
-    kept = {**origin(), "isa": isa, "ms": {name: statistics(turns) for name, turns in times.items()}}
-    (KEPT / f"times-{isa}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    timed = {**origin(), "isa": isa, "ms": {name: statistics(turns) for name, turns in times.items()}}
+    (KEPT / f"times-{isa}.json").write_text(json.dumps(timed, indent=1) + "\n")
 
 
 def _ours(plan: Plan, image: npt.NDArray[np.float32], isa: str) -> Callable[[], object]:
