@@ -117,3 +117,76 @@ def test_what_cannot_be_chosen_stays(real: nn.Module) -> None:
     fit(network, real, images())
     assert torch.equal(network.conv1.weight, real.conv1.weight)
     assert logits_error(network, real, images()) < 0.3
+
+
+class Pixels(nn.Module):
+    """Dense layers of each pixel, as tokens or as 1x1 convolutions of the same weights."""
+
+    def __init__(self, *, tokens: bool) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.tokens, sizes = tokens, ((3, 12), (12, 20), (20, 8))
+        make = nn.Linear if tokens else nn.Conv2d
+        self.stem, self.up, self.down = (make(*size, *(() if tokens else (1,))) for size in sizes)
+        for layer in (self.stem, self.up, self.down):
+            layer.weight = nn.Parameter(torch.randn(layer.weight.shape[:2], generator=draw).view_as(layer.weight))
+            nn.init.zeros_(layer.bias)
+        self.head = nn.Linear(8, 4)
+        nn.init.orthogonal_(self.head.weight, generator=draw)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(2).transpose(1, 2) if self.tokens else x
+        x = self.down(nn.functional.hardtanh(self.up(nn.functional.hardtanh(self.stem(x)))))
+        return self.head(x.mean(1) if self.tokens else x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_tokens_are_fitted_as_the_pixels_of_a_map_are() -> None:
+    fitted = {}
+    for tokens in (False, True):
+        real = Pixels(tokens=tokens)
+        network = evenbit.binarize(real, images()[:1], method="react").network
+        plain = logits_error(network, real, images())
+        fit(network, real, images())
+        assert logits_error(network, real, images()) < 0.3 < plain
+        fitted[tokens] = network
+    for name in ("up", "down"):
+        ours, theirs = (getattr(fitted[tokens], name) for tokens in (True, False))
+        assert (ours.weight.sign() == theirs.weight.sign().view_as(ours.weight)).float().mean() > 0.97
+        torch.testing.assert_close(ours.norm.weight, theirs.norm.weight, rtol=0.02, atol=1e-3)
+        assert (ours.weight.sign() == getattr(Pixels(tokens=True), name).weight.sign()).float().mean() < 0.97
+
+
+class Halves(nn.Module):
+    """A dilated convolution of two groups, or two of one group that do the same."""
+
+    def __init__(self, *, grouped: bool) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.stem = nn.Conv2d(3, 8, 1, bias=False)
+        self.stem.weight = nn.Parameter(torch.randn(8, 3, 1, 1, generator=draw))
+        weight = torch.randn(6, 4, 3, 3, generator=draw)
+        parts = (weight,) if grouped else weight.chunk(2)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(8 // len(parts), len(part), 3, 1, 2, 2, 2 // len(parts), bias=False) for part in parts
+        )
+        for conv, part in zip(self.convs, parts, strict=True):
+            conv.weight = nn.Parameter(part.clone())
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = nn.functional.hardtanh(self.stem(x - 0.25)).chunk(len(self.convs), 1)
+        made = [conv(part) for conv, part in zip(self.convs, parts, strict=True)]
+        return self.head(torch.cat(made, 1).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_a_convolution_with_groups_is_fitted_as_one_for_each_group() -> None:
+    signs = []
+    for grouped in (True, False):
+        real = Halves(grouped=grouped)
+        network = evenbit.binarize(real, images()[:1], method="bnn", also=("convs.*",)).network
+        fit(network, real, images())
+        signs.append(torch.cat([conv.weight.sign() for conv in network.convs]))
+    # A sign that makes next to no difference may be chosen by rounding.
+    assert (signs[0] == signs[1]).float().mean() > 0.97
+    assert (signs[0] == Halves(grouped=True).convs[0].weight.sign()).float().mean() < 0.9

@@ -2,7 +2,7 @@
 
 Both networks see the same images. In the order in which the binary network computes, each part is set in closed form
 so that what it makes of *the binary network's own* values comes closest, in least squares, to what the real network has
-there. So each part also makes good what the parts before it did.
+there. So each part also makes good what the parts before it did. Tokens are looked at as the pixels of a map are.
 
     zero points      t_c = (E[x | x >= t_c] + E[x | x < t_c]) / 2     of each channel of a binary layer's input: the two
                                                                       values closest to x on average meet there
@@ -41,8 +41,7 @@ from evenbit.nn.refinement import Maxout, RPReLU, ZeroPoint
 from evenbit.nn.two_values import TwoValues
 from evenbit.nn.weight import WeightBinarizer
 
-DIMENSIONS = (2, 4)  # of what is looked at: vectors and maps
-PIXELS = 64  # of each image's map, at most, that are looked at
+PIXELS = 64  # of each image's map, or tokens, at most, that are looked at
 STEPS = 10  # towards the zero points
 SWEEPS = 3  # over the signs of a filter
 RIDGE = 0.01  # of the mean variance of what the last layer reads
@@ -70,7 +69,7 @@ def fit(network: nn.Module, real: nn.Module, images: Tensor) -> None:
 class _Fit:
     def __init__(self, network: nn.Module, real: nn.Module, images: Tensor) -> None:
         self.network, self.real, self.images = network, real, images
-        self.pixels: dict[tuple[int, ...], Tensor] = {}
+        self.pixels: dict[int, Tensor] = {}
         self.targets: dict[str, Tensor] = {}  # what modules of the real network make, by path
         structure = Structure(real, image_size(images))
         nodes = [module_path(node) for node in structure.graph.nodes if node.op == "call_function"]
@@ -89,7 +88,7 @@ class _Fit:
                 continue
             if isinstance(module, BinaryLayer):
                 hooks.append((module.activation, _set_zero_points))
-                if _can_choose(module.layer):
+                if isinstance(module.layer.binarizer, WeightBinarizer):  # and its weights are not real
                     hooks.append((module.layer, self._hook(self._set_signs, path)))
                 if isinstance(module.norm, _BatchNorm):
                     hooks.append((module.norm, self._hook(self._set_norm, path)))
@@ -111,8 +110,7 @@ class _Fit:
 
     def _recorder(self, path: str) -> Callable[..., None]:
         def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if output.dim() in DIMENSIONS:
-                self.targets[path] = self._rows(output)
+            self.targets[path] = self._rows(output, last=isinstance(module, nn.Linear))
 
         return record
 
@@ -123,51 +121,59 @@ class _Fit:
 
         return hook
 
-    def _positions(self, size: tuple[int, ...]) -> Tensor:
-        """The pixels of each image that are looked at in maps of a size, `[N, P]`; others for each image."""
-        if size not in self.pixels:
+    def _positions(self, count: int) -> Tensor:
+        """The pixels of each image that are looked at of so many, `[N, P]`; others for each image."""
+        if count not in self.pixels:
             draw = torch.Generator().manual_seed(0)
-            order = torch.rand(len(self.images), size[0] * size[1], generator=draw).argsort(1)
-            self.pixels[size] = order[:, :PIXELS].to(self.images.device)
-        return self.pixels[size]
+            order = torch.rand(len(self.images), count, generator=draw).argsort(1)
+            self.pixels[count] = order[:, :PIXELS].to(self.images.device)
+        return self.pixels[count]
 
-    def _rows(self, x: Tensor) -> Tensor:
-        """`[N, C, H, W]` at these pixels, or `[N, C]`, as `[M, C]`."""
-        if x.dim() != 4:
-            return x.clone()
-        at = self._positions(tuple(x.shape[2:]))
-        return x.flatten(2).gather(2, at[:, None].expand(-1, x.shape[1], -1)).transpose(1, 2).flatten(0, 1)
+    def _rows(self, x: Tensor, *, last: bool = False) -> Tensor:
+        """`[N, C, ...]`, or `[..., C]` where channels are the last axis, at these pixels, as `[M, C]`."""
+        if last or x.dim() == 2:
+            x = x.reshape(len(self.images), -1, x.shape[-1]).transpose(1, 2)
+        x = x.flatten(2)
+        at = self._positions(x.shape[2])
+        return x.gather(2, at[:, None].expand(-1, x.shape[1], -1)).transpose(1, 2).flatten(0, 1)
 
     def _set_signs(self, layer: BinaryConv2d | BinaryLinear, bits: Tensor, target: Tensor) -> None:
         target = target - target.mean(0)
-        count = len(target)
         if isinstance(layer, BinaryConv2d):
             second, cross, total = self._moments(layer, bits, target)
         else:
-            second, cross, total = bits.T @ bits, target.T @ bits, bits.sum(0)
-        covariance = second / count - torch.outer(total, total) / count**2
+            rows = self._rows(bits)
+            second, cross, total = (rows.T @ rows)[None], target.T @ rows, rows.sum(0)[None]
+        count = len(target)
+        covariance = second / count - total[:, :, None] * total[:, None] / count**2
         weight = layer.weight.flatten(1)
-        signs = layer.binarizer.normalized(layer.weight).sign()
-        chosen = _best_signs(torch.where(signs == 0, 1.0, signs), covariance, cross / count)
+        signs = layer.binarizer.normalized(layer.weight).sign().view_as(weight)
+        parts = (torch.where(signs == 0, 1.0, signs).chunk(len(second)), covariance, (cross / count).chunk(len(second)))
+        chosen = torch.cat([_best_signs(*part) for part in zip(*parts, strict=True)])
         # Where filters are standardized on use, the smallest weights may turn out with another sign.
         layer.weight.copy_((chosen * weight.abs().clamp(min=TINY)).view_as(layer.weight))
 
     def _moments(self, conv: BinaryConv2d, bits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums over the rows of `target` of x̂ x̂ᵀ, f x̂ᵀ and x̂, with x̂ the bits that a filter reads there."""
-        inputs = conv.weight[0].numel()
-        second, total = bits.new_zeros(inputs, inputs), bits.new_zeros(inputs)
+        """Sums over the rows of `target` of x̂ x̂ᵀ, f x̂ᵀ and x̂, with x̂ the bits that a filter reads there.
+
+        Returns:
+            `[G, K, K]`, `[O, K]` and `[G, K]`, for G groups of channels.
+        """
+        groups, inputs = conv.groups, conv.weight[0].numel()
+        second, total = bits.new_zeros(groups, inputs, inputs), bits.new_zeros(groups, inputs)
         cross = bits.new_zeros(len(conv.weight), inputs)
-        (height, width), (up, left) = conv.weight.shape[2:], conv.padding
-        sizes = (bits.shape[2] + 2 * up - height, bits.shape[3] + 2 * left - width)
-        at = self._positions(tuple(size // step + 1 for size, step in zip(sizes, conv.stride, strict=True)))
-        rows = target.view(len(bits), -1, target.shape[1])
+        kernel, (up, left) = conv.weight.shape[2:], conv.padding
         for start in range(0, len(bits), CHUNK):
             part = slice(start, start + CHUNK)
-            patches = F.unfold(F.pad(bits[part], (left, left, up, up), value=1.0), (height, width), stride=conv.stride)
-            read = patches.gather(2, at[part, None].expand(-1, inputs, -1)).transpose(1, 2).flatten(0, 1)
-            second += read.T @ read
-            cross += rows[part].flatten(0, 1).T @ read
-            total += read.sum(0)
+            padded = F.pad(bits[part], (left, left, up, up), value=1.0)
+            patches = F.unfold(padded, kernel, dilation=conv.dilation, stride=conv.stride)
+            at = self._positions(patches.shape[2])[part]
+            read = patches.gather(2, at[:, None].expand(-1, patches.shape[1], -1)).transpose(1, 2)
+            read = read.reshape(-1, groups, inputs).transpose(0, 1)
+            wanted = target.view(len(bits), -1, target.shape[1])[part].reshape(read.shape[1], groups, -1)
+            second += read.transpose(1, 2) @ read
+            cross += (wanted.permute(1, 2, 0) @ read).flatten(0, 1)
+            total += read.sum(1)
         return second, cross, total
 
     def _set_norm(self, norm: _BatchNorm, y: Tensor, target: Tensor) -> None:
@@ -182,6 +188,7 @@ class _Fit:
         norm.bias.copy_(middle - norm.weight * rows.mean(0))
 
     def _set_last(self, linear: nn.Linear, x: Tensor, target: Tensor) -> None:
+        x = self._rows(x, last=True)
         missing = target - F.linear(x, linear.weight, linear.bias)
         centred = (x - x.mean(0)).double()
         second = centred.T @ centred
@@ -192,17 +199,8 @@ class _Fit:
             linear.bias.add_(missing.mean(0) - change @ x.mean(0))
 
 
-def _can_choose(layer: nn.Module) -> bool:
-    """Whether the signs of a layer are chosen here: not where its weights are real, nor grouped or dilated."""
-    groups, dilation = getattr(layer, "groups", 1), getattr(layer, "dilation", (1, 1))
-    whole = groups == 1 and tuple(dilation) == (1, 1)
-    return whole and isinstance(layer.binarizer, WeightBinarizer)
-
-
 def _set_zero_points(module: BinaryActivation, inputs: tuple[Tensor, ...]) -> None:
     """Sets what of a method moves the zero points by the input of its sign."""
-    if inputs[0].dim() not in DIMENSIONS:
-        return
     values = inputs[0].transpose(0, 1).flatten(1)
     var, mean = torch.var_mean(values, 1, correction=0)
     scale, offset = torch.ones_like(mean), torch.zeros_like(mean)
