@@ -66,8 +66,7 @@ def convolve_padded(
 
     The second term is the same for all images and 0 except at the edges, so it is cheaper than a padded copy.
     """
-    steps = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation)}
-    y = F.conv2d(x, weight, **steps, groups=groups)  # type: ignore[arg-type]
+    y = F.conv2d(x, weight, None, tuple(stride), tuple(padding), tuple(dilation), groups)
     if not any(padding):
         return y
     sides = [(x.shape[i + 2], y.shape[i + 2], weight.shape[i + 2], stride[i], padding[i], dilation[i]) for i in (0, 1)]

@@ -77,7 +77,7 @@ def _check_rows(node: Node, summand: Floats, axis: int) -> None:
 
 def summand_of(lowering: Lowering, constant: Any, node: Node) -> Floats:
     """The constant in the sum `node`: finite, but for the -inf in a mask for scores that only softmax reads."""
-    axes = {argument(user, 1) if user.target in SOFTMAX else None for user in node.users}
+    axes: set[Any] = {argument(user, 1) if user.target in SOFTMAX else None for user in node.users}
     masks = None not in axes
     summand = lowering.array(constant, node, minus_infinity=masks)
     for axis in axes if masks else ():

@@ -65,19 +65,19 @@ def _dilated(
         value, own = padded(lowering, value, (top, bottom, left, right)), [0, 0]
     _, *size = lowering.maps[value]
     rows, columns = (n // step for n, step in zip(size, dilation, strict=True))
-    places = np.arange(BATCH * channels * size[0] * size[1])
-    places = places.reshape(BATCH, channels, rows, dilation[0], columns, dilation[1])
+    pixels = np.arange(BATCH * channels * size[0] * size[1])
+    apart = pixels.reshape(BATCH, channels, rows, dilation[0], columns, dilation[1])
     parts = []
     for row, column in np.ndindex(*dilation):
-        bits = lowering.sign(lowering.gathered(node, value, places[:, :, :, row, :, column], 1))
+        bits = lowering.sign(lowering.gathered(node, value, apart[:, :, :, row, :, column], 1))
         parts.append(builder.add(BinaryConv, bits, Tail(), padding=tuple(own), **fields))
     joined = builder.add(Concat, parts[0], Tail(), others=tuple(parts[1:]))
     _, outputs, height, width = shape_of(node)
     rows, columns = (n + 2 * pad - taps + 1 for n, pad, taps in zip((rows, columns), own, kernel, strict=True))
     lowering.maps[joined] = (len(parts) * outputs, rows, columns)
-    places = np.arange(BATCH * len(parts) * outputs * rows * columns)
-    places = places.reshape(BATCH, *dilation, outputs, rows, columns).transpose(0, 3, 4, 1, 5, 2)
-    places = places.reshape(BATCH, outputs, rows * dilation[0], columns * dilation[1])
+    results = np.arange(BATCH * len(parts) * outputs * rows * columns)
+    together = results.reshape(BATCH, *dilation, outputs, rows, columns).transpose(0, 3, 4, 1, 5, 2)
+    places = together.reshape(BATCH, outputs, rows * dilation[0], columns * dilation[1])
     lowering.define_moved(node, joined, places[:, :, :height, :width])
 
 
