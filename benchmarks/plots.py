@@ -70,7 +70,7 @@ def plot_front(panels: dict[str, dict[str, tuple[Points, Line]]], path: Path) ->
                 panel.annotate(label, (x, y), (3, -9), textcoords="offset points", fontsize=6)
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9g}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel("bytes of the file" if cost == "bytes" else f"milliseconds, one thread, ours with {cost}")
         panel.spines[["top", "right"]].set_visible(False)
