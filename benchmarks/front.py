@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -29,14 +30,13 @@ from evenbit.evaluation import collect_logits, score
 from evenbit.plan import Plan
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_run
-from front_page import YARDSTICK, kept_rows
+from front_page import RUNTIMES, YARDSTICK, kept_rows
 from origin import ROOT, origin
 from results import origin_of
 
 KEPT = ROOT / "results/front"
 BATCH = 100  # the 8-bit rivals are exported for so many images at once
 CALIBRATION = 1_000  # training images that give the ranges of activations
-RIVALS = ("onnxruntime", "onnxruntime-int8", "openvino-int8")
 ROUNDS = 30
 
 
@@ -87,7 +87,8 @@ def time_networks(isa: str) -> None:
     for kind, model, method in networks:
         plan = pack_untrained(model, method, channels=3, size=32, classes=10)
         if kind == "int8":
-            runners |= {f"{model} {peer}": PEERS[peer](plan, image, 1).run for peer in RIVALS}
+            peers = itertools.chain(*RUNTIMES.values())
+            runners |= {f"{model} {peer}": PEERS[peer](plan, image, 1).run for peer in peers}
         else:
             runners[f"{model} {method}"] = _ours(plan, image, isa)
     times = interleave(runners, ROUNDS)

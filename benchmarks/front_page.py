@@ -18,7 +18,7 @@ NAMES = {
     "int8": "8 bits, the faster of ONNX Runtime and OpenVINO",
     "float": "float32, ONNX Runtime",
 }
-RIVALS = ("int8", "float")
+RUNTIMES = {"int8": ("onnxruntime-int8", "openvino-int8"), "float": ("onnxruntime",)}  # of each kind of rivals
 
 HEAD = """# Binary or 8 bits?
 
@@ -96,15 +96,14 @@ def _points(row: dict[str, Any], times: dict[str, dict[str, Any]]) -> list[Point
 def _times(row: dict[str, Any], kind: str, times: dict[str, dict[str, Any]]) -> tuple[dict[str, float], dict[str, str]]:
     """By instruction set, the least of the times of a network's runtimes and whose it is."""
     recipe = row["recipe"]
+    model, binary = recipe["model"], {f"{recipe['model']} {recipe['method']}": "evenbit"}
+    names = binary if kind == "binary" else {f"{model} {each}": each for each in RUNTIMES[kind]}
     ms, runtime = {}, {}
     for isa, timed in times.items():
-        name = f"{recipe['model']} {recipe['method']}" if kind == "binary" else recipe["model"]
-        runtimes = {"binary": {name: "evenbit"}, "float": {f"{name} onnxruntime": "onnxruntime"}}
-        runtimes["int8"] = {f"{name} {each}": each for each in ("onnxruntime-int8", "openvino-int8")}
-        found = {each: timed["ms"][each]["ms"] for each in runtimes[kind] if each in timed["ms"]}
+        found = {name: timed["ms"][name]["ms"] for name in names if name in timed["ms"]}
         if found:
-            fastest = min(found, key=lambda each: found[each])
-            ms[isa], runtime[isa] = found[fastest], runtimes[kind][fastest]
+            fastest = min(found, key=lambda name: found[name])
+            ms[isa], runtime[isa] = found[fastest], names[fastest]
     return ms, runtime
 
 
@@ -217,7 +216,7 @@ def _against_equals(points: Sequence[Point], cost: str, of: str) -> list[str]:
     """For each binary network on the front, how much more the cheapest rival takes that is as accurate."""
     lines = []
     for binary in front(_of(points, "binary"), cost):
-        rivals = [point for point in points if point.kind in RIVALS and point.accuracy >= binary.accuracy]
+        rivals = [point for point in points if point.kind in RUNTIMES and point.accuracy >= binary.accuracy]
         if rivals:
             least = min(rivals, key=lambda point: cost_of(point, cost))
             lines.append(
@@ -240,7 +239,7 @@ def _compared(best: dict[str, Point | None]) -> str:
         for kind, point in best.items()
     ]
     ours = best["binary"]
-    rivals = [point.accuracy for kind, point in best.items() if kind in RIVALS and point]
+    rivals = [point.accuracy for kind, point in best.items() if kind in RUNTIMES and point]
     if ours and rivals:
         told.append(f"{ours.accuracy - max(rivals):+.2f} points for binary")
     return "; ".join(told)

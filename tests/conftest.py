@@ -28,15 +28,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def draw_photos() -> Callable[..., None]:
+    """Draws 20 photos of each class into a folder, noise about the level of their class."""
+
+    def drawn(folder: Path, levels: dict[str, int], height: int, width: int) -> None:
+        rng = np.random.default_rng(0)
+        for name, level in levels.items():
+            (folder / name).mkdir(parents=True)
+            for index in range(20):
+                pixels = np.clip(rng.normal(level, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{index}.png")
+
+    return drawn
+
+
+@pytest.fixture
+def photos(tmp_path: Path, draw_photos: Callable[..., None]) -> Path:
     """The folder in which the commands of a page run: it holds 2 x 20 photos, and this repository as `evenbit`."""
     (tmp_path / "evenbit").symlink_to(ROOT)
-    rng = np.random.default_rng(0)
-    for name, level in (("cat", 60), ("dog", 190)):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for index in range(20):
-            pixels = np.clip(rng.normal(level, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+    draw_photos(tmp_path / "photos", {"cat": 60, "dog": 190}, 40, 50)
     return tmp_path
 
 

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -244,13 +244,8 @@ def test_a_run_with_knobs_is_resumed_with_one_of_them_named(tmp_path: Path) -> N
     )
 
 
-def test_a_folder_of_images_goes_all_the_way(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for name, level in (("dark", 50), ("light", 200)):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for index in range(20):
-            pixels = np.clip(rng.normal(level, 20, (20, 24, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+def test_a_folder_of_images_goes_all_the_way(tmp_path: Path, draw_photos: Callable[..., None]) -> None:
+    draw_photos(tmp_path / "photos", {"dark": 50, "light": 200}, 20, 24)
     settings = ["--set", "image_size=16", "--set", "batch_size=8", "--set", "pad=0"]
     (tmp_path / "photos" / "dark" / "y.mov").touch()
     flags = ("--model", "resnet8", "--epochs", 4, "--out", "run", *settings)

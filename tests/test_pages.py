@@ -12,7 +12,7 @@ PAGES = {
     "docs/reliability.md": "from pathlib import Path; from reliability_page import page; text = page(Path('results'))",
     "docs/results.md": "from results import pages; text = pages()['docs/results.md']",
     "docs/performance.md": "from results import pages; text = pages()['docs/performance.md']",
-    "docs/front.md": "from results import pages; text = pages()['docs/front.md']",
+    "docs/front.md": "from pathlib import Path; from front_page import page; text = page(Path('results/front'))",
 }
 
 

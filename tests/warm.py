@@ -14,6 +14,7 @@ import io
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -62,6 +63,7 @@ def _programs() -> Path:
     listener.listen()
     server = subprocess.Popen([sys.executable, __file__, str(listener.fileno())], pass_fds=[listener.fileno()])
     listener.close()
+    atexit.register(shutil.rmtree, folder)
     atexit.register(server.wait)
     atexit.register(server.kill)
     return folder
@@ -107,11 +109,12 @@ def _answer(connection: socket.socket) -> None:
 def _status(arguments: list[str]) -> int:
     """Runs a command of the environment and returns its exit status."""
     program, *rest = arguments
+    if program == "evenbit":
+        rest = ["-m", "evenbit", *rest]
     try:
-        if program == "evenbit":
-            _run("module", "evenbit", rest)
-        elif rest[0] == "-m":
-            _run("module", rest[1], rest[2:])
+        if rest[0] == "-m":
+            sys.argv = rest[1:]
+            runpy.run_module(rest[1], run_name="__main__")
         elif rest[0] == "-c":
             sys.path.insert(0, "")
             sys.argv = ["-c", *rest[2:]]
@@ -119,7 +122,8 @@ def _status(arguments: list[str]) -> int:
             exec(compile(rest[1], "<string>", "exec"), main)
         else:
             sys.path.insert(0, str(Path(rest[0]).resolve().parent))
-            _run("path", rest[0], rest[1:])
+            sys.argv = rest
+            runpy.run_path(rest[0], run_name="__main__")
     except SystemExit as stop:
         if isinstance(stop.code, str):
             print(stop.code, file=sys.stderr)
@@ -128,12 +132,6 @@ def _status(arguments: list[str]) -> int:
         traceback.print_exc()
         return 1
     return 0
-
-
-def _run(kind: str, name: str, arguments: list[str]) -> None:
-    sys.argv = [name, *arguments]
-    runner = runpy.run_module if kind == "module" else runpy.run_path
-    runner(name, run_name="__main__")
 
 
 if __name__ == "__main__":

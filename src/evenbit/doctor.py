@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+from evenbit.cpu import cpu_features, read_cpu
 from evenbit.data import SOURCES
 from evenbit.data.locate import Source
 from evenbit.errors import DataError, EvenbitError
@@ -36,7 +36,7 @@ def diagnose(data_root: str | None = None) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in (*NEEDED, *OPTIONAL)},
         "torch": _torch(),
-        "cpu": {"model": _cpu_line("model name"), "usable": len(os.sched_getaffinity(0)), "features": _features()},
+        "cpu": _cpu(),
         **_instruction_sets(),
         "data": {source.name: _folder(source, data_root) for source in SOURCES},
     }
@@ -71,18 +71,11 @@ def _instruction_sets() -> dict[str, Any]:
         return {"isa": str(error), "isas": list(isas())}
 
 
-def _features() -> list[str]:
-    found = (_cpu_line("flags") or _cpu_line("Features") or "").split()
-    return [name for name in FEATURES if name in found]
-
-
-def _cpu_line(key: str) -> str | None:
-    """A value that Linux gives for the first CPU; None if there is none."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    return next((line.split(":", 1)[1].strip() for line in lines if line.split("\t")[0] == key), None)
+def _cpu() -> dict[str, Any]:
+    cpu = read_cpu()
+    found = cpu_features(cpu)
+    features = [name for name in FEATURES if name in found]
+    return {"model": cpu.get("model name"), "usable": len(os.sched_getaffinity(0)), "features": features}
 
 
 def _folder(source: Source, root: str | None) -> str | None:

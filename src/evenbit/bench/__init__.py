@@ -19,6 +19,7 @@ import numpy as np
 
 from evenbit import plan_file
 from evenbit.bench.peers import PEERS, Runner
+from evenbit.cpu import read_cpu
 from evenbit.errors import EvenbitError
 from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
@@ -89,12 +90,7 @@ def run_benchmark(
 
 def machine() -> str:
     """Model and number of the CPUs; the name alone often stands for several generations."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    pairs = [[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]
-    cpu = dict(reversed(pairs))  # the first CPU's
+    cpu = read_cpu()
     name = cpu.get("model name", platform.machine())
     kind = f" (family {cpu['cpu family']}, model {cpu['model']})" if "cpu family" in cpu else ""
     return f"{name}{kind}, {os.cpu_count()} CPUs"

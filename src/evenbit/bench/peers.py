@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from evenbit.cpu import cpu_features, read_cpu
 from evenbit.errors import EvenbitError
 from evenbit.plan import Plan
 
@@ -189,12 +190,8 @@ def quantize(model: bytes, batches: Sequence[Images]) -> bytes:
 
 def _saturates() -> bool:
     """Whether 8-bit products are added without VNNI on this machine."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return False
-    try:
-        return "_vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
+    found = cpu_features(read_cpu())
+    return platform.machine() in ("x86_64", "AMD64") and bool(found) and not any("_vnni" in name for name in found)
 
 
 @contextmanager

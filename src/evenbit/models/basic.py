@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.models.registry import add_head, check_size, register_model
+from evenbit.models.resnet import size_after_stem, stages
 from evenbit.nn.block import Stem, finish, make_activation, make_conv, make_shortcut
 from evenbit.nn.method import Method
 
@@ -60,18 +61,10 @@ def _basic(
     check_size(size, 2 ** (len(widths) - 1) * stem[1])
     layers = nn.Sequential()
     layers.add_module("stem", Stem(channels, widths[0], method, *stem))
-    size = (size[0] // stem[1], size[1] // stem[1])
-    inputs = widths[0]
-    for stage, outputs in enumerate(widths, 1):
-        stride = 1 if stage == 1 else 2
-        stack: list[nn.Module] = []
-        for _ in range(blocks):
-            even = size[0] % 2 == 0 and size[1] % 2 == 0
-            stack.append(BasicBlock(inputs, outputs, method, stride, even))
-            size = (-(-size[0] // stride), -(-size[1] // stride))
-            inputs, stride = outputs, 1
+    made = stages(BasicBlock, method, size_after_stem(size, *stem), widths, (blocks,) * len(widths))
+    for stage, stack in enumerate(made, 1):
         layers.add_module(f"stage{stage}", nn.Sequential(*stack))
-    return add_head(layers, inputs, classes)
+    return add_head(layers, widths[-1], classes)
 
 
 @register_model

@@ -7,12 +7,16 @@ Bi-Real Net, ECCV 2018. Stem and head stay real-valued.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from torch import nn
 
 from evenbit.models.registry import add_head, check_size, register_model
 from evenbit.nn.block import ResidualConv, ResidualPair, Stem
 from evenbit.nn.method import Method
+
+Block = TypeVar("Block", bound=nn.Module)
 
 
 def residual_network(
@@ -41,26 +45,53 @@ def residual_network(
     check_size(size, 2 ** (len(widths) - 1) * stem[1] * (2 if stem_pool else 1))
     layers = nn.Sequential()
     layers.add_module("stem", Stem(channels, widths[0], method, *stem))
-    if stem[1] == 2:
-        size = (size[0] // 2, size[1] // 2) if stem[0] % 2 == 0 else (-(-size[0] // 2), -(-size[1] // 2))
+    size = size_after_stem(size, *stem)
     if stem_pool:
         layers.add_module("stem_pool", nn.MaxPool2d(3, 2, 1))
         size = (-(-size[0] // 2), -(-size[1] // 2))
-    inputs = widths[0]
     counts = (convs,) * len(widths) if isinstance(convs, int) else convs
-    for stage, (width, count) in enumerate(zip(widths, counts, strict=True), 1):
-        stride = 1 if stage == 1 else 2
-        blocks: list[ResidualConv] = []
-        for _ in range(count):
-            even = size[0] % 2 == 0 and size[1] % 2 == 0
-            blocks.append(ResidualConv(inputs, width, method, stride, even))
-            size = (-(-size[0] // stride), -(-size[1] // stride))
-            inputs, stride = width, 1
+    for stage, blocks in enumerate(stages(ResidualConv, method, size, widths, counts), 1):
         pairs = zip(blocks[::2], blocks[1::2], strict=True)
         layers.add_module(
             f"stage{stage}", nn.Sequential(*(itertools.starmap(ResidualPair, pairs) if method.double_skip else blocks))
         )
-    return add_head(layers, inputs, classes)
+    return add_head(layers, widths[-1], classes)
+
+
+def size_after_stem(size: tuple[int, int], kernel: int, stride: int) -> tuple[int, int]:
+    """Height and width of what a stem of stride 1 or 2 makes of images of a size."""
+    if stride == 1:
+        return size
+    return (size[0] // 2, size[1] // 2) if kernel % 2 == 0 else (-(-size[0] // 2), -(-size[1] // 2))
+
+
+def stages(
+    block: Callable[[int, int, Method, int, bool], Block],
+    method: Method,
+    size: tuple[int, int],
+    widths: Sequence[int],
+    counts: Sequence[int],
+) -> list[list[Block]]:
+    """The blocks of each stage, of which those after the first begin with one that halves the map.
+
+    Args:
+        block: Makes a block from its inputs, outputs, method, stride, and whether height and width of its map are even.
+        method: The way to binarize.
+        size: Height and width of the map that the first stage reads; it has as many channels as that stage.
+        widths: Channels of each stage.
+        counts: Blocks of each stage.
+    """
+    made: list[list[Block]] = []
+    inputs = widths[0]
+    for width, count in zip(widths, counts, strict=True):
+        stride = 2 if made else 1
+        made.append([])
+        for _ in range(count):
+            even = size[0] % 2 == 0 and size[1] % 2 == 0
+            made[-1].append(block(inputs, width, method, stride, even))
+            size = (-(-size[0] // stride), -(-size[1] // stride))
+            inputs, stride = width, 1
+    return made
 
 
 @register_model

@@ -75,13 +75,22 @@ def _check_rows(node: Node, summand: Floats, axis: int) -> None:
         raise CaptureError(f"{where(node)}: a mask leaves nothing to attend to, which cannot be lowered")
 
 
+def _only_softmax_reads(node: Node) -> bool:
+    return all(user.target in SOFTMAX for user in node.users)
+
+
+def _check_readers(node: Node, summand: Floats) -> None:
+    """Refuses a mask that leaves one of the softmaxes which read the sum `node` nothing but -inf."""
+    for user in node.users:
+        _check_rows(node, np.broadcast_to(summand, shape_of(node)), argument(user, 1))
+
+
 def summand_of(lowering: Lowering, constant: Any, node: Node) -> Floats:
     """The constant in the sum `node`: finite, but for the -inf in a mask for scores that only softmax reads."""
-    axes: set[Any] = {argument(user, 1) if user.target in SOFTMAX else None for user in node.users}
-    masks = None not in axes
+    masks = _only_softmax_reads(node)
     summand = lowering.array(constant, node, minus_infinity=masks)
-    for axis in axes if masks else ():
-        _check_rows(node, np.broadcast_to(summand, shape_of(node)), axis)
+    if masks:
+        _check_readers(node, summand)
     return summand
 
 
@@ -95,12 +104,11 @@ def _fill(lowering: Lowering, node: Node) -> None:
     else:
         kept, scores = lowering.array(second, node) == 0, first
     low = lowering.array(value, node, minus_infinity=True).max() <= MASKED
-    if not (low and is_computed(lowering, scores) and all(user.target in SOFTMAX for user in node.users)):
+    if not (low and is_computed(lowering, scores) and _only_softmax_reads(node)):
         text = f"only scores that a softmax reads can be filled, with {MASKED:g} or less"
         raise CaptureError(f"{where(node)}: cannot lower {node.target}; {text}")
     summand = np.where(kept, 0, -np.inf)
-    for user in node.users:
-        _check_rows(node, np.broadcast_to(summand, shape_of(node)), argument(user, 1))
+    _check_readers(node, summand)
     affine(lowering, node, scores, bias=summand)
 
 

@@ -1,0 +1,20 @@
+"""What Linux says of this machine's CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read_cpu() -> dict[str, str]:
+    """The lines of /proc/cpuinfo for the first CPU, by their names; empty where there is no such file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = [[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]
+    return dict(reversed(pairs))  # what comes last in a dict stays
+
+
+def cpu_features(cpu: dict[str, str]) -> list[str]:
+    """Names of the instruction set extensions that `read_cpu` found, on x86 or on ARM."""
+    return (cpu.get("flags") or cpu.get("Features") or "").split()
