@@ -25,10 +25,9 @@ from evenbit.bench import machine
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import evaluate
-from evenbit.files import write_atomically
+from evenbit.files import is_run, write_atomically
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_recipe, read_checkpoint, train
-from evenbit.train.checkpoint import FILE
 from evenbit.train.recipe import Recipe, change_recipe
 from origin import commit
 
@@ -66,7 +65,7 @@ def seconds_per_epoch(method: str, arguments: argparse.Namespace) -> float:
 def planned_epochs(arguments: argparse.Namespace, started: float) -> tuple[int, dict[str, float]]:
     """The number of epochs, that of an earlier call if there was one, and the seconds that one takes."""
     seconds = {method: seconds_per_epoch(method, arguments) for method in METHODS}
-    begun = [arguments.out / method for method in METHODS if (arguments.out / method / FILE).exists()]
+    begun = [arguments.out / method for method in METHODS if is_run(arguments.out / method)]
     if begun:
         return read_checkpoint(begun[0]).recipe.epochs, seconds
     left = (arguments.seconds - (time.perf_counter() - started)) * (1 - RESERVE)
@@ -89,7 +88,7 @@ def main() -> None:
     accuracy = {}
     for method in METHODS:
         folder = arguments.out / method
-        resume = (folder / FILE).exists()
+        resume = is_run(folder)
         recipe = make_recipe(method, arguments, epochs)
         accuracy[method] = train(recipe, folder, data_root=arguments.data_root, resume=resume).accuracy
     plan = pack_run(arguments.out / "fd")

@@ -27,6 +27,7 @@ import evenbit
 from agreement import compare
 from evenbit.bench import interleave, statistics
 from evenbit.bench.peers import onnxruntime_predict, to_onnx
+from evenbit.errors import unknown
 from evenbit.evaluation import collect_logits
 from evenbit.nn.conversion.trace import Logits
 from evenbit.runtime import reference
@@ -123,9 +124,9 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=list(NETWORKS), metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("--rounds", type=int, default=10, help="turns of each runtime")
     options = parser.parse_args()
-    unknown = [name for name in options.networks if name not in NETWORKS]
-    if unknown:
-        parser.error(f"unknown network '{unknown[0]}'; known are {', '.join(NETWORKS)}")
+    missing = [name for name in options.networks if name not in NETWORKS]
+    if missing:
+        parser.error(unknown("network", missing[0], NETWORKS))
     torch.set_num_threads(1)
     rows = []
     for name in options.networks:

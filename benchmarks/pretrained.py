@@ -44,14 +44,14 @@ def training_command(recipe: Recipe) -> str:
 def make(folder: Path, commit: str, data_root: str | None) -> dict[str, Any]:
     """Writes both files."""
     run = load_run(folder)
-    test = load_dataset(run.recipe.data, root=data_root).test
+    dataset = load_dataset(run.recipe.data, root=data_root)
     plan = pack_run(folder)
-    plan = with_confidence(plan, Engine(plan), test)
+    plan = with_confidence(plan, Engine(plan), dataset)
     data = plan_file.to_bytes(plan)
     if len(data) > MOST_BYTES:
         raise SystemExit(f"the packed network has {len(data):,} bytes; at most {MOST_BYTES:,} come with evenbit")
     with bar("evaluating") as progress:
-        accuracy = evaluate(Engine(plan_file.from_bytes(data)), test, progress=progress).accuracy
+        accuracy = evaluate(Engine(plan_file.from_bytes(data)), dataset.test, progress=progress).accuracy
     card = {
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -61,7 +61,7 @@ def make(folder: Path, commit: str, data_root: str | None) -> dict[str, Any]:
         "command": training_command(run.recipe),
         "commit": commit,
         "accuracy": accuracy,
-        "images": len(test),
+        "images": len(dataset.test),
         "calibrated_on": MOST_IMAGES,
     }
     write_atomically(NETWORK, data)

@@ -20,6 +20,7 @@ import math
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ from evenbit.bench.peers import LARQ_PYTHON
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
+from evenbit.export.c.size import in_kib
 from evenbit.runtime.engine import Engine
 from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, table
 from evenbit.train import load_run, read_checkpoint, torch_predict
@@ -199,6 +201,7 @@ def pages() -> dict[str, str]:
     page = _results_page(runs, sweeps, steps, exports) + "".join(_third_party_section(row) for row in others)
     page += _microcontrollers_section(controllers)
     page += "".join(_unsure_section(row) for row in rows if "unsure" in row)
+    page += "".join(_photo_sizes_section(row) for row in rows if "always_the_largest" in row)
     page += "".join(_augmentations_section(row) for row in rows if "photos_of_a_class" in row)
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
@@ -307,6 +310,28 @@ def _augmentations_section(kept: dict[str, Any]) -> str:
     for row in kept["rows"]:
         numbers = [row["mean"], *row["accuracies"]]
         lines.append(f"| `{row['augmentation']}` | {' | '.join(f'{number:.2f}' for number in numbers)} |")
+    return "\n".join([*lines, "", f"- `{kept['command']}`, commit {kept['commit']}", ""])
+
+
+def _photo_sizes_section(kept: dict[str, Any]) -> str:
+    """What benchmarks/photo_sizes.py kept."""
+    parts = len(kept["rows"][0]["accuracies"])
+    lines = [
+        "",
+        "## Photos of which size",
+        "",
+        f"{kept['photos']} photos in {len(kept['classes'])} classes ({', '.join(kept['classes'])}; things cut out of",
+        "photos, from Debian's package tuxpaint-stamps-default), brought to several sizes. All else is what",
+        f"`evenbit train` chooses for such a folder. Each run is tested on another of {parts} parts of the photos and trained on the",
+        f"rest; always answering the largest class would give {kept['always_the_largest']:.1f} %.",
+        "",
+        f"| size | model | epochs | accuracy % | {' | '.join(f'part {part}' for part in range(parts))} | C's RAM |",
+        f"|---|---|--:|--:|{'--:|' * parts}--:|",
+    ]
+    for row in kept["rows"]:
+        numbers = [statistics.fmean(row["accuracies"]), *row["accuracies"]]
+        cells = [f"{row['size']}x{row['size']}", row["model"], str(row["epochs"]), *(f"{n:.1f}" for n in numbers)]
+        lines.append(f"| {' | '.join([*cells, in_kib(row['ram'])])} |")
     return "\n".join([*lines, "", f"- `{kept['command']}`, commit {kept['commit']}", ""])
 
 

@@ -38,9 +38,9 @@ DRAWN = 500
 def calibrate(data_root: str | None) -> None:
     """Writes the packaged file and its card with the certainty measured anew."""
     plan = plan_file.load(NETWORK)
-    test = load_dataset(plan.info["data"], root=data_root).test
+    dataset = load_dataset(plan.info["data"], root=data_root)
     plain = dataclasses.replace(plan, info={key: plan.info[key] for key in plan.info if key in card()})
-    data = plan_file.to_bytes(with_confidence(plain, Engine(plain), test))
+    data = plan_file.to_bytes(with_confidence(plain, Engine(plain), dataset))
     told = {**card(), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "calibrated_on": MOST_IMAGES}
     write_together({NETWORK: data, CARD: (json.dumps(told, indent=1) + "\n").encode()})
 

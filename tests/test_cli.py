@@ -291,7 +291,19 @@ def _a_photo_in_the_wrong_folder_is_named(folder: Path) -> None:
         assert "laid/test/dark/y.png" in run("eval", path, "--data", "laid", "--wrong", cwd=folder).stdout
     told = run("eval", "net.evb", "--wrong", cwd=folder)
     assert "no image is classified wrong" in told.stdout
+    assert told.stderr == ""
+    told = run("eval", "net.evb", "--data", "photos", cwd=folder)
     assert told.stderr.startswith("evenbit: photos: 1 file is passed over: 1 .mov; ")
+    (folder / "laid" / "train" / "dark" / "z.png").symlink_to(folder / "laid" / "test" / "dark" / "y.png")
+    result = answer("eval", "net.evb", "--data", "laid", "--wrong", "--all", cwd=folder)
+    assert {(one["part"], Path(one["image"]).name) for one in result["wrong"]} == {
+        ("test", "y.png"),
+        ("train", "z.png"),
+    }
+    assert result["train"]["accuracy"] == pytest.approx(200 / 3)
+    told = run("eval", "net.evb", "--data", "laid", "--wrong", "--all", cwd=folder)
+    assert "\ntraining accuracy 66.67 % of 3 images, which the network has learned from\n" in told.stdout
+    assert re.search(r"dark +light +[\d.]+ % +train  laid/train/dark/z.png", told.stdout)
     assert "wrong" not in answer("eval", "net.evb", cwd=folder)
 
 
@@ -304,7 +316,7 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "exists and is not empty" in fails("train", "digits-resnet8-fd", "--out", work / "run")
     assert "no data set 'cats'" in fails("train", "--data", "cats", "--out", tmp_path / "x")
     assert "wanted data_batch_1.bin" in fails("train", "cifar10-resnet20-fd", "--data-root", tmp_path, "--out", "x")
-    assert "is not the folder of a run" in fails("pack", tmp_path / "gone", "-o", tmp_path / "y.evb")
+    assert "holds no trained network" in fails("pack", tmp_path / "gone", "-o", tmp_path / "y.evb")
     assert "nowhere: no such folder" in fails("pack", work / "run", "-o", tmp_path / "nowhere" / "y.evb")
     assert "give either" in fails("pack", "-o", tmp_path / "y.evb")
     assert "No such file" in fails("info", tmp_path / "gone.evb")
@@ -314,7 +326,7 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "give one .evb file, not 2: " in fails("predict", work / "net.evb", "x.png", "y.evb")
     told = "does not expect 'b' 'c'; see evenbit eval --help"
     assert fails("eval", "a", "b", "c") == f"evenbit: evenbit eval {told}"
-    assert "unknown peer 'tflite'; known are onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
+    assert "unknown peer 'tflite'; choose from onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
     assert "unknown instruction set 'mmx'" in fails("eval", work / "net.evb", "--isa", "mmx")
     assert "--epochs" in fails("train", "--epochs", "many")
     assert "nonsense" in fails("nonsense")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evenbit.confidence import Confidence, measure, statistics, with_confidence
-from evenbit.data import Split
+from evenbit.confidence import Confidence, calibrated, measure, statistics, with_confidence
+from evenbit.data import Dataset, Split
 from evenbit.evaluation import score
 from evenbit.plan_file import load
 from evenbit.pretrained import NETWORK
@@ -29,7 +29,7 @@ def test_the_temperature_undoes_logits_that_are_too_large() -> None:
     labels = np.array([rng.choice(5, p=row / row.sum()) for row in shares.astype(np.float64)])
     images = rng.integers(0, 256, (4000, 3, 4, 4), dtype=np.uint8)
     for factor in (1, 3):
-        found = measure(images, factor * logits, labels)
+        found = measure(factor * logits, labels, images)
         assert found.temperature == pytest.approx(factor, rel=0.06)
         assert (
             score(factor * logits / np.float32(found.temperature), labels).loss <= score(factor * logits, labels).loss
@@ -41,7 +41,7 @@ def test_one_in_twenty_is_below_the_certainty_and_one_in_fifty_outside_a_range()
     logits = rng.normal(0, 2, (1000, 4)).astype(np.float32)
     levels = rng.integers(0, 256, (1000, 3, 1, 1)) / 2 + rng.integers(0, 128, (1000, 3, 6, 6))
     images = levels.astype(np.uint8)
-    found = measure(images, logits, logits.argmax(1))
+    found = measure(logits, logits.argmax(1), images[:400], images[400:])
     doubts = found.doubts(images, logits)
     assert sum("certainty" in one for one in doubts) == 50
     for name in ("contrast", "detail", "colour"):
@@ -59,4 +59,28 @@ def test_it_goes_into_the_info_and_back() -> None:
 def test_few_images_say_nothing() -> None:
     plan = load(NETWORK)
     few = Split(np.zeros((19, 3, 32, 32), np.uint8), np.zeros(19, np.int64))
-    assert with_confidence(plan, lambda images: np.zeros((len(images), 10), np.float32), few) is plan
+    dataset = Dataset("few", plan.classes, few, few)
+    assert with_confidence(plan, lambda images: np.zeros((len(images), 10), np.float32), dataset) is plan
+    result = score(np.eye(19, dtype=np.float32), np.arange(19))
+    assert calibrated(result) is result
+
+
+def test_what_is_usual_is_measured_on_the_training_images_too() -> None:
+    plan, rng = load(NETWORK), np.random.default_rng(2)
+    grey = np.repeat(rng.integers(0, 256, (100, 1, 32, 32), dtype=np.uint8), 3, 1)
+    red = grey * np.array([1, 0, 0], np.uint8).reshape(3, 1, 1)
+    labels = np.arange(100) % 10
+    dataset = Dataset("x", plan.classes, Split(red, labels), Split(grey, labels))
+    found = Confidence.of_info(with_confidence(plan, lambda images: np.eye(10, dtype=np.float32)[labels], dataset).info)
+    assert found is not None
+    assert found.usual["colour"][0] == 0
+    assert found.usual["colour"][1] > 40
+
+
+def test_probabilities_are_at_the_temperature_that_suits() -> None:
+    logits = np.tile(np.array([[3, 0], [0, 3]], np.float32), (20, 1))
+    labels = np.tile([0, 1, 0, 0], 10)  # three of four are right
+    result = calibrated(score(logits, labels))
+    assert result.probabilities.max(1) == pytest.approx(0.75, abs=0.005)
+    assert {round(item.certainty, 2) for item in result.mistakes()} == {0.75}
+    assert result.loss == score(logits, labels).loss

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from evenbit.data import Split
 from evenbit.evaluation import Evaluation, batch_for, evaluate, score
-from evenbit.terminal import show, show_evaluation
+from evenbit.terminal import show, show_evaluation, show_mistakes
 
 
 def test_score_by_hand() -> None:
@@ -95,7 +95,8 @@ def test_a_table_by_class_says_what_always_one_answer_would_give(
     unequal: Evaluation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    show_evaluation(unequal, wrong=True)
+    show_evaluation(unequal)
+    show_mistakes({"test": unequal})
     assert capsys.readouterr().out.splitlines() == [
         "test accuracy 93.75 % of 16 images (71.7 to 98.9 % with 95 % confidence)",
         "balanced accuracy 50.00 %, the mean over the classes",

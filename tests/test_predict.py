@@ -160,8 +160,9 @@ def test_an_answer_of_little_certainty_or_to_an_unusual_photo_is_unsure(
     assert main(["predict", str(network), *map(str, photos), "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == [str(photos[0]), "red", "100.0", "%"]
-    assert lines[2].split("%")[1].strip() == "unsure: no class is likely enough"
-    assert "its colours are unlike those of the training images" in lines[3]
+    assert lines[2].split("%")[1].strip() == "unsure: no class is likely"
+    assert lines[3].split("%")[1].strip() == "unsure: no class is likely; unusual colour"
+    assert lines[4].startswith("unusual: hardly any image that the network was trained or tested on has such contrast")
     assert main(["predict", str(network), *map(str, photos), "--top", "1", "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["unsure"] for row in rows] == ["", "certainty", "certainty colour"]

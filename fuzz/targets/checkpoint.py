@@ -8,6 +8,7 @@ import random
 import safetensors.torch
 from torch import nn
 
+from evenbit.files import CHECKPOINT
 from evenbit.models import register_model
 from evenbit.nn.block import PlainLinear
 from evenbit.nn.method import Method
@@ -25,7 +26,7 @@ def smallest(method: Method, channels: int, classes: int, size: tuple[int, int])
 
 def check(data: bytes) -> None:
     """Loads the run."""
-    scratch.write(checkpoint.FILE, data)
+    scratch.write(CHECKPOINT, data)
     checkpoint.load_run(scratch.FOLDER)
 
 

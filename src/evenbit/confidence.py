@@ -1,7 +1,7 @@
 """How sure a network may be of a photo, measured on images that it was not trained on and kept in its file.
 
-A softmax assigns every image to one of the classes, mostly with a probability that is too high. So three things are
-measured on held-out images:
+A softmax assigns every image to one of the classes, mostly with a probability that is too high. So two things are
+measured on held-out images, and a third on these and on the training images:
 
     temperature  T, which divides the logits so that the probabilities are right on average; it minimizes the
                  cross-entropy of softmax(z / T) (Guo et al., On calibration of modern neural networks, ICML 2017)
@@ -27,8 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.data.dataset import Images, Split
-from evenbit.evaluation import Predict, collect_logits, score, softmax
+from evenbit.data.dataset import Dataset, Images
+from evenbit.evaluation import Evaluation, Predict, collect_logits, score, softmax
 from evenbit.plan import Plan
 from evenbit.progress import Report
 
@@ -72,7 +72,7 @@ class Confidence:
 
     def probabilities(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Probabilities of the classes, `[N, K]`, from logits of the same shape."""
-        return softmax(_divided(logits, self.temperature))
+        return softmax(logits, self.temperature)
 
     def doubts(self, images: Images, logits: npt.NDArray[np.float32]) -> list[list[str]]:
         """For each image, why its answer is unsure: "certainty", names of `STATISTICS`; an empty list if it is sure."""
@@ -85,16 +85,34 @@ class Confidence:
         return found
 
 
-def measure(images: Images, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Confidence:
-    """Measures a confidence on at least `LEAST_IMAGES` held-out images `[N, C, H, W]` with their logits and labels."""
-    tried = np.geomspace(LEAST_TEMPERATURE, MOST_TEMPERATURE, TEMPERATURES)
-    losses = [score(_divided(logits, temperature), labels).loss for temperature in tried]
-    temperature = float(f"{tried[int(np.argmin(losses))]:.4g}")
-    certainty = softmax(_divided(logits, temperature)).max(1)
-    values = statistics(images)
+def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *images: Images) -> Confidence:
+    """Measures a confidence.
+
+    Args:
+        logits: `[N, K]` of at least `LEAST_IMAGES` held-out images.
+        labels: Of the same, `[N]`.
+        images: What is usual: arrays `[..., C, H, W]` of the training images and the held-out ones.
+    """
+    temperature = fit_temperature(logits, labels)
+    certainty = softmax(logits, temperature).max(1)
+    values = np.concatenate([statistics(part) for part in images])
     ranges = np.quantile(values, (UNUSUAL, 1 - UNUSUAL), axis=0).T
     usual = {name: (float(low), float(high)) for name, (low, high) in zip(STATISTICS, ranges, strict=True)}
     return Confidence(temperature, float(np.quantile(certainty, UNSURE)), usual)
+
+
+def fit_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
+    """The temperature that suits logits `[N, K]` and labels `[N]` best, to four digits; see the module."""
+    tried = np.geomspace(LEAST_TEMPERATURE, MOST_TEMPERATURE, TEMPERATURES)
+    losses = [score(_divided(logits, temperature), labels).loss for temperature in tried]
+    return float(f"{tried[int(np.argmin(losses))]:.4g}")
+
+
+def calibrated(result: Evaluation) -> Evaluation:
+    """The evaluation with the temperature that suits it best; unchanged if it has fewer than `LEAST_IMAGES` images."""
+    if len(result) < LEAST_IMAGES:
+        return result
+    return dataclasses.replace(result, temperature=fit_temperature(result.logits, result.labels))
 
 
 def statistics(images: Images) -> npt.NDArray[np.float64]:
@@ -110,19 +128,21 @@ def statistics(images: Images) -> npt.NDArray[np.float64]:
     return np.stack([contrast, detail, colour], 1)
 
 
-def with_confidence(plan: Plan, predict: Predict, held_out: Split, progress: Report | None = None) -> Plan:
-    """The Plan with the confidence in its info, measured on the first images of a split; unchanged if they are too few.
+def with_confidence(plan: Plan, predict: Predict, dataset: Dataset, progress: Report | None = None) -> Plan:
+    """The Plan with the confidence in its info; unchanged if there are too few held-out images.
 
     Args:
         plan: The network.
         predict: Runs it.
-        held_out: Images that it was not trained on.
+        dataset: The data that it was trained on, of which the test images are held out; the first `MOST_IMAGES` of each
+            part are used.
         progress: Called now and then with the number of images done and their total.
     """
-    first = held_out.images[:MOST_IMAGES]
+    train, first = dataset.train.images[:MOST_IMAGES], dataset.test.images[:MOST_IMAGES]
     if len(first) < LEAST_IMAGES:
         return plan
-    found = measure(first, collect_logits(predict, first, progress=progress), held_out.labels[:MOST_IMAGES])
+    logits = collect_logits(predict, first, progress=progress)
+    found = measure(logits, dataset.test.labels[:MOST_IMAGES], train, first)
     return dataclasses.replace(plan, info={**plan.info, **found.as_info()})
 
 

@@ -15,12 +15,11 @@ from evenbit import plan_file
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import evaluate
-from evenbit.files import write_atomically
+from evenbit.files import is_run, write_atomically
 from evenbit.progress import Report, part
 from evenbit.report import make_report
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_recipe, train
-from evenbit.train.checkpoint import FILE
 
 REPORT = "report.html"
 TIMED_CALLS = 300
@@ -46,7 +45,7 @@ def run_demo(out: Path, console: Console, progress: Report | None = None) -> dic
         recipe = load_recipe(f"digits-resnet8-{method}", {})
         console.print(f"training {recipe.model} on {recipe.data}, {method}, {recipe.epochs} epochs")
         share = part(progress, index, 1, 2)
-        resume = (folder / FILE).exists()
+        resume = is_run(folder)
         accuracy[method] = train(recipe, folder, resume=resume, console=console, progress=share).accuracy
         path = out / f"{method}.evb"
         plan_file.save(pack_run(folder), path)

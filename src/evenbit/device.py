@@ -52,13 +52,15 @@ def fit_device(
         if "image_size" not in given:
             sizes += [size for size in SIZES if size < recipe.image_size]
     models = [recipe.model, *(() if "model" in given else SMALLER_MODELS.get(recipe.model, ()))]
+    larger = ""
     for model in models:
         for size in sizes:
             needed = memory_of(untrained_plan(recipe, model, channels, size, classes))
             if device.holds(needed):
                 changed = {"model": model, "image_size": size, "pad": recipe.pad if "pad" in given else size // 8}
                 kept = {key: value for key, value in changed.items() if recipe.data not in READERS or key == "model"}
-                return kept, f"fits {device}: {model} on {size}x{size} pixels takes about {needed} as C"
+                return kept, f"fits {device}: {model} on {size}x{size} pixels takes about {needed} as C{larger}"
+            larger = f"; {model} on {size}x{size} would take {needed}"
             if not Memory(device.flash, None).holds(needed):
                 break  # the size of the images does not change that
     needed = memory_of(untrained_plan(recipe, models[-1], channels, sizes[-1], classes))

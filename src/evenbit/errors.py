@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from evenbit.printable import printable
 
 
@@ -51,3 +54,10 @@ class BinarizeError(EvenbitError):
 
 class ExportError(EvenbitError):
     """A Plan cannot be written in the form that was asked for."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that does not exist: the nearest one that does, or all of them if none is near."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"unknown {what} '{name}'; " + (f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,12 +69,14 @@ class Evaluation:
         labels: `[N]`, numbers of the classes.
         classes: Names of the K classes.
         paths: Files of the images, None if they have none of their own.
+        temperature: Divides the logits before the softmax that gives probabilities; see `evenbit.confidence`.
     """
 
     logits: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     paths: tuple[Path, ...] | None = None
+    temperature: float = 1.0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,8 +96,8 @@ class Evaluation:
 
     @functools.cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
-        """Softmax of the logits, `[N, K]`."""
-        return softmax(self.logits)
+        """Softmax of the logits at the temperature, `[N, K]`."""
+        return softmax(self.logits, self.temperature)
 
     @functools.cached_property
     def confusion(self) -> npt.NDArray[np.int64]:
@@ -199,10 +201,20 @@ class Evaluation:
         }
 
 
-def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Logits `[N, K]` as probabilities of the same shape, in double precision."""
+def mistakes_of(results: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """The mistakes on all parts of a data set, the surest first, in a form that JSON can hold."""
+    found = [(part, item) for part, result in results.items() for item in result.mistakes()]
+    found.sort(key=lambda one: -one[1].certainty)
+    return [
+        {"image": item.name, "part": part, "class": item.label, "named": item.given, "certainty": item.certainty}
+        for part, item in found
+    ]
+
+
+def softmax(logits: npt.NDArray[np.float32], temperature: float = 1.0) -> npt.NDArray[np.float64]:
+    """Logits `[N, K]`, divided by the temperature, as probabilities of the same shape, in double precision."""
     with np.errstate(invalid="ignore"):  # an infinite logit gives NaN
-        powers = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+        powers = np.exp((logits.astype(np.float64) - logits.max(1, keepdims=True)) / temperature)
     return powers / powers.sum(1, keepdims=True)  # type: ignore[no-any-return]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 PART = ".part"
+CHECKPOINT = "checkpoint.safetensors"  # in the folder of a run
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW  # a link here was not left by a writer
 
 
@@ -70,6 +71,11 @@ def check_target(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(errno.EACCES, "folder cannot be written", str(path.parent))
+
+
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is the folder of a run."""
+    return (Path(path) / CHECKPOINT).is_file()
 
 
 def part_path(path: Path) -> Path:

@@ -14,13 +14,13 @@ import numpy.typing as npt
 from evenbit.confidence import Confidence
 from evenbit.errors import InputError
 from evenbit.evaluation import softmax
+from evenbit.files import is_run
 from evenbit.images import describe_passed_over, is_image, load_image
 from evenbit.pretrained import NETWORK
 from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
 
 BATCH = 64
-CHECKPOINT = "checkpoint.safetensors"  # in the folder of a run
 
 
 def predict_images(
@@ -56,7 +56,7 @@ def predict_images(
         raise InputError(f"the number of classes to list should be at least 1, but is {top}")
     places = [Path(path) for path in paths]
     for path in places:
-        if (path / CHECKPOINT).is_file():
+        if is_run(path):
             command = shlex.join(["evenbit", "pack", str(path), "-o", "model.evb"])
             raise InputError(f"{path} is a run, but photos are classified by a packed network; pack it: {command}")
     photos = [photo for path in places for photo in _photos(path, tell)]

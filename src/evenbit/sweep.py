@@ -26,15 +26,18 @@ from typing import Any
 from rich.console import Console
 
 from evenbit import plan_file
-from evenbit.errors import CaptureError, CheckpointError, RecipeError, TrainingError
+from evenbit.errors import CaptureError, CheckpointError, RecipeError, TrainingError, unknown
+from evenbit.files import is_run
 from evenbit.printable import printable
 from evenbit.progress import Report, part
-from evenbit.train.checkpoint import FILE, read_checkpoint
+from evenbit.train.checkpoint import read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
 from evenbit.train.loop import train
 from evenbit.train.metrics import read_metrics
 from evenbit.train.recipe import Recipe, make_recipe
 from evenbit.train.toml import parse_toml
+
+KEYS = ("name", "seeds", "base", "run")  # of a sweep file
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,8 @@ def load_sweep(path: Path) -> Sweep:
         RecipeError: If the file or a recipe in it is not valid; names the file and the run.
     """
     values = parse_toml(path.read_bytes(), str(path))
-    unknown = values.keys() - {"name", "seeds", "base", "run"}
-    if unknown:
-        raise RecipeError(f"{path}: unknown key '{min(unknown)}'; known are name, seeds, base and run")
+    if others := values.keys() - KEYS:
+        raise RecipeError(f"{path}: {unknown('key', min(others), KEYS)}")
     seeds, base, runs = values.get("seeds", [0]), values.get("base", {}), values.get("run", [])
     if not isinstance(runs, list) or not runs:
         raise RecipeError(f"{path} names no [[run]]")
@@ -137,7 +139,7 @@ def run_sweep(
         if _is_finished(folder, recipe):  # by another process, meanwhile
             continue
         console.print(printable(f"{label}, seed {recipe.seed}: {folder}"), markup=False)
-        resume = (folder / FILE).exists()
+        resume = is_run(folder)
         try:
             train(recipe, folder, data_root=data_root, resume=resume, console=console, progress=share)
         except AlreadyLockedError:
@@ -151,7 +153,7 @@ def run_sweep(
 
 
 def _is_finished(folder: Path, recipe: Recipe) -> bool:
-    if not (folder / FILE).exists():
+    if not is_run(folder):
         return False
     checkpoint = read_checkpoint(folder)
     if checkpoint.recipe != recipe.decided_as(checkpoint.recipe):

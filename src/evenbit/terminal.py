@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from evenbit.evaluation import Evaluation
 
 PIPED = 100_000  # columns where no window limits them, so that lines can be parsed and copied unbroken
-DOUBTS = {
-    "certainty": "no class is likely enough",
-    "contrast": "its contrast is unlike that of the training images",
-    "detail": "its detail is unlike that of the training images",
-    "colour": "its colours are unlike those of the training images",
-}
+UNUSUAL = (
+    "unusual: hardly any image that the network was trained or tested on has such contrast (of dark and bright), "
+    "detail (fine structure) or colour"
+)
 MOST_CLASSES = 20  # in a table by class; if there are more, those of the lowest accuracy
 
 
@@ -47,6 +45,11 @@ def open_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED)
 
 
+def tell(console: Console, text: str) -> None:
+    """A sentence, broken between words where the window ends."""
+    console.print(printable(text), markup=False, highlight=False, emoji=False)
+
+
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = False) -> None:
     """A table whose columns are the keys of the rows; as JSON the rows, or the only one if `single`."""
     if as_json:
@@ -61,8 +64,8 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = Fal
     open_console().print(table)
 
 
-def show_evaluation(result: Evaluation, *, part: str = "test", wrong: bool = False) -> None:
-    """How good a classifier is, overall and by class, and if `wrong` each image that it classifies wrong."""
+def show_evaluation(result: Evaluation, *, part: str = "test") -> None:
+    """How good a classifier is, overall and by class."""
     console = open_console()
     low, high = result.interval
     told = [
@@ -75,7 +78,7 @@ def show_evaluation(result: Evaluation, *, part: str = "test", wrong: bool = Fal
     if result.constant.near:
         told.append(f"always answering {result.constant.name} would give {result.constant.accuracy:.2f} %")
     for line in told:
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        tell(console, line)
     counts, shares = result.confusion.sum(1), result.by_class
     labels = [label for label in range(len(counts)) if counts[label]]
     if len(labels) > MOST_CLASSES:
@@ -94,20 +97,28 @@ def show_evaluation(result: Evaluation, *, part: str = "test", wrong: bool = Fal
             }
         )
     show(rows, as_json=False)
-    if wrong:
-        _show_mistakes(result, console)
 
 
-def _show_mistakes(result: Evaluation, console: Console) -> None:
-    mistakes = result.mistakes()
+def show_trained_on(result: Evaluation) -> None:
+    """How much of its training images a classifier has learned, in one line."""
+    print(f"\ntraining accuracy {result.accuracy:.2f} % of {len(result):,} images, which the network has learned from")
+
+
+def show_mistakes(results: Mapping[str, Evaluation]) -> None:
+    """Each image that is classified wrong, of one part of the data or of several, with the part that it is of."""
+    from evenbit.evaluation import mistakes_of
+
+    console = open_console()
+    mistakes = mistakes_of(results)
     if not mistakes:
         console.print("no image is classified wrong")
         return
     console.print("\nclassified wrong, the surest first; if it is very sure, check whether the photo's class is right")
-    rows = [
-        {"class": item.label, "named": item.given, "certainty": f"{100 * item.certainty:.1f} %", "image": item.name}
-        for item in mistakes
-    ]
+    rows = []
+    for item in mistakes:
+        certainty = f"{100 * item['certainty']:.1f} %"
+        row = {"class": item["class"], "named": item["named"], "certainty": certainty}
+        rows.append(row | ({"part": item["part"]} if len(results) > 1 else {}) | {"image": item["image"]})
     show(rows, as_json=False)
 
 
@@ -178,7 +189,7 @@ def show_predictions(
         return
     if not guesses:
         return
-    doubts = {item["image"]: ", ".join(DOUBTS[reason] for reason in item.get("unsure", ())) for item in found}
+    doubts = {item["image"]: _doubt(item.get("unsure", ())) for item in found}
     rows = [
         {
             "image": image if rank == 1 else "",
@@ -189,6 +200,8 @@ def show_predictions(
         for image, rank, guess in guesses
     ]
     show(rows, as_json=False)
+    if any("unusual" in doubt for doubt in doubts.values()):
+        print(UNUSUAL)
     colours = "grey" if plan.channels == 1 else "colour"
     names = ", ".join(plan.classes[:MOST_CLASSES]) + (", ..." if len(plan.classes) > MOST_CLASSES else "")
     print(printable(f"the network saw the middle of each photo, in {colours} and {plan.width}x{plan.height} pixels"))
@@ -201,6 +214,13 @@ def show_predictions(
             f"this is the network that comes with evenbit, trained on {origin['data']}; "
             f"it gets {origin['accuracy']:.1f} % of the test images right"
         )
+
+
+def _doubt(reasons: Sequence[str]) -> str:
+    """Why an answer is unsure, in a few words."""
+    unusual = [reason for reason in reasons if reason != "certainty"]
+    parts = ["no class is likely"] if "certainty" in reasons else []
+    return "; ".join(parts + [f"unusual {', '.join(unusual)}"] * bool(unusual))
 
 
 def show_benchmark(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -19,9 +19,9 @@ def test_equal_classes_are_one_number() -> None:
 
 
 def test_unequal_classes_name_the_extremes_and_what_a_constant_scores() -> None:
-    assert describe_classes(dataset([0] * 5 + [1] * 9 + [2] * 2, [0, 1, 1, 2])) == (
+    assert describe_classes(dataset([0] * 5 + [1] * 9 + [2] * 2, [0, 0, 1, 2])) == (
         "3 classes, 16 images to train on, 4 to test on; per class 2 (eel) to 9 (dog) to train on; "
-        "always answering dog would give 50.0 %"
+        "always answering cat would give 50.0 %"
     )
 
 

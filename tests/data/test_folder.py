@@ -50,6 +50,14 @@ def test_the_split_is_that_of_the_digests(tmp_path: Path):
             assert (int(hashlib.sha256(path.read_bytes()).hexdigest(), 16) / 2**256 < 0.2) == wanted
 
 
+def test_a_small_class_has_a_fair_share_to_test_on(tmp_path: Path):
+    sizes = (2, 3, 6, 9, 12, 20)
+    fill(tmp_path, {f"{count:02}": count for count in sizes})
+    dataset = load_dataset(str(tmp_path), size=8)
+    for count, found in zip(sizes, np.bincount(dataset.test.labels), strict=True):
+        assert max(1, count / 8) <= found <= max(1, 0.3 * count)
+
+
 def test_an_image_keeps_its_part_as_the_folder_changes(tmp_path: Path):
     fill(tmp_path, {"a": 40, "b": 40})
     _, train, test = list_folder(tmp_path)

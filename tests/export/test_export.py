@@ -55,7 +55,7 @@ def test_the_same_plan_gives_the_same_bytes(packed: Path, form: str) -> None:
 
 def test_mistakes_are_told_in_one_line(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = packed.with_name("model.onnx")
-    assert "unknown form 'onx'; the forms are " in fails(capsys, "export", packed, "--to", "onx", "-o", out)
+    assert "unknown form 'onx'; did you mean 'onnx'" in fails(capsys, "export", packed, "--to", "onx", "-o", out)
     assert "missing.evb" in fails(capsys, "export", packed.with_name("missing.evb"), "--to", "onnx", "-o", out)
     nowhere = packed.parent / "nowhere" / "model.onnx"
     assert "no such folder" in fails(capsys, "export", packed, "--to", "onnx", "-o", nowhere)

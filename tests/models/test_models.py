@@ -78,7 +78,7 @@ def test_normalization_is_the_first_layer() -> None:
 
 
 def test_bad_requests_are_named() -> None:
-    with pytest.raises(RecipeError, match="unknown model 'resnet9'; known are basic14_wide, basic20"):
+    with pytest.raises(RecipeError, match="unknown model 'resnet9'; did you mean 'resnet8'"):
         make("resnet9", "fd")
     with pytest.raises(RecipeError, match="images of 4x16 are too small for this network; it needs 8x8"):
         make("resnet18", "fd", size=(4, 16))

@@ -193,8 +193,8 @@ def test_knobs_override() -> None:
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("fdd", {}, "unknown method 'fdd'; known are float"),
-        ("fd", {"estimater": "ede"}, "unknown knob 'estimater' of a method; did you mean 'estimator'"),
+        ("fdd", {}, "unknown method 'fdd'; did you mean 'fd'"),
+        ("fd", {"estimater": "ede"}, "unknown knob 'estimater'; did you mean 'estimator'"),
         ("fd", {"estimator": "foo"}, "knob 'estimator' should be one of clip"),
         ("fd", {"excitation_groups": "4"}, "knob 'excitation_groups' should be int"),
         ("fd", {"excitation_groups": -1}, "should be from 0 to 65536"),

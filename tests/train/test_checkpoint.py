@@ -13,10 +13,11 @@ import torch
 from evenbit.data import load_dataset
 from evenbit.errors import CheckpointError
 from evenbit.evaluation import evaluate
+from evenbit.files import CHECKPOINT
 from evenbit.nn import Sign
 from evenbit.train import Recipe, Result, load_run, read_checkpoint, torch_predict
 from evenbit.train import checkpoint as module
-from evenbit.train.checkpoint import FILE, Task, build_model, write_checkpoint
+from evenbit.train.checkpoint import Task, build_model, write_checkpoint
 from evenbit.train.origin import Origin
 
 TASK = Task(("a", "b"), 3, 8, 8, (0.5, 0.25, 0.5), (0.25, 0.25, 0.25))
@@ -93,19 +94,19 @@ def test_a_run_without_a_finished_epoch_is_refused(tmp_path: Path, tiny_recipe: 
 
 
 def test_any_flipped_byte_is_noticed(finished: Result, tmp_path: Path) -> None:
-    whole = (finished.folder / FILE).read_bytes()
+    whole = (finished.folder / CHECKPOINT).read_bytes()
     draw = np.random.default_rng(0)
     for position in (0, 9, 200, len(whole) - 1, *draw.integers(0, len(whole), 20)):
         damaged = bytearray(whole)
         damaged[position] ^= 0x10
-        (tmp_path / FILE).write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=FILE):
+        (tmp_path / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=CHECKPOINT):
             load_run(tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, -1])
 def test_a_truncated_checkpoint_is_refused(finished: Result, tmp_path: Path, kept: int) -> None:
-    (tmp_path / FILE).write_bytes((finished.folder / FILE).read_bytes()[:kept])
+    (tmp_path / CHECKPOINT).write_bytes((finished.folder / CHECKPOINT).read_bytes()[:kept])
     with pytest.raises(CheckpointError, match="is damaged or not a checkpoint"):
         load_run(tmp_path)
 
@@ -155,17 +156,17 @@ def test_a_failed_write_leaves_the_old_checkpoint(
     with pytest.raises(OSError, match="No space left"):
         save_fresh(tmp_path, tiny_recipe(), epoch=2)
     assert read_checkpoint(tmp_path).epoch == 1
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
 
 
 def change(folder: Path, key: str, value: str) -> dict[str, str]:
     """Gives a key of the checkpoint's metadata another value, with a digest that fits."""
-    with safetensors.safe_open(folder / FILE, "pt") as file:
+    with safetensors.safe_open(folder / CHECKPOINT, "pt") as file:
         metadata = {**file.metadata(), key: value}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
     del metadata["sha256"]
     metadata["sha256"] = module._digest(metadata, tensors)
-    safetensors.torch.save_file(tensors, folder / FILE, metadata)
+    safetensors.torch.save_file(tensors, folder / CHECKPOINT, metadata)
     return metadata
 
 
@@ -206,7 +207,7 @@ def test_contents_of_another_form_are_refused(
     save_fresh(tmp_path, tiny_recipe())
     metadata = change(tmp_path, key, value)
     assert metadata["task"] == TASK_TEXT or key == "task"
-    with pytest.raises(CheckpointError, match=FILE):
+    with pytest.raises(CheckpointError, match=CHECKPOINT):
         load_run(tmp_path)
 
 

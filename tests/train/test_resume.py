@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from evenbit.errors import CheckpointError
-from evenbit.files import part_path
-from evenbit.train import Recipe, Result, checkpoint, lock, loop, objective, read_checkpoint
+from evenbit.files import CHECKPOINT, part_path
+from evenbit.train import Recipe, Result, lock, loop, objective, read_checkpoint
 from evenbit.train.metrics import METRICS
 
 TrainTiny = Callable[..., Result]
@@ -161,10 +161,10 @@ def test_dying_beside_the_write_of_a_checkpoint_loses_and_doubles_no_line(
 def test_a_run_killed_before_its_first_checkpoint_is_begun_again(train_tiny: TrainTiny, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / lock.FILE).touch()
-    part_path(folder / checkpoint.FILE).write_bytes(b"half")
+    (folder / lock.LOCK).touch()
+    part_path(folder / CHECKPOINT).write_bytes(b"half")
     train_tiny(folder, epochs=1)
-    assert {path.name for path in folder.iterdir()} == {checkpoint.FILE, METRICS, "tensorboard"}
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT, METRICS, "tensorboard"}
 
 
 def test_the_first_file_of_a_run_is_a_checkpoint(
@@ -177,7 +177,7 @@ def test_the_first_file_of_a_run_is_a_checkpoint(
         dying.setattr(loop, "write_atomically", dies)
         with pytest.raises(KeyboardInterrupt):
             train_tiny(tmp_path / "run", knobs={"estimator": "ede"})
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [checkpoint.FILE]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [CHECKPOINT]
     train_tiny(tmp_path / "run", resume=True, knobs={"estimator": "ede"})
     assert_same_run(tmp_path / "run", straight)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -16,10 +18,10 @@ import arrows
 
 from evenbit.data import load_dataset
 from evenbit.data.dataset import Dataset, Split
-from evenbit.train import Recipe, load_recipe, train
+from evenbit.train import Recipe, load_recipe, sides, train
 from evenbit.train.checkpoint import read_checkpoint
 from evenbit.train.metrics import read_metrics
-from evenbit.train.sides import classes_of_a_side, describe_sides
+from evenbit.train.sides import judge_mirroring
 
 
 def bars(seed: int) -> Dataset:
@@ -41,36 +43,86 @@ def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_arrows_are_of_a_side_and_the_same_seed_finds_the_same(signs: Path) -> None:
-    dataset = load_dataset(str(signs))
+    dataset = dataclasses.replace(load_dataset(str(signs)), classes=("a", "b"))  # whose names do not say it
     state = torch.get_rng_state()
-    assert classes_of_a_side(dataset, 0) == ["left", "right"]
+    assert judge_mirroring(dataset, 0) == (False, "mirrored images of a, b look like another class")
     assert torch.equal(state, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_bars_are_not(seed: int) -> None:
-    assert classes_of_a_side(bars(seed), seed) == []
+    assert judge_mirroring(bars(seed), seed).allowed
 
 
-def test_digits_that_read_otherwise_in_a_mirror_are_named() -> None:
-    found = classes_of_a_side(load_dataset("digits"), 0)
-    assert {"2", "3", "5", "7"} <= set(found)
-    assert not {"0", "1", "8"} & set(found)
+def test_digits_read_otherwise_in_a_mirror() -> None:
+    found = judge_mirroring(load_dataset("digits"), 0)
+    assert not found.allowed
+    assert re.search("mirrored images of 2, 3, 5 and [2-4] more look like another class", found.reason)
 
 
-@pytest.mark.parametrize("images", [1, 2])
-def test_a_few_images_are_no_evidence(images: int) -> None:
+@pytest.mark.parametrize("images", [1, 2, 3])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_of_a_few_images_nothing_can_be_told(images: int, seed: int) -> None:
     all_of_them = bars(0)
     few = Split(all_of_them.train.images[: 2 * images], all_of_them.train.labels[: 2 * images])
-    assert classes_of_a_side(Dataset("few", all_of_them.classes, few, few), 0) == []
+    found = judge_mirroring(Dataset("few", all_of_them.classes, few, few), seed)
+    assert not found.allowed
+    assert "too few or too hard" in found.reason
+
+
+@pytest.mark.parametrize("each", [4, 6, 8, 12, 20])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_few_arrows_are_never_mirrored(signs: Path, each: int, seed: int) -> None:
+    train = load_dataset(str(signs)).train
+    places = np.concatenate([np.flatnonzero(train.labels == label)[:each] for label in (0, 1)])
+    few = Split(train.images[:][places], train.labels[places])
+    assert not judge_mirroring(Dataset("few", ("a", "b"), few, few), seed).allowed
+
+
+@pytest.mark.parametrize(
+    ("names", "pair"),
+    [
+        (("straight", "turn left", "turn right"), "turn left and turn right"),
+        (("Links", "Rechts"), "Links and Rechts"),
+        (("hand_droite", "hand_gauche"), "hand_gauche and hand_droite"),
+    ],
+)
+def test_names_of_sides_are_enough(names: tuple[str, ...], pair: str) -> None:
+    images = Split(np.zeros((3, 3, 8, 8), np.uint8), np.arange(3) % len(names))
+    found = judge_mirroring(Dataset("signs", names, images, images), 0)
+    assert found == (False, f"the classes {pair} are named after sides")
+
+
+def answers(*rows: tuple[int, int, int, int]) -> list[np.ndarray]:
+    """Labels, answers to images as they are, and to mirrored ones, from rows of these three and how often."""
+    return list(np.repeat([row[:3] for row in rows], [row[3] for row in rows], axis=0).T)
+
+
+@pytest.mark.parametrize(
+    ("rows", "allowed", "reason"),
+    [
+        ([(0, 0, 0, 9), (1, 1, 1, 9)], True, "a quick test found no class"),
+        # All of class 0 and none of class 1 change: 2^-7 < 0.01, but 2^-6 is not.
+        ([(0, 0, 1, 7), (1, 1, 1, 9)], False, "mirrored images of a look like another class"),
+        # Of neither class enough, but of both together.
+        ([(0, 0, 1, 6), (0, 0, 0, 4), (1, 1, 0, 5), (1, 1, 1, 5)], False, "look like other classes too often"),
+        # Three of four are right with mirroring: 0.75 of all that were, which is left.
+        ([(0, 0, 1, 5), (0, 0, 0, 15), (1, 1, 0, 5), (1, 1, 1, 15)], True, "a quick test"),
+        # Always the same answer, which mirroring does not change.
+        ([(0, 0, 0, 30), (1, 0, 0, 30)], False, "too few or too hard"),
+        # No answer to an image that was not tested.
+        ([(0, -1, -1, 1), (1, -1, -1, 1)], False, "too few or too hard"),
+    ],
+)
+def test_the_judgement_by_hand(rows: list[tuple[int, int, int, int]], allowed: bool, reason: str) -> None:
+    found = sides._judge(("a", "b"), *answers(*rows))
+    assert found.allowed is allowed
+    assert reason in found.reason
 
 
 def test_what_was_found_is_told_with_the_way_out() -> None:
-    assert describe_sides(["left", "right"]) == (
-        "no image is mirrored, since left, right look like another class when mirrored; --set flip=true mirrors anyway"
-    )
-    assert "since a, b, c and 2 more look" in describe_sides(list("abcde"))
-    assert "--set flip=false" in describe_sides([])
+    assert str(sides.Mirroring(False, "of x")) == "no image is mirrored, since of x; --set flip=true mirrors anyway"
+    assert str(sides.Mirroring(True, "of x")).endswith("since of x; --set flip=false turns this off")
 
 
 def told(recipe: Recipe, out: Path, resume: bool = False) -> str:

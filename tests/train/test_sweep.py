@@ -130,7 +130,7 @@ def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictu
         data_root=None,
         console=QUIET,
     )
-    other = load_sweep(write(tmp_path / "s.toml", pictures, '[[run]]\nmethod = "fd"\nflip = false\n'))
+    other = load_sweep(write(tmp_path / "s.toml", pictures, '[[run]]\nmethod = "fd"\nflip = true\n'))
     with pytest.raises(CheckpointError, match="was trained with another recipe"):
         run_sweep(other, tmp_path / "out", data_root=None, console=QUIET)
 

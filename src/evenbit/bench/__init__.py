@@ -20,7 +20,7 @@ import numpy as np
 from evenbit import plan_file
 from evenbit.bench.peers import PEERS, Runner
 from evenbit.cpu import read_cpu
-from evenbit.errors import EvenbitError
+from evenbit.errors import EvenbitError, unknown
 from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
 
@@ -58,9 +58,9 @@ def run_benchmark(
     Raises:
         EvenbitError: If a peer is unknown or cannot be used, or a number is not positive.
     """
-    unknown = [name for name in peers if name not in PEERS]
-    if unknown:
-        raise EvenbitError(f"unknown peer '{unknown[0]}'; known are {', '.join(PEERS)}")
+    missing = [name for name in peers if name not in PEERS]
+    if missing:
+        raise EvenbitError(unknown("peer", missing[0], PEERS))
     if min(threads, batch, rounds) < 1:
         raise EvenbitError("threads, batch and rounds should be at least 1")
     plan = plan_file.load(path)

@@ -52,11 +52,12 @@ def pack(
     import numpy as np
 
     from evenbit.confidence import LEAST_IMAGES, with_confidence
-    from evenbit.deploy import calibration_split, held_out_split, pack_run, pack_untrained, quantize_float_layers
+    from evenbit.deploy import calibration_split, pack_network, pack_untrained, quantize_float_layers, run_dataset
     from evenbit.errors import DataError, RecipeError
     from evenbit.evaluation import evaluate as measure
     from evenbit.nn.excitation import FREEZING_IMAGES
     from evenbit.runtime.engine import Engine
+    from evenbit.train import load_run
 
     if (run is None) == (untrained is None):
         raise RecipeError("give either the folder of a run or --untrained MODEL")
@@ -68,7 +69,10 @@ def pack(
         assert run is not None
         first = calibration_split(run, data_root, FREEZING_IMAGES) if freeze_excitation else None
         with bar("freezing") as progress:
-            plan = pack_run(run, freeze_on=first, progress=progress)
+            trained = load_run(run)
+            plan = pack_network(trained, freeze_on=first, progress=progress)
+        if told := trained.unfinished(run):
+            terminal.print_error(told)
     accuracy = {}
     if float_layers == "int8":
         split = None if run is None else calibration_split(run, data_root)
@@ -79,15 +83,15 @@ def pack(
             accuracy |= {"int8_accuracy": measure(Engine(plan), split).accuracy}
     if run is not None:
         try:
-            held_out = held_out_split(run, data_root)
+            dataset = run_dataset(run, data_root)
         except DataError as error:
             terminal.print_error(f"{out} will not say 'unsure', which is measured on held-out images: {error}")
         else:
             with bar("measuring certainty") as progress:
-                plan = with_confidence(plan, Engine(plan), held_out, progress)
-            if len(held_out) < LEAST_IMAGES:
+                plan = with_confidence(plan, Engine(plan), dataset, progress)
+            if len(dataset.test) < LEAST_IMAGES:
                 terminal.print_error(
-                    f"{out} will not say 'unsure', which needs {LEAST_IMAGES} held-out images, not {len(held_out)}"
+                    f"{out} will not say 'unsure', which needs {LEAST_IMAGES} held-out images, not {len(dataset.test)}"
                 )
     plan_file.save(plan, out)
     row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops), **accuracy}
@@ -105,8 +109,8 @@ def predict(
     """Classify photos.
 
     A photo that cannot be read is reported on standard error, and the exit status is then 2. If the file says how sure
-    the network may be, an answer is marked "unsure" if its probability is low or the photo is unlike the training
-    images.
+    the network may be, an answer is marked "unsure" if its probability is low, or if hardly any training image
+    has such contrast, detail or colour.
 
     Args:
         paths: Photos and folders of photos, and the .evb file that classifies them; without one, the network that
@@ -180,12 +184,12 @@ def export(
         fit_ram: RAM of a device, such as 128K; C that needs more is refused.
         as_json: Print JSON.
     """
-    from evenbit.errors import ExportError
+    from evenbit.errors import ExportError, unknown
     from evenbit.export import EXPORTERS
     from evenbit.export.c.size import check_fits, parse_memory
 
     if to not in EXPORTERS:
-        raise ExportError(f"unknown form '{to}'; the forms are {', '.join(EXPORTERS)}")
+        raise ExportError(unknown("form", to, EXPORTERS))
     if name is not None and to != "c":
         raise ExportError("--name goes with --to c")
     if (fit_flash or fit_ram) and to != "c":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ def evaluate(
     threads: int | None = None,
     isa: str | None = None,
     wrong: Annotated[bool, Parameter(negative="")] = False,
+    all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run or a packed file on test images.
@@ -40,15 +42,19 @@ def evaluate(
         data_root: Where the files of a named data set are.
         threads: Threads of the engine; all CPUs if not given.
         isa: Instruction set of the engine; the best one if not given.
-        wrong: List the images that are classified wrong, the surest mistakes first; wrong labels show up here.
+        wrong: List the test images that are classified wrong, the surest mistakes first; wrong labels show up here.
+        all_: Measure the training images too; with --wrong, list their mistakes among the others. A wrong label may be
+            learned, but often is not.
         as_json: Print JSON.
     """
+    from evenbit.confidence import calibrated
     from evenbit.data import READERS, load_dataset
     from evenbit.errors import DataError
     from evenbit.evaluation import evaluate as measure
+    from evenbit.evaluation import mistakes_of
     from evenbit.images import describe_passed_over
 
-    predict, classes, shape, trained_on = _open_classifier(path, threads, isa)
+    predict, classes, shape, trained_on, temperature = _open_classifier(path, threads, isa)
     source = data or trained_on
     if source is None:
         raise DataError(f"{path} does not say what it was trained on; name a data set with --data")
@@ -59,20 +65,26 @@ def evaluate(
         raise DataError(f"{path} takes images of the shape {shape}, but those of {dataset.name} have {dataset.shape}")
     if dataset.classes != classes:
         raise DataError(f"{path} knows other classes than {dataset.name} has: {_differing(classes, dataset.classes)}")
-    if others := describe_passed_over(dataset.passed_over):
+    if data is not None and (others := describe_passed_over(dataset.passed_over)):
         terminal.print_error(f"{dataset.name}: {others}")
+    splits = {"test": dataset.test, **({"train": dataset.train} if all_ else {})}
     with bar("evaluating") as progress:
-        result = measure(predict, dataset.test, classes=classes, progress=progress)
+        results = {part: measure(predict, split, classes=classes, progress=progress) for part, split in splits.items()}
+    if temperature is None:
+        temperature = calibrated(results["test"]).temperature
+    results = {part: dataclasses.replace(result, temperature=temperature) for part, result in results.items()}
     if not as_json:
         print(printable(f"{path} on {dataset.name}"))
-        terminal.show_evaluation(result, wrong=wrong)
+        terminal.show_evaluation(results["test"])
+        if all_:
+            terminal.show_trained_on(results["train"])
+        if wrong:
+            terminal.show_mistakes(results)
         return
-    mistakes = [
-        {"image": item.name, "class": item.label, "named": item.given, "certainty": item.certainty}
-        for item in result.mistakes()
-    ]
-    head = {"path": str(path), "data": dataset.name, **result.as_dict()}
-    terminal.print_json({**head, "wrong": mistakes} if wrong else head)
+    head = {"path": str(path), "data": dataset.name, **results["test"].as_dict()}
+    head |= {"train": results["train"].as_dict()} if all_ else {}
+    head |= {"wrong": mistakes_of(results)} if wrong else {}
+    terminal.print_json(head)
 
 
 @app.command(group=MEASURE, sort_key=1)
@@ -151,7 +163,7 @@ def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 10
         out,
         data_root=data_root,
         images=images,
-        tell=lambda line: console.print(printable(line), markup=False, soft_wrap=True),
+        tell=lambda line: terminal.tell(console, line),
     )
     print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
 
@@ -166,14 +178,22 @@ def _differing(known: Sequence[str], there: Sequence[str]) -> str:
 
 def _open_classifier(
     path: Path, threads: int | None, isa: str | None
-) -> tuple[Predict, tuple[str, ...], tuple[int, int, int], str | None]:
-    """A function that runs it, its classes, the shape of its images, and the data it was trained on, if it says so."""
+) -> tuple[Predict, tuple[str, ...], tuple[int, int, int], str | None, float | None]:
+    """What is known of a classifier.
+
+    Returns:
+        A function that runs it, its classes, the shape of its images, and if it says so, the data that it was trained
+        on and the temperature of its probabilities.
+    """
     if path.is_dir():
         from evenbit.train import load_run, torch_predict
 
         run = load_run(path)
         task = run.task
-        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.data
+        if told := run.unfinished(path):
+            terminal.print_error(told)
+        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.data, None
+    from evenbit.confidence import Confidence
     from evenbit.errors import InputError
     from evenbit.runtime.engine import Engine
 
@@ -181,4 +201,6 @@ def _open_classifier(
     plan = engine.plan
     if plan.gives_map:
         raise InputError(f"{path} classifies each pixel, and only classifiers of whole images can be evaluated")
-    return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data")
+    confidence = Confidence.of_info(plan.info)
+    temperature = 1.0 if confidence is None else confidence.temperature
+    return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data"), temperature

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
 from evenbit.errors import CaptureError, ExportError, RecipeError, TrainingError
-from evenbit.files import check_target, write_atomically
+from evenbit.files import check_target, is_run, write_atomically
 from evenbit.printable import printable
 from evenbit.progress import bar
 
@@ -78,11 +78,11 @@ def train(
     from evenbit.export.c.size import memory_of, parse_memory
     from evenbit.train import load_recipe, read_checkpoint
     from evenbit.train import train as run_training
-    from evenbit.train.checkpoint import FILE
-    from evenbit.train.defaults import as_flags, describe_run, fitting_recipe, folder_settings
+    from evenbit.train.checkpoint import check_new
+    from evenbit.train.defaults import advice, as_flags, describe_run, fitting_recipe, folder_settings
     from evenbit.train.network import is_own, short_name
     from evenbit.train.recipe import change_recipe, distil_from_itself, parse_settings
-    from evenbit.train.start import like_start
+    from evenbit.train.start import like_start, like_weights
 
     if network is not None and (model is not None or not is_own(network)):
         raise RecipeError("name the network by either --model NAME or --network FILE.py:FUNCTION")
@@ -104,6 +104,10 @@ def train(
     else:
         if isinstance(overrides.get("start"), str):
             overrides = like_start(overrides["start"]) | overrides
+        if isinstance(overrides.get("weights"), str):
+            overrides = like_weights(overrides["weights"]) | overrides
+        if out is not None:
+            check_new(out)
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
@@ -129,14 +133,14 @@ def train(
     console = terminal.open_console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
     for line in filter(None, (told, fits)):
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        terminal.tell(console, line)
     try:
         with bar("training", console) as progress:
             result = run_training(
                 settings, folder, data_root=data_root, resume=resume, console=console, progress=progress
             )
     except KeyboardInterrupt:
-        if (folder / FILE).exists():
+        if is_run(folder):
             terminal.print_error(f"stopped; go on with: {_command('train', '--resume', '--out', folder, *root)}")
         raise
     if not PartialState().is_main_process:  # only the main process prints
@@ -145,6 +149,8 @@ def train(
         print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
     else:
         terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
+        if hint := advice(settings, result.evaluation):
+            terminal.tell(console, hint)
         wrong = f"see the mistakes with: {_command('eval', folder, '--wrong', *root)}\n"
         console.print(
             f"{wrong if result.accuracy < 100 else ''}"
@@ -155,8 +161,7 @@ def train(
             soft_wrap=True,
         )
         with contextlib.suppress(CaptureError, ExportError):  # of what cannot be packed, or has no kernel in C
-            told = f"as C for a device it takes about {memory_of(pack_run(folder))}"
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
+            terminal.tell(console, f"as C for a device it takes about {memory_of(pack_run(folder))}")
 
 
 @app.command(group=TRAIN, sort_key=1)

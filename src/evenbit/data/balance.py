@@ -22,8 +22,9 @@ def describe_classes(dataset: Dataset) -> str:
     if train.min() == train.max():
         return f"{text}, {train[0]} of each class to train on"
     least, most = int(train.argmin()), int(train.argmax())
-    constant = 100 * test[most] / test.sum()
+    largest = int(test.argmax())
+    constant = 100 * test[largest] / test.sum()
     return (
         f"{text}; per class {train[least]} ({dataset.classes[least]}) to {train[most]} ({dataset.classes[most]}) to "
-        f"train on; always answering {dataset.classes[most]} would give {constant:.1f} %"
+        f"train on; always answering {dataset.classes[largest]} would give {constant:.1f} %"
     )

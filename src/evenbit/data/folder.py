@@ -6,14 +6,16 @@ photos/train/cat/1.jpg ...  photos/test/cat/2.jpg ...       split as laid out; f
 
 If the folder is not laid out in two parts, the SHA-256 digest of an image's file decides: as a fraction in [0, 1), a
 digest below `TEST_SHARE` means testing. So an image stays in its part when others are added, removed or renamed, and
-copies of an image are in the same part. Only if a class would have no image in one part, the image with the smallest or
-largest digest is moved there.
+copies of an image are in the same part. Only if less than `LEAST_SHARE` of a class or more than `MOST_SHARE`
+would be for testing, as happens by chance in small classes, the images whose digests are nearest to the limit change
+sides.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from evenbit.printable import is_text
 TRAIN_FOLDERS = ("train", "training")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 TEST_SHARE = 0.2
+LEAST_SHARE, MOST_SHARE = 1 / 8, 3 / 10  # of a class, so that small classes are not without a fair test by chance
 MOST_NAMED = 3  # of folders, in an error
 LEAST_IMAGES = 2  # of a class, so that both parts of the split have one
 
@@ -144,8 +147,11 @@ def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in paths}
     limit = int(TEST_SHARE * 2**64).to_bytes(8, "big")
     count = sum(digest < limit for digest in digests.values())
-    count = min(max(count, 1), len(paths) - 1)
-    test = set(sorted(paths, key=lambda path: (digests[path], path))[:count])
+    count = min(max(count, math.ceil(LEAST_SHARE * len(paths))), max(1, int(MOST_SHARE * len(paths))))
+    ordered = sorted(paths, key=lambda path: (digests[path], path))
+    while count < len(paths) - 1 and digests[ordered[count - 1]] == digests[ordered[count]]:
+        count += 1  # copies stay together
+    test = set(ordered[:count])
     return [path for path in paths if path not in test], [path for path in paths if path in test]
 
 

@@ -135,17 +135,21 @@ def calibration_split(
         CheckpointError: If the folder holds no run.
         DataError: If its data set cannot be read.
     """
-    train = _dataset(folder, data_root).train
+    train = run_dataset(folder, data_root).train
     return Split(train.images[:images], train.labels[:images])
 
 
-def held_out_split(folder: str | os.PathLike[str], data_root: str | None = None) -> Split:
-    """The images that a run was measured on, to measure how sure its network may be; see `calibration_split`."""
-    return _dataset(folder, data_root).test
+def run_dataset(folder: str | os.PathLike[str], data_root: str | None = None) -> Dataset:
+    """The data of a run as it was trained on them: with the images held out for validation, if any, in `test`.
 
+    Args:
+        folder: Folder of the run.
+        data_root: Where the files of a named data set are.
 
-def _dataset(folder: str | os.PathLike[str], data_root: str | None) -> Dataset:
-    """The data of a run as it was trained on them: with the images held out for validation, if any, in `test`."""
+    Raises:
+        CheckpointError: If the folder holds no run.
+        DataError: If its data set cannot be read or has changed.
+    """
     from evenbit.data import hold_out, load_dataset
     from evenbit.train import load_run
 
@@ -172,10 +176,10 @@ def pack_untrained(model: str, method: str, *, channels: int, size: int, classes
 
 __all__ = [
     "calibration_split",
-    "held_out_split",
     "pack",
     "pack_network",
     "pack_run",
     "pack_untrained",
     "quantize_float_layers",
+    "run_dataset",
 ]

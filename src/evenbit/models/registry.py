@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from evenbit.errors import RecipeError
+from evenbit.errors import RecipeError, unknown
 from evenbit.nn.block import ResidualPair
 from evenbit.nn.method import Method, resolve_method
 
@@ -99,7 +99,7 @@ def create_model(
             shortcuts over two convolutions of a network that has none.
     """
     if name not in _MODELS:
-        raise RecipeError(f"unknown model '{name}'; known are {', '.join(model_names())}")
+        raise RecipeError(unknown("model", name, model_names()))
     method = resolve_method(method, {}) if isinstance(method, str) else method
     network = _MODELS[name](method, channels, classes, (height, width))
     if method.double_skip and not any(isinstance(module, ResidualPair) for module in network.modules()):

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from evenbit.errors import RecipeError
+from evenbit.errors import RecipeError, unknown
 from evenbit.nn.moments import pooled, track
 from evenbit.nn.processes import over_processes
 
@@ -54,7 +54,7 @@ class DistributionAdjustment(nn.Module):
     def __init__(self, channels: int, axes: str = "channel", groups: int = 4) -> None:
         super().__init__()
         if axes not in AXES:
-            raise RecipeError(f"unknown axes '{axes}' of the distribution adjustment; known are {', '.join(AXES)}")
+            raise RecipeError(unknown("axes", axes, AXES))
         if axes == "group" and channels % groups:
             raise RecipeError(f"{channels} channels do not divide into {groups} groups of the adjustment")
         self.axes = axes

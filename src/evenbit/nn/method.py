@@ -30,11 +30,10 @@ s_o. â, e, τ, α and β are learned; the modules that compute them (`evenbit.n
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evenbit.errors import RecipeError
+from evenbit.errors import RecipeError, unknown
 
 CHOICES = {
     "estimator": ("clip", "polynomial", "ede", "reste", "identity"),
@@ -190,14 +189,12 @@ def resolve_method(name: str, overrides: Mapping[str, object]) -> Method:
         RecipeError: If the method or a knob is unknown, or a value does not fit its knob.
     """
     if name not in METHODS:
-        raise RecipeError(f"unknown method '{name}'; known are {', '.join(METHODS)}")
+        raise RecipeError(unknown("method", name, METHODS))
     method = METHODS[name]
     knobs = [field.name for field in dataclasses.fields(Method) if field.name != "name"]
     for knob, value in overrides.items():
         if knob not in knobs:
-            near = difflib.get_close_matches(knob, knobs, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(knobs)}"
-            raise RecipeError(f"unknown knob '{knob}' of a method; {hint}")
+            raise RecipeError(unknown("knob", knob, knobs))
         _check_value(knob, value, type(getattr(method, knob)))
     return dataclasses.replace(method, **overrides)  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
-from evenbit.errors import RecipeError
+from evenbit.errors import RecipeError, unknown
 
 Derivative = Callable[[Tensor, Tensor], Tensor]
 
@@ -104,7 +104,7 @@ class Sign(nn.Module):
     def __init__(self, estimator: str) -> None:
         super().__init__()
         if estimator not in ESTIMATORS:
-            raise RecipeError(f"unknown gradient estimator '{estimator}'; known are {', '.join(ESTIMATORS)}")
+            raise RecipeError(unknown("gradient estimator", estimator, ESTIMATORS))
         self.estimator = estimator
         self.register_buffer("progress", torch.zeros(()), persistent=False)
 

@@ -35,7 +35,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from evenbit.errors import CaptureError, RecipeError
+from evenbit.errors import CaptureError, RecipeError, unknown
 from evenbit.nn.sign import Sign
 
 SCALES = ("one", "mean", "deviation", "power_of_two")
@@ -62,7 +62,7 @@ class WeightBinarizer(nn.Module):
     def __init__(self, *, standardize: bool, scale: str, estimator: str, clamp: bool = False) -> None:
         super().__init__()
         if scale not in SCALES:
-            raise RecipeError(f"unknown scale '{scale}' of binary weights; known are {', '.join(SCALES)}")
+            raise RecipeError(unknown("scale", scale, SCALES))
         self.standardize = standardize
         self.clamp = clamp
         self.scale = scale

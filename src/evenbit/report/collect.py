@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from evenbit import plan_file
+from evenbit.confidence import calibrated
 from evenbit.data import hold_out, load_dataset
 from evenbit.data.dataset import Images, Split
 from evenbit.deploy import pack_network
@@ -131,7 +132,7 @@ def collect(
 
 
 def _measure(label: str, folder: Path, run: Run, split: Split, images: int) -> Measured:
-    evaluation = evaluate(torch_predict(run.model), split, classes=run.task.classes)
+    evaluation = calibrated(evaluate(torch_predict(run.model), split, classes=run.task.classes))
     batches = map(to_float, torch.split(torch.from_numpy(split.images[:images]), LAYER_BATCH))
     try:
         plan = pack_network(run)

@@ -16,6 +16,7 @@ from evenbit.report.collect import Comparison, Measured, Packed
 from evenbit.report.layers import BinaryLayer, Distribution
 from evenbit.report.svg import FAINT, INK, MINUS, PLUS, RUNS, WINDOW, embed, name, new_figure
 
+MOST_LETTERS = 24  # of a class name beside a confusion matrix
 LABELLED_CLASSES = 20  # with more, a confusion matrix has no room for names and numbers
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
@@ -239,7 +240,7 @@ def _colour(index: int) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 12 else f"{name[:11]}…"
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def shortened(path: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from evenbit.export.c.size import in_kib
 from evenbit.files import check_target, write_atomically
 from evenbit.printable import printable
 from evenbit.report import figures, samples, words
@@ -81,6 +82,9 @@ def _context(comparison: Comparison, timings: Timings | None) -> dict[str, Any]:
         "binary": binary,
         "classes": classes,
         "models": " and ".join(dict.fromkeys(run.run.recipe.model for run in runs)),
+        "several": len({run.run.recipe.model for run in runs}) > 1,
+        "in_kib": in_kib,
+        "by_heart": words.learned_by_heart(comparison),
         "data": Path(runs[0].run.recipe.data).name,
         "made": datetime.now(timezone.utc),
         "in_short": words.in_short(comparison),

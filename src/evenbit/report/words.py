@@ -8,6 +8,7 @@ from evenbit.nn.method import Method
 from evenbit.printable import printable
 from evenbit.report.collect import Comparison, Measured, Packed
 
+BY_HEART = 15.0  # points between the accuracies on the training images and on others
 LEAST_GAIN = 0.01  # bits of entropy; less cannot be seen in two digits
 
 
@@ -52,6 +53,22 @@ def warnings(comparison: Comparison) -> list[str]:
             f"Always answering {printable(constant.name)} would give {constant.accuracy:.2f} %. Look at the balanced "
             "accuracy, in which each class counts the same."
         )
+    return told
+
+
+def learned_by_heart(comparison: Comparison) -> list[str]:
+    """A sentence about each run that is far better on the images it was trained on than on others."""
+    told = []
+    for run in comparison.runs:
+        if not run.metrics:
+            continue
+        trained, measured = run.metrics[-1]["train_accuracy"], run.metrics[-1][f"{comparison.part}_accuracy"]
+        if trained - measured >= BY_HEART:
+            told.append(
+                f"{run.label} is right on {trained:.1f} % of the images it was trained on, and on {measured:.1f} % "
+                "of others: it has learned the former by heart (overfitting). More images help most; stronger "
+                "changes of them (--set augment=strong) or fewer epochs may help."
+            )
     return told
 
 

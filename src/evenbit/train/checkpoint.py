@@ -18,6 +18,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,16 +33,16 @@ from torch import Tensor, nn
 
 from evenbit.data.dataset import Dataset, Images, channel_statistics
 from evenbit.errors import CheckpointError, RecipeError
-from evenbit.files import write_atomically
+from evenbit.files import CHECKPOINT, is_part, write_atomically
 from evenbit.models import create_model
 from evenbit.nn import Method, set_progress
 from evenbit.ops import MAX_ELEMENTS
+from evenbit.train.lock import LOCK
 from evenbit.train.network import Source, binary_network, find_source, is_converted, is_own, real_network
 from evenbit.train.origin import Origin, find_data
 from evenbit.train.precision import exact_float32
 from evenbit.train.recipe import Recipe, make_recipe
 
-FILE = "checkpoint.safetensors"
 FORMAT = "evenbit-checkpoint"
 VERSION = 1
 # The knobs of methods at the time when checkpoints did not hold them yet.
@@ -202,6 +203,13 @@ class Run:
         """Name of the data set, or path of the folder of images as seen from here."""
         return find_data(self.recipe.data, self.origin)
 
+    def unfinished(self, folder: Path) -> str:
+        """That epochs of the run in `folder` are missing, and how to go on; empty if all are done."""
+        if self.epoch == self.recipe.epochs:
+            return ""
+        command = shlex.join(["evenbit", "train", "--resume", "--out", str(folder)])
+        return f"{folder} has done {self.epoch} of its {self.recipe.epochs} epochs; go on with: {command}"
+
 
 def build_model(recipe: Recipe, task: Task) -> nn.Module:
     """The recipe's network, with random weights from the recipe's seed.
@@ -237,6 +245,13 @@ def load_run(folder: str | Path, *, network: nn.Module | None = None) -> Run:
     # What depends on the progress of training stays as it was in the last epoch.
     set_progress(model, (checkpoint.epoch - 1) / checkpoint.recipe.epochs)
     return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval(), checkpoint.origin)
+
+
+def check_new(folder: Path) -> None:
+    """Raises CheckpointError if a new run cannot be saved in a folder, since something else is in it."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    if any(path.name != LOCK and not is_part(path) for path in inside):
+        raise CheckpointError(f"{folder} exists and is not empty; choose another folder or resume with --resume")
 
 
 def torch_predict(model: nn.Module) -> Callable[[Images], npt.NDArray[np.float32]]:
@@ -290,9 +305,9 @@ def write_checkpoint(
         metadata["origin"] = json.dumps(dataclasses.asdict(origin))
     if source is not None:
         metadata["network"] = json.dumps(dataclasses.asdict(source))
-    _parse(metadata, folder / FILE)
+    _parse(metadata, folder / CHECKPOINT)
     metadata["sha256"] = _digest(metadata, tensors)
-    write_atomically(folder / FILE, safetensors.torch.save(tensors, metadata))
+    write_atomically(folder / CHECKPOINT, safetensors.torch.save(tensors, metadata))
 
 
 def read_checkpoint(folder: str | Path) -> Checkpoint:
@@ -301,9 +316,9 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: If there is none, or it is damaged or of another format version.
     """
-    path = Path(folder) / FILE
+    path = Path(folder) / CHECKPOINT
     if not path.is_file():
-        raise CheckpointError(f"{folder} holds no trained network (no {FILE})")
+        raise CheckpointError(f"{folder} holds no trained network (no {CHECKPOINT})")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -16,12 +16,16 @@ from typing import Any
 
 from PIL import Image
 
+from evenbit.data import READERS
 from evenbit.data.folder import list_folder
+from evenbit.evaluation import Evaluation
 from evenbit.images import FORMATS
 from evenbit.train.recipe import Recipe, good_rate, load_recipe, packaged_recipes
 
+LITTLE = 10.0  # points
 LOOKED_AT = 200  # images, at most, that are opened to find their size
-LARGE = 64  # pixels; images are resized to this if their shorter side (the median) is at least as long, else to half
+SMALL, LARGE = 32, 64  # pixels; sizes that images are brought to
+FEW_IMAGES = 1_000  # from these on the large size is chosen, if most images have as many pixels
 PASSES = 100_000  # images that a network sees in its whole training, about, counting every repetition
 LEAST_EPOCHS, MOST_EPOCHS = 20, 60
 BATCHES = ((500, 16), (2_000, 32), (10_000, 64))  # most images, and the batch size for them
@@ -61,7 +65,7 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     _, train, _ = list_folder(folder)
     count = len(train.paths)
     sides = [side for path in train.paths[:: -(-count // LOOKED_AT)] if (side := _short_side(path)) is not None]
-    size = LARGE if sides and statistics.median(sides) >= LARGE else LARGE // 2
+    size = LARGE if count >= FEW_IMAGES and sides and statistics.median(sides) >= LARGE else SMALL
     if isinstance(given.get("image_size"), int):  # other types are refused when the recipe is checked
         size = given["image_size"]
     batch = next((batch for images, batch in BATCHES if count <= images), LARGEST_BATCH)
@@ -75,6 +79,18 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         "pad": size // 8,
     }
     return {key: value for key, value in chosen.items() if key not in given}
+
+
+def advice(recipe: Recipe, result: Evaluation) -> str:
+    """What may help if a network is hardly better than always the same answer; empty if it is."""
+    if result.accuracy - result.constant.accuracy >= LITTLE:
+        return ""
+    other = SMALL if recipe.image_size > SMALL else LARGE
+    sizes = "" if recipe.data in READERS else f", photos of another size (--set image_size={other})"
+    return (
+        "the network has hardly learned to tell the classes apart; what may help: more photos, "
+        f"more epochs (--epochs {3 * recipe.epochs}){sizes}"
+    )
 
 
 def _short_side(path: Path) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evenbit.errors import CheckpointError
 
-FILE = ".lock"
+LOCK = ".lock"
 
 
 class AlreadyLockedError(CheckpointError):
@@ -27,7 +27,7 @@ def locked(folder: Path) -> Iterator[None]:
         AlreadyLockedError: If another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE
+    path = folder / LOCK
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,9 +27,10 @@ from torch.utils.tensorboard import SummaryWriter
 from evenbit.data import READERS, Dataset, hold_out, load_dataset
 from evenbit.data.augment import Share, mix
 from evenbit.data.balance import are_unequal, describe_classes
+from evenbit.data.copies import describe_copies
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
-from evenbit.files import append_line, is_part, write_atomically
+from evenbit.files import append_line, write_atomically
 from evenbit.images import describe_passed_over
 from evenbit.nn import (
     excitations,
@@ -42,12 +43,12 @@ from evenbit.nn.excitation import FREEZING_IMAGES
 from evenbit.nn.synchronized import synchronize
 from evenbit.printable import is_text, printable
 from evenbit.progress import Report
-from evenbit.train import lock
 from evenbit.train.augmented import describe_augmentation, make_augmentation
 from evenbit.train.checkpoint import (
     Checkpoint,
     Task,
     build_model,
+    check_new,
     read_checkpoint,
     to_float,
     torch_predict,
@@ -55,6 +56,7 @@ from evenbit.train.checkpoint import (
 )
 from evenbit.train.compilation import compile_network, compiler_found
 from evenbit.train.converted import begin
+from evenbit.train.early import check_before_reading
 from evenbit.train.loader import Loader
 from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
@@ -65,7 +67,7 @@ from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
-from evenbit.train.sides import classes_of_a_side, describe_sides
+from evenbit.train.sides import judge_mirroring
 from evenbit.train.start import take_over
 from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
 
@@ -177,6 +179,7 @@ class _Training:
             recipe = recipe.decided_as(checkpoint.recipe)
         if accelerator.is_main_process:  # the other processes may already see files of this one
             _check_folder(recipe, out, checkpoint)
+        check_before_reading(recipe, checkpoint.source if checkpoint else None)
         dataset = given.dataset
         if dataset is None:
             data = find_data(recipe.data, checkpoint.origin if checkpoint else None)
@@ -191,10 +194,6 @@ class _Training:
             raise DataError(
                 f"{recipe.data} has {len(dataset.train)} image to train on; training needs at least {LEAST_BATCH}"
             )
-        if recipe.flip is None:
-            flip = given.loader is None and self._may_be_mirrored(dataset, recipe.seed)
-            recipe = recipe.model_copy(update={"flip": flip})
-        self.recipe = recipe
         self.batch = min(recipe.batch_size, len(dataset.train))
         if self.batch % self.accelerator.num_processes:
             raise RecipeError(f"{accelerator.num_processes} processes cannot evenly share a batch of {self.batch}")
@@ -213,6 +212,10 @@ class _Training:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.start is not None and checkpoint is None:
             self._tell(take_over(self.network, recipe, self.task))
+        if recipe.flip is None:
+            flip = given.loader is None and self._may_be_mirrored(dataset, recipe.seed)
+            recipe = recipe.model_copy(update={"flip": flip})
+        self.recipe = recipe
         if self.accelerator.num_processes > 1:
             synchronize(self.network)
         called: Callable[[Tensor], Tensor] = self.network
@@ -247,9 +250,10 @@ class _Training:
         """Examines the training images and prints what was found; one process decides for all."""
         found: list[Any] = [None]
         if self.accelerator.is_main_process:
-            found[0] = sides = classes_of_a_side(dataset, seed)
-            self._tell(describe_sides(sides))
-        return not broadcast_object_list(found)[0]
+            mirroring = judge_mirroring(dataset, seed)
+            self._tell(str(mirroring))
+            found[0] = mirroring.allowed
+        return bool(broadcast_object_list(found)[0])
 
     def run(self) -> Result:
         """Trains all remaining epochs."""
@@ -264,18 +268,15 @@ class _Training:
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
         if self.recipe.data not in READERS and self.loader is None:
-            for text in (describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)):
-                if text:
-                    self._tell(f"{self.recipe.data.lstrip(':')}: {text}")
-            self._tell(describe_augmentation(self.recipe))
-            if not self.recipe.class_weights and are_unequal(self.dataset):
-                self._tell(
-                    "the classes differ a lot in size; --set class_weights=true gives each the same weight in the loss"
-                )
+            self._describe_images()
         start = {}
         if self.first_epoch == 0 and self.source is not None and self.source.weights:
             start = {f"{self.measured}_accuracy_at_start": self._evaluate()[0].accuracy}
             self._tell(f"start: {self.measured} {next(iter(start.values())):.2f} %")
+        if self.first_epoch == self.recipe.epochs:
+            self._tell(f"all {self.first_epoch} epochs are done; to train on, give more with --epochs")
+        elif self.recipe.resolved_method().binary:
+            self._tell("entropy: how much a bit of the binary layers says, from 0 (always the same) to 1 (+1 in half)")
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = {**self._epoch(epoch), **(start if epoch == 0 else {})}
             if main and writer is not None:
@@ -294,8 +295,19 @@ class _Training:
         accuracy = float(metrics[f"{self.measured}_accuracy"])
         return Result(out, accuracy, metrics, evaluation, self.network.eval())
 
+    def _describe_images(self) -> None:
+        """Prints what to know of a folder of images before it is trained on."""
+        texts = [describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)]
+        for text in filter(None, texts + describe_copies(self.dataset)):
+            self._tell(f"{self.recipe.data.lstrip(':')}: {text}")
+        self._tell(describe_augmentation(self.recipe))
+        if not self.recipe.class_weights and are_unequal(self.dataset):
+            self._tell(
+                "the classes differ a lot in size; --set class_weights=true gives each the same weight in the loss"
+            )
+
     def _tell(self, text: str) -> None:
-        self.console.print(printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, emoji=False)
 
     def _save(self, epoch: int) -> None:
         optimizer = self.optimizer.optimizer
@@ -424,8 +436,7 @@ class _Training:
 
 def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> None:
     if checkpoint is None:
-        if any(path.name != lock.FILE and not is_part(path) for path in out.iterdir()):
-            raise CheckpointError(f"{out} exists and is not empty; choose another folder or resume with --resume")
+        check_new(out)
         return
     for key in Recipe.model_fields:
         there, here = getattr(checkpoint.recipe, key), getattr(recipe, key)
@@ -471,9 +482,9 @@ def _summary(activations: dict[str, ActivationProbe], weights: dict[str, dict[st
 def _line(metrics: Mapping[str, Any], epochs: int) -> str:
     """The line that is printed after an epoch."""
     measured = "validation" if "validation_accuracy" in metrics else "test"
-    balance = f"  balance {metrics['balance']:.3f}" if "balance" in metrics else ""
+    entropy = f"  entropy {metrics['entropy']:.3f}" if "entropy" in metrics else ""
     return (
         f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  loss {metrics['train_loss']:.3f}  "
-        f"train {metrics['train_accuracy']:.1f} %  {measured} {metrics[f'{measured}_accuracy']:.2f} %{balance}  "
-        f"{metrics['images_per_second']:.0f}/s"
+        f"train {metrics['train_accuracy']:.1f} %  {measured} {metrics[f'{measured}_accuracy']:.2f} %{entropy}  "
+        f"{metrics['images_per_second']:.0f} images/s"
     )

@@ -11,6 +11,7 @@ if the file is unchanged.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -133,8 +134,7 @@ def make_network(model: str, classes: int, source: Source) -> nn.Module:
     Raises:
         RecipeError: If the file or the function raises, or the function does not give a network.
     """
-    place, _, name = model.rpartition(":")
-    function = _function(place, name, Path(source.file))
+    function = find_function(model, source)
     takes = "classes" in inspect.signature(function).parameters
     try:
         network = function(classes=classes) if takes else function()
@@ -145,7 +145,15 @@ def make_network(model: str, classes: int, source: Source) -> nn.Module:
     return network
 
 
-def _function(place: str, name: str, path: Path) -> Callable[..., Any]:
+@functools.cache  # so that the file's code runs once; the source holds the digest of the file
+def find_function(model: str, source: Source) -> Callable[..., Any]:
+    """Imports the function that makes the user's real network.
+
+    Raises:
+        RecipeError: If its file raises or has no such function.
+    """
+    place, _, name = model.rpartition(":")
+    path = Path(source.file)
     try:
         if place.endswith(".py"):
             # Under a name of its own, so that it neither hides a module nor is hidden by one.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evenbit.errors import RecipeError
+from evenbit.errors import RecipeError, unknown
 from evenbit.models import model_names
 from evenbit.nn.method import METHODS, Method, resolve_method
 from evenbit.printable import is_text
@@ -199,7 +198,7 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     except RecipeError as error:
         raise RecipeError(f"{origin}: {error}") from None
     if recipe.model not in model_names() and not is_own(recipe.model):
-        raise RecipeError(f"{origin}: unknown model '{recipe.model}'; known are {', '.join(model_names())}")
+        raise RecipeError(f"{origin}: {unknown('model', recipe.model, model_names())}")
     if recipe.teacher == SELF and recipe.weights is None and not recipe.model.startswith(":"):
         raise RecipeError(f"{origin}: the teacher '{SELF}' is the real network, but its weights are not given")
     return recipe
@@ -244,6 +243,8 @@ def _text(source: str | Path) -> bytes:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from None
     if str(source) in packaged_recipes():
         return (resources.files("evenbit.recipes") / f"{source}.toml").read_bytes()
+    if path.is_dir():
+        raise RecipeError(f"{source} is a folder, not a recipe; to train on its images, give it as --data {source}")
     raise RecipeError(f"no recipe file {source}; recipes that come with evenbit: {', '.join(packaged_recipes())}")
 
 
@@ -252,7 +253,5 @@ def _explain(error: ValidationError) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"][:2])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, Recipe.model_fields, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(Recipe.model_fields)}"
-        return f"unknown key '{key}'; {hint}"
+        return unknown("key", key, Recipe.model_fields)
     return f"key '{key}': {problem['msg']}, got {problem['input']!r}"

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from evenbit.errors import RecipeError
+from evenbit.files import is_run
 from evenbit.pretrained import card
-from evenbit.train.checkpoint import Run, Task, load_run
+from evenbit.train.checkpoint import Run, Task, load_run, read_checkpoint
 from evenbit.train.recipe import Recipe
 
 BUNDLED = "bundled"
@@ -45,6 +46,14 @@ def like_start(start: str) -> dict[str, Any]:
     return {key: getattr(recipe, key) for key in ("model", "method", "knobs", "image_size")}
 
 
+def like_weights(weights: str) -> dict[str, Any]:
+    """The settings that a network shares with the run whose weights it takes; empty if they are a file's."""
+    if not is_run(weights):
+        return {}
+    recipe = read_checkpoint(weights).recipe
+    return {"model": recipe.model, "image_size": recipe.image_size}
+
+
 def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
     """Copies into a network the weights of the run that `recipe.start` names, wherever both have them.
 
@@ -64,9 +73,7 @@ def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
     """
     assert recipe.start is not None
     run = load_start(recipe.start)
-    if run.recipe.model != recipe.model:
-        there = run.recipe.model
-        raise RecipeError(f"{recipe.start} is a {there}, not a {recipe.model}; add --model {there}")
+    check_model(recipe, run)
     if run.task.input != task.input:
         size = f"; add --set image_size={run.task.height}" if run.task.channels == task.channels else ""
         raise RecipeError(f"{recipe.start} takes images of {run.task.input}, but those here are {task.input}{size}")
@@ -95,6 +102,13 @@ def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
         f"{sum(tensor.numel() for tensor in taken.values()):,} numbers copied; "
         + (f"new: {fresh}{classes}" if left else "nothing is new")
     )
+
+
+def check_model(recipe: Recipe, run: Run) -> None:
+    """Raises RecipeError if the run to start from has another model than the recipe."""
+    there = run.recipe.model
+    if there != recipe.model:
+        raise RecipeError(f"{recipe.start} is a {there}, not a {recipe.model}; add --model {there}")
 
 
 def _layer(name: str) -> str:

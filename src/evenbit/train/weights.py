@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
+from evenbit.files import CHECKPOINT
 from evenbit.nn.conversion.trace import in_eval_mode
 
-CHECKPOINT = "checkpoint.safetensors"  # of a run
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".tar")
 BATCH = 100  # images
 NEVER = 1e-4  # how often a class without images is assumed to occur, relative to the rarest class
@@ -41,7 +41,7 @@ def load_weights(network: nn.Module, path: Path, classes: int) -> str | None:
     Raises:
         RecipeError: If the file is missing, is not a safetensors file, or does not fit; names the first three problems.
     """
-    tensors = _read(path)
+    tensors = read_weights(path)
     state = network.state_dict()
     same = {tensor.data_ptr() for name, tensor in state.items() if name in tensors}
     missing = [name for name, tensor in state.items() if name not in tensors and tensor.data_ptr() not in same]
@@ -63,8 +63,12 @@ def load_weights(network: nn.Module, path: Path, classes: int) -> str | None:
     return head
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; of a run's checkpoint, those of the network."""
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; of a run's checkpoint, those of the network.
+
+    Raises:
+        RecipeError: If the file is missing, is not a safetensors file, or holds a binary network.
+    """
     file = path / CHECKPOINT if path.is_dir() else path
     if not file.is_file():
         raise RecipeError(f"there are no weights at {path}")

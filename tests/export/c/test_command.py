@@ -28,7 +28,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file = tmp_path / "net.evb"
     plan_file.save(PLAN, file)
     for arguments, message in (
-        ([str(file), "--to", "rust", "-o", str(tmp_path / "c")], "unknown form 'rust'; the forms are c, onnx, qonnx"),
+        ([str(file), "--to", "rust", "-o", str(tmp_path / "c")], "unknown form 'rust'; choose from c, onnx, qonnx"),
         ([str(file), "--to", "c", "-o", str(tmp_path / "no" / "c")], f"{tmp_path / 'no' / 'c'}: No such file"),
         ([str(file), "--to", "c", "-o", str(file)], f"{file}: "),
         ([str(file), "--to", "c", "-o", str(tmp_path / "c"), "--name", "1"], "'1' cannot begin a name in C"),

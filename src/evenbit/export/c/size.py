@@ -36,7 +36,7 @@ class Memory:
 
     def __str__(self) -> str:
         parts = (("flash", self.flash), ("RAM", self.ram))
-        return " and ".join(f"{_in_kib(size)} of {name}" for name, size in parts if size is not None)
+        return " and ".join(f"{in_kib(size)} of {name}" for name, size in parts if size is not None)
 
     def holds(self, other: Memory) -> bool:
         """Whether the other fits into this."""
@@ -83,5 +83,6 @@ def _bytes(text: str | None, flag: str) -> int | None:
     return int(found[1]) * UNITS[found[2].upper()]
 
 
-def _in_kib(size: int) -> str:
+def in_kib(size: int) -> str:
+    """A number of bytes as text, from 1,024 on in KiB."""
     return f"{size:,} bytes" if size < 2**10 else f"{size / 2**10:.1f} KiB"

@@ -1,0 +1,31 @@
+"""What can be found wrong with a run before its images are read, which may take minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evenbit.train.checkpoint import read_checkpoint
+from evenbit.train.network import SELF, Source, find_function, find_source, is_own
+from evenbit.train.recipe import Recipe
+from evenbit.train.start import check_model, load_start
+from evenbit.train.weights import read_weights
+
+
+def check_before_reading(recipe: Recipe, known: Source | None) -> None:
+    """Opens all that a recipe names beside its images.
+
+    Args:
+        recipe: The settings.
+        known: A resumed run's record of its network; its start has been taken over already.
+
+    Raises:
+        RecipeError, CheckpointError: If the network's function, the weights, the start or the teacher cannot be used.
+    """
+    if is_own(recipe.model) and not recipe.model.startswith(":"):
+        find_function(recipe.model, find_source(recipe.model, known))
+    if recipe.weights is not None:
+        read_weights(Path(recipe.weights))
+    if recipe.start is not None and known is None:
+        check_model(recipe, load_start(recipe.start))
+    if recipe.teacher is not None and recipe.teacher != SELF and not recipe.teacher.startswith(":"):
+        read_checkpoint(recipe.teacher)
