@@ -82,6 +82,7 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
     before = (work / "run" / "metrics.jsonl").read_bytes()
     shown = run("train", "--resume", "--out", work / "run").stdout
     recorded = json.loads((work / "run" / "metrics.jsonl").read_text().splitlines()[-1])["test_accuracy"]
+    assert "all 3 epochs are done; to train on, give more with --epochs\n" in shown
     assert f"test accuracy {recorded:.2f} % of 359 images" in shown
     assert "most often taken for" in shown
     assert f"see the mistakes with: evenbit eval {work / 'run'} --wrong\npack it with: evenbit pack" in shown
@@ -102,7 +103,11 @@ def test_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
         _, message = process.communicate()
     assert process.returncode == 130
     assert message == "evenbit: stopped; go on with: evenbit train --resume --out 'my run'\n"
-    assert answer("eval", tmp_path / "my run")["accuracy"] > 10
+    told = run("eval", "my run", cwd=tmp_path)
+    hint = "of its 1000 epochs; go on with: evenbit train --resume --out 'my run'"
+    assert re.fullmatch(rf"evenbit: my run has done \d+ {hint}\n", told.stderr)
+    assert run("pack", "my run", "-o", "net.evb", cwd=tmp_path).stderr == told.stderr
+    assert answer("eval", tmp_path / "net.evb")["accuracy"] > 10
 
 
 def test_info_counts_bits(work: Path) -> None:
@@ -320,6 +325,12 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "nowhere: no such folder" in fails("pack", work / "run", "-o", tmp_path / "nowhere" / "y.evb")
     assert "give either" in fails("pack", "-o", tmp_path / "y.evb")
     assert "No such file" in fails("info", tmp_path / "gone.evb")
+    for command in (("info",), ("bench",), ("export", "--to", "c", "-o", tmp_path / "c")):
+        told = fails(command[0], work / "run", *command[1:])
+        assert told.endswith(f"a packed network is needed; pack it: evenbit pack {work / 'run'} -o model.evb")
+    assert f"is a folder, not a recipe; to train on its images, give it as --data {tmp_path}" in fails(
+        "train", tmp_path
+    )
     assert "is truncated" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
     assert "photo.png cannot be read as an image" in fails("predict", work / "net.evb", tmp_path / "photo.png")
     assert "give at least one photo" in fails("predict", work / "net.evb")

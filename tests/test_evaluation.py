@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from rich.console import Console
 from scipy.stats import binomtest
 
 from evenbit.data import Split
 from evenbit.evaluation import Evaluation, batch_for, evaluate, score
-from evenbit.terminal import show, show_evaluation, show_mistakes
+from evenbit.terminal import show, show_evaluation, show_mistakes, tell
 
 
 def test_score_by_hand() -> None:
@@ -129,6 +130,11 @@ def test_what_is_long_is_not_broken_where_no_window_limits_it(
     monkeypatch.delenv("COLUMNS", raising=False)
     show([{"file": "photos/" + 30 * "long/", "bytes": 3}], as_json=False)
     assert "photos/" + 30 * "long/" in capsys.readouterr().out
+
+
+def test_in_a_window_sentences_break_between_words(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(Console(width=24), "a sentence of [b]some[/b] words :smile: and /a/path")
+    assert capsys.readouterr().out == "a sentence of \n[b]some[/b] words \n:smile: and /a/path\n"
 
 
 def test_the_repr_is_short(unequal: Evaluation) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evenbit.confidence import Confidence
 from evenbit.plan import Plan
 from evenbit.printable import printable
 from evenbit.summary import Row
@@ -21,6 +22,8 @@ from evenbit.summary import Row
 if TYPE_CHECKING:
     from evenbit.evaluation import Evaluation
 
+LEAST_LETTERS = 12  # of a layer's name
+OTHER_COLUMNS = 62  # of a terminal, for the columns beside the layers' names
 PIPED = 100_000  # columns where no window limits them, so that lines can be parsed and copied unbroken
 UNUSUAL = (
     "unusual: hardly any image that the network was trained or tested on has such contrast (of dark and bright), "
@@ -132,16 +135,18 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
         return
     console = open_console()
     image = f"{plan.channels}x{plan.height}x{plan.width}"
-    console.print(f"{size:,} bytes; images {image}, {len(plan.classes)} classes\n{_described(plan.info)}", markup=False)
+    for line in (f"{size:,} bytes; images {image}, {len(plan.classes)} classes", *_described(plan.info)):
+        tell(console, line)
     table = Table(box=None, pad_edge=False)
     table.add_column("op", no_wrap=True)
-    table.add_column("layer", overflow="fold")
+    table.add_column("layer", no_wrap=True)
+    most_letters = max(LEAST_LETTERS, console.width - OTHER_COLUMNS)
     table.add_column("output", no_wrap=True)
     for column in ("1-bit MAC", "float MAC", "bits", "float"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         numbers = (row.binary_macs, row.float_macs, row.bit_bytes, row.float_bytes)
-        table.add_row(row.kind, Text(printable(row.name)), row.output, *map(_short, numbers))
+        table.add_row(row.kind, Text(_end(printable(row.name), most_letters)), row.output, *map(_short, numbers))
     table.add_section()
     table.add_row("total", "", "", *map(_short, sums.values()))
     console.print(table)
@@ -321,5 +326,20 @@ def _short(number: int) -> str:
     return str(number) if number else ""
 
 
-def _described(info: Mapping[str, str]) -> str:
-    return printable(", ".join(f"{key} {value}" for key, value in info.items())) or "origin unknown"
+def _end(name: str, most: int) -> str:
+    """The last letters of a long name; layers differ in these."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _described(info: Mapping[str, str]) -> list[str]:
+    """Where a network comes from, and when it is unsure."""
+    confidence = Confidence.of_info(info)
+    of_confidence = () if confidence is None else confidence.as_info()
+    lines = [", ".join(f"{key} {value}" for key, value in info.items() if key not in of_confidence) or "origin unknown"]
+    if confidence is not None:
+        ranges = ", ".join(f"{key} {info[key]}" for key in confidence.usual)
+        lines.append(
+            f"unsure if the probability of the likeliest class is below {100 * confidence.certainty:.0f} % (at "
+            f"temperature {confidence.temperature:g}), or if an image is not in the usual range: {ranges}"
+        )
+    return lines

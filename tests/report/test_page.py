@@ -20,6 +20,7 @@ from rich.console import Console
 from torch.optim import AdamW
 
 from evenbit import plan_file
+from evenbit.confidence import calibrated
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.errors import CheckpointError, EvenbitError, RecipeError
@@ -250,8 +251,8 @@ def test_memory_on_a_device_is_that_of_the_export(soup: BeautifulSoup, runs: lis
         exported = EXPORTERS["c"](plan, tmp_path / run.name)
         row = one(soup, f"#memory tr[data-run={run.name}]")
         flash = exported["constant_bytes"] + KERNEL_BYTES + CALL_BYTES * len(plan.ops)
-        assert one(row, "[data-value=flash]").text == f"{flash:,} bytes"
-        assert one(row, "[data-value=ram]").text == f"{exported['arena_bytes']:,} bytes"
+        assert one(row, "[data-value=flash]").text == f"{flash / 1024:.1f} KiB"
+        assert one(row, "[data-value=ram]").text == f"{exported['arena_bytes'] / 1024:.1f} KiB"
 
 
 def test_the_drawing_has_the_bytes_of_the_file(soup: BeautifulSoup, runs: list[Path]) -> None:
@@ -308,7 +309,7 @@ def test_what_is_not_seen_in_two_digits_is_no_gain(gain: float, told: str) -> No
 
 def test_samples_are_the_first_images_and_the_surest_mistakes(soup: BeautifulSoup, runs: list[Path]) -> None:
     test = load_dataset("digits").test
-    mistakes = evaluate(torch_predict(load_run(runs[2]).model), test).mistakes()[:12]
+    mistakes = calibrated(evaluate(torch_predict(load_run(runs[2]).model), test)).mistakes()[:12]
     first = one(soup, "#images .samples").find_all("figure")
     assert [figure.strong.text for figure in first] == [str(digit) for digit in range(8)]
     for figure, item in zip(one(soup, "#mistakes .samples").find_all("figure"), mistakes, strict=True):

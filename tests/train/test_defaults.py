@@ -2,15 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from evenbit.cli import main
 from evenbit.data.folder import Part
 from evenbit.errors import DataError
+from evenbit.evaluation import score
 from evenbit.train import defaults, load_recipe
 from evenbit.train.checkpoint import read_checkpoint
-from evenbit.train.defaults import as_flags, fitting_recipe, folder_settings
+from evenbit.train.defaults import advice, as_flags, fitting_recipe, folder_settings
 from evenbit.train.metrics import read_metrics
 
 
@@ -106,6 +108,23 @@ def test_the_command_says_what_was_chosen_and_a_flag_wins(
     assert lines[3] == ("random changes of the images: pad=1; not set: area, flip, cutout, color, rotate, erase, mixup")
     recipe = read_checkpoint(Path(out)).recipe
     assert (recipe.epochs, recipe.image_size, recipe.batch_size, recipe.pad, recipe.flip) == (1, 8, 16, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("right", "size", "told"),
+    [
+        (8, 32, ""),
+        (5, 32, "more photos, more epochs (--epochs 36), photos of another size (--set image_size=64)"),
+        (5, 48, "photos of another size (--set image_size=32)"),
+    ],
+)
+def test_a_network_that_has_hardly_learned_is_told_with_what_may_help(right: int, size: int, told: str) -> None:
+    labels = np.repeat([0, 1], 5)
+    answers = np.where(np.arange(10) < right, labels, 1 - labels)
+    result = score(np.eye(2, dtype=np.float32)[answers], labels)
+    found = advice(load_recipe(None, {"data": "photos", "image_size": size, "epochs": 12}), result)
+    assert found.endswith(told)
+    assert bool(found) == bool(told)
 
 
 def test_a_recipe_wins(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def test_the_largest_that_fits_is_chosen(
     changed, told = fit_device(settings(pictures), given, parse_memory(flash, ram), None)
     assert changed == wanted
     assert f"{wanted['model']} on {wanted['image_size']}x{wanted['image_size']} pixels takes about" in told
+    if changed["image_size"] == 48:
+        assert re.search(r" as C; resnet8 on 64x64 would take \d+\.\d KiB of flash and 273.0 KiB of RAM$", told)
 
 
 @pytest.mark.parametrize(
