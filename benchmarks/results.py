@@ -201,7 +201,7 @@ def pages() -> dict[str, str]:
     page = _results_page(runs, sweeps, steps, exports) + "".join(_third_party_section(row) for row in others)
     page += _microcontrollers_section(controllers)
     page += "".join(_unsure_section(row) for row in rows if "unsure" in row)
-    page += "".join(_photo_sizes_section(row) for row in rows if "always_the_largest" in row)
+    page += "".join(_few_photos_section(row) for row in rows if "few_photos" in row)
     page += "".join(_augmentations_section(row) for row in rows if "photos_of_a_class" in row)
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
@@ -313,26 +313,29 @@ def _augmentations_section(kept: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"- `{kept['command']}`, commit {kept['commit']}", ""])
 
 
-def _photo_sizes_section(kept: dict[str, Any]) -> str:
-    """What benchmarks/photo_sizes.py kept."""
-    parts = len(kept["rows"][0]["accuracies"])
+def _few_photos_section(kept: dict[str, Any]) -> str:
+    """What benchmarks/few_photos.py kept."""
+    rows = kept["few_photos"]
+    parts, always = len(rows[0]["accuracies"]), statistics.fmean(rows[0]["always_the_largest"])
     lines = [
         "",
-        "## Photos of which size",
+        "## A few hundred photos",
         "",
-        f"{kept['photos']} photos in {len(kept['classes'])} classes ({', '.join(kept['classes'])}; things cut out of",
-        "photos, from Debian's package tuxpaint-stamps-default), brought to several sizes. All else is what",
+        f"{rows[0]['photos']} photos in {len(kept['classes'])} classes ({', '.join(kept['classes'])}; things cut out of",
+        "photos, from Debian's package tuxpaint-stamps-default). All that a setting does not say is what",
         f"`evenbit train` chooses for such a folder. Each run is tested on another of {parts} parts of the photos and",
-        f"trained on the rest; always answering the largest class would give {kept['always_the_largest']:.1f} %.",
+        f"trained on the rest; always answering the largest class would give {always:.1f} %.",
         "",
-        f"| size | model | epochs | accuracy % | {' | '.join(f'part {part}' for part in range(parts))} | C's RAM |",
-        f"|---|---|--:|--:|{'--:|' * parts}--:|",
+        f"| setting | model | size | epochs | accuracy % | {' | '.join(f'part {part}' for part in range(parts))} | RAM |",
+        f"|---|---|---|--:|--:|{'--:|' * parts}--:|",
     ]
-    for row in kept["rows"]:
+    for row in rows:
         numbers = [statistics.fmean(row["accuracies"]), *row["accuracies"]]
-        cells = [f"{row['size']}x{row['size']}", row["model"], str(row["epochs"]), *(f"{n:.1f}" for n in numbers)]
+        size = f"{row['image_size']}x{row['image_size']}"
+        cells = [f"`{row['setting']}`", row["model"], size, str(row["epochs"]), *(f"{n:.1f}" for n in numbers)]
         lines.append(f"| {' | '.join([*cells, in_kib(row['ram'])])} |")
-    return "\n".join([*lines, "", f"- `{kept['command']}`, commit {kept['commit']}", ""])
+    commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
+    return "\n".join([*lines, "", f"- `python benchmarks/few_photos.py --stamps DIR`, commit {commits}", ""])
 
 
 def _third_party_section(kept: dict[str, Any]) -> str:

@@ -62,8 +62,9 @@ def train(
         epochs: Passes over the training images.
         seed: Seed of everything random.
         teacher: Folder of a float run to distil from, self for the network with the given weights, or none.
-        from_: Folder of a run to start from; if the classes differ, the head is new. Model, method and size of the
-            images are that run's if they are not given.
+        from_: Folder of a run to start from, or bundled for a resnet8 that comes with evenbit, trained on CIFAR-10; if
+            the classes differ, the head is new. Model, method and size of the images are that run's if they are not
+            given.
         set_: Any other key of a recipe as KEY=VALUE, such as learning_rate=1e-3 or knobs.estimator=ede.
         fit_flash: Flash of a device, such as 256K: a network is chosen whose C export fits.
         fit_ram: RAM of a device, such as 128K: a network and a size of images are chosen whose C export fits.

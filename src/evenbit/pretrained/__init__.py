@@ -1,6 +1,11 @@
-"""The network that comes with evenbit: `cifar10.evb`, and where it comes from in `cifar10.json`.
+"""The networks that come with evenbit.
 
-`benchmarks/pretrained.py` writes both from a run; `benchmarks/unsure.py --calibrate` measures how sure it may be.
+cifar10.evb    packed, for `evenbit predict`; cifar10.json says where it comes from
+start          the checkpoint of a small network without the optimizer's state, for `evenbit train --from bundled`;
+               start.json says where it comes from
+
+`benchmarks/pretrained.py` writes them from runs; `benchmarks/unsure.py --calibrate` measures how sure the packed one
+may be.
 """
 
 from __future__ import annotations
@@ -11,16 +16,21 @@ from typing import Any
 
 NETWORK = Path(__file__).with_name("cifar10.evb")
 CARD = NETWORK.with_suffix(".json")
+START = NETWORK.with_name("start")
+START_CARD = START.with_suffix(".json")
 
 
-def card() -> dict[str, Any]:
-    """What is known of the network.
+def card(path: Path = CARD) -> dict[str, Any]:
+    """What is known of a network.
+
+    Args:
+        path: `CARD` or `START_CARD`.
 
     Returns:
         `bytes` and `sha256` of the file; `data`, `model`, `method`, `seed`, `epochs` and `of_epochs` (done and
-        planned) of its training, the `command` of it and the `commit` it ran at; `accuracy` of the file on the
-        engine, in percent, over that many test `images`; `calibrated_on`, the number of these, the first ones, on
-        which it was measured how sure the file may be.
+        planned) of its training, the `command` of it and the `commit` it ran at; `accuracy` in
+        percent, of the packed file on the engine or of the start in torch, over that many test `images`; for the packed
+        file `calibrated_on`, the number of these, the first ones, on which it was measured how sure it may be.
     """
-    content: dict[str, Any] = json.loads(CARD.read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content

@@ -85,12 +85,12 @@ def advice(recipe: Recipe, result: Evaluation) -> str:
     """What may help if a network is hardly better than always the same answer; empty if it is."""
     if result.accuracy - result.constant.accuracy >= LITTLE:
         return ""
-    other = SMALL if recipe.image_size > SMALL else LARGE
-    sizes = "" if recipe.data in READERS else f", photos of another size (--set image_size={other})"
-    return (
-        "the network has hardly learned to tell the classes apart; what may help: more photos, "
-        f"more epochs (--epochs {3 * recipe.epochs}){sizes}"
-    )
+    ways = ["more photos", f"more epochs (--epochs {3 * recipe.epochs})"]
+    if recipe.data not in READERS:
+        other = SMALL if recipe.image_size > SMALL else LARGE
+        ways += ["a start from a trained network (--from bundled)"] * (recipe.start is None and recipe.weights is None)
+        ways.append(f"photos of another size (--set image_size={other})")
+    return f"the network has hardly learned to tell the classes apart; what may help: {', '.join(ways)}"
 
 
 def _short_side(path: Path) -> int | None:

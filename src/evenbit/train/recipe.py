@@ -86,8 +86,8 @@ class Recipe(BaseModel):
         attention: Weight of the distance between the teacher's and the network's attention after each stage.
         balance: Weight of the loss that pulls each channel's share of +1 towards `balance_target`; 0 leaves it free.
         balance_target: The target share; 0.5 asks for as many +1 as -1.
-        start: Folder of a run whose weights the network starts from, or None; if the classes differ, with a new head.
-            Training in two steps needs it too.
+        start: Folder of a run whose weights the network starts from, "bundled" for the small network that comes with
+            evenbit, or None; if the classes differ, with a new head. Training in two steps needs it too.
         precision: "no" for float32, "bf16" for bfloat16 autocast.
         compile: Whether to compile the network with torch.compile.
         seed: Seed of everything random.

@@ -10,7 +10,7 @@ from torch import nn
 
 from evenbit.errors import RecipeError
 from evenbit.files import is_run
-from evenbit.pretrained import card
+from evenbit.pretrained import START
 from evenbit.train.checkpoint import Run, Task, load_run, read_checkpoint
 from evenbit.train.recipe import Recipe
 
@@ -27,11 +27,7 @@ def load_start(start: str) -> Run:
         CheckpointError: If it is not the folder of a run.
     """
     if start == BUNDLED:
-        here = card()
-        raise RecipeError(
-            "the network that comes with evenbit is packed to bits, but training needs its real weights; "
-            f"train it with: {here['command']} and give that folder to --from"
-        )
+        return load_run(START)
     if Path(start).is_file():
         raise RecipeError(
             f"{start} is a file, but training needs real weights, which a packed file does not hold; give the folder "
