@@ -321,12 +321,12 @@ def _few_photos_section(kept: dict[str, Any]) -> str:
         "",
         "## A few hundred photos",
         "",
-        f"{rows[0]['photos']} photos in {len(kept['classes'])} classes ({', '.join(kept['classes'])}; things cut out of",
-        "photos, from Debian's package tuxpaint-stamps-default). All that a setting does not say is what",
+        f"{rows[0]['photos']} photos of {', '.join(kept['classes'])}: things cut out of photos, from Debian's package",
+        "tuxpaint-stamps-default. All that a setting does not say is what",
         f"`evenbit train` chooses for such a folder. Each run is tested on another of {parts} parts of the photos and",
         f"trained on the rest; always answering the largest class would give {always:.1f} %.",
         "",
-        f"| setting | model | size | epochs | accuracy % | {' | '.join(f'part {part}' for part in range(parts))} | RAM |",
+        f"| setting | model | size | epochs | mean % | {' | '.join(f'part {part}' for part in range(parts))} | RAM |",
         f"|---|---|---|--:|--:|{'--:|' * parts}--:|",
     ]
     for row in rows:

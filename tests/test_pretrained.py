@@ -1,4 +1,4 @@
-"""The network that comes with evenbit."""
+"""The networks that come with evenbit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from PIL import Image
 
 from evenbit import plan_file
 from evenbit.confidence import Confidence
+from evenbit.files import CHECKPOINT
 from evenbit.predict import predict_images
-from evenbit.pretrained import CARD, NETWORK, card
+from evenbit.pretrained import CARD, NETWORK, START, START_CARD, card
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine
+from evenbit.train import load_run
 
 
 def test_the_card_is_that_of_the_file() -> None:
@@ -70,6 +72,16 @@ def test_the_command_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_both_files_are_in_the_package() -> None:
-    assert NETWORK.parent == CARD.parent
-    assert NETWORK.parent.name == "pretrained"
+def test_the_start_is_that_of_its_card_and_small() -> None:
+    data, origin = (START / CHECKPOINT).read_bytes(), card(START_CARD)
+    assert len(data) == origin["bytes"] <= 500_000
+    assert hashlib.sha256(data).hexdigest() == origin["sha256"]
+    run = load_run(START)
+    assert {key: getattr(run.recipe, key) for key in ("data", "model", "method", "seed")}.items() <= origin.items()
+    assert run.epoch == run.recipe.epochs == origin["epochs"]
+    assert run.origin is None
+    assert 70 < origin["accuracy"] < 100
+
+
+def test_its_files_are_in_the_package() -> None:
+    assert {path.parent.name for path in (NETWORK, CARD, START, START_CARD)} == {"pretrained"}

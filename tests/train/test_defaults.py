@@ -117,7 +117,7 @@ def test_the_command_says_what_was_chosen_and_a_flag_wins(
         (
             5,
             32,
-            "more photos, more epochs (--epochs 36), a start from a trained network (--from bundled), photos of another size (--set image_size=64)",
+            "a start from a trained network (--from bundled), photos of another size (--set image_size=64)",
         ),
         (5, 48, "photos of another size (--set image_size=32)"),
     ],

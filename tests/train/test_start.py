@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -123,10 +124,22 @@ def test_another_network_is_refused(
 
 
 def test_packed_networks_say_what_to_give(train_tiny: TrainTiny, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"is packed to bits.*train it with: evenbit train .* --from"):
-        train_tiny(tmp_path / "run", start="bundled")
     with pytest.raises(RecipeError, match=r"is a file, .* give the folder of the run"):
         train_tiny(tmp_path / "run", start=str(NETWORK))
+
+
+def test_the_network_that_comes_along_starts_one_for_other_classes(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    command = ["train", "--data", str(pictures), "--from", "bundled", "--epochs", "1", "--set", "flip=true"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().out
+    assert re.search(
+        r"from bundled \(resnet8, fd, \d+ epochs on cifar10\): [\d,]+ numbers copied; new: head for 2", told
+    )
+    recipe = read_checkpoint(tmp_path / "run").recipe
+    assert (recipe.model, recipe.method, recipe.image_size, recipe.start) == ("resnet8", "fd", 32, "bundled")
 
 
 def test_the_command_takes_model_method_and_size_from_the_run(

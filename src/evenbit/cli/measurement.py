@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from cyclopts import Parameter
 
@@ -54,24 +54,29 @@ def evaluate(
     from evenbit.evaluation import mistakes_of
     from evenbit.images import describe_passed_over
 
-    predict, classes, shape, trained_on, temperature = _open_classifier(path, threads, isa)
-    source = data or trained_on
+    network = _open_classifier(path, threads, isa)
+    source = data or network.trained_on
     if source is None:
         raise DataError(f"{path} does not say what it was trained on; name a data set with --data")
     if data is None and path.is_file() and source not in READERS and not Path(source).is_dir():
         raise DataError(f"{path} was trained on the folder {source}, which is not here; say where it is with --data")
-    dataset = load_dataset(source, root=data_root, size=shape[1])
-    if dataset.shape != shape:
-        raise DataError(f"{path} takes images of the shape {shape}, but those of {dataset.name} have {dataset.shape}")
-    if dataset.classes != classes:
-        raise DataError(f"{path} knows other classes than {dataset.name} has: {_differing(classes, dataset.classes)}")
+    dataset = load_dataset(source, root=data_root, size=network.shape[1])
+    if dataset.shape != network.shape:
+        raise DataError(
+            f"{path} takes images of the shape {network.shape}, but those of {dataset.name} have {dataset.shape}"
+        )
+    if dataset.classes != network.classes:
+        differing = _differing(network.classes, dataset.classes)
+        raise DataError(f"{path} knows other classes than {dataset.name} has: {differing}")
     if data is not None and (others := describe_passed_over(dataset.passed_over)):
         terminal.print_error(f"{dataset.name}: {others}")
     splits = {"test": dataset.test, **({"train": dataset.train} if all_ else {})}
     with bar("evaluating") as progress:
-        results = {part: measure(predict, split, classes=classes, progress=progress) for part, split in splits.items()}
-    if temperature is None:
-        temperature = calibrated(results["test"]).temperature
+        results = {
+            part: measure(network.predict, split, classes=network.classes, progress=progress)
+            for part, split in splits.items()
+        }
+    temperature = network.temperature or calibrated(results["test"]).temperature
     results = {part: dataclasses.replace(result, temperature=temperature) for part, result in results.items()}
     if not as_json:
         print(printable(f"{path} on {dataset.name}"))
@@ -176,15 +181,25 @@ def _differing(known: Sequence[str], there: Sequence[str]) -> str:
     return ", ".join(parts) or "they are in another order"
 
 
-def _open_classifier(
-    path: Path, threads: int | None, isa: str | None
-) -> tuple[Predict, tuple[str, ...], tuple[int, int, int], str | None, float | None]:
-    """What is known of a classifier.
+class _Classifier(NamedTuple):
+    """A run's network or a packed one.
 
-    Returns:
-        A function that runs it, its classes, the shape of its images, and if it says so, the data that it was trained
-        on and the temperature of its probabilities.
+    Attributes:
+        predict: Runs it.
+        classes: Names of its classes.
+        shape: Of its images.
+        trained_on: The data that it was trained on, if it says so.
+        temperature: Of its probabilities; None if it is still to be measured.
     """
+
+    predict: Predict
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    trained_on: str | None
+    temperature: float | None
+
+
+def _open_classifier(path: Path, threads: int | None, isa: str | None) -> _Classifier:
     if path.is_dir():
         from evenbit.train import load_run, torch_predict
 
@@ -192,7 +207,8 @@ def _open_classifier(
         task = run.task
         if told := run.unfinished(path):
             terminal.print_error(told)
-        return torch_predict(run.model), task.classes, (task.channels, task.height, task.width), run.data, None
+        shape = (task.channels, task.height, task.width)
+        return _Classifier(torch_predict(run.model), task.classes, shape, run.data, None)
     from evenbit.confidence import Confidence
     from evenbit.errors import InputError
     from evenbit.runtime.engine import Engine
@@ -203,4 +219,5 @@ def _open_classifier(
         raise InputError(f"{path} classifies each pixel, and only classifiers of whole images can be evaluated")
     confidence = Confidence.of_info(plan.info)
     temperature = 1.0 if confidence is None else confidence.temperature
-    return engine, plan.classes, (plan.channels, plan.height, plan.width), plan.info.get("data"), temperature
+    shape = (plan.channels, plan.height, plan.width)
+    return _Classifier(engine, plan.classes, shape, plan.info.get("data"), temperature)

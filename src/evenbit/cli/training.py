@@ -107,7 +107,7 @@ def train(
             overrides = like_start(overrides["start"]) | overrides
         if isinstance(overrides.get("weights"), str):
             overrides = like_weights(overrides["weights"]) | overrides
-        if out is not None:
+        if out is not None and not resume:
             check_new(out)
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
