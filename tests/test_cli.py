@@ -82,7 +82,7 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
     before = (work / "run" / "metrics.jsonl").read_bytes()
     shown = run("train", "--resume", "--out", work / "run").stdout
     recorded = json.loads((work / "run" / "metrics.jsonl").read_text().splitlines()[-1])["test_accuracy"]
-    assert "all 3 epochs are done; to train on, give more with --epochs\n" in shown
+    assert "all epochs (3) are done; to train on, give more with --epochs\n" in shown
     assert f"test accuracy {recorded:.2f} % of 359 images" in shown
     assert "most often taken for" in shown
     assert f"see the mistakes with: evenbit eval {work / 'run'} --wrong\npack it with: evenbit pack" in shown

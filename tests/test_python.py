@@ -74,7 +74,7 @@ def check_short(value: object, *parts: str) -> None:
 
 def test_reprs_are_at_most_five_lines(engine: Engine) -> None:
     check_short(engine.plan, "3x32x32", "10 classes", "data cifar10")
-    check_short(engine, "1 threads", engine.isa, "3x32x32")
+    check_short(engine, "1 thread", engine.isa, "3x32x32")
     for op in engine.plan.ops:
         check_short(op, type(op).__name__)
     assert repr(Tail()) == "Tail()"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evenbit.data.dataset import Images, ImageSource, Split
+from evenbit.printable import counted
 from evenbit.progress import Report
 
 Predict = Callable[[Images], npt.NDArray[np.float32]]
@@ -84,8 +85,8 @@ class Evaluation:
     def __repr__(self) -> str:
         low, high = self.interval
         return (
-            f"<Evaluation: {self.accuracy:.2f} % of {len(self):,} images right (95 % interval {low:.1f} to {high:.1f} "
-            f"%), balanced {self.balanced_accuracy:.2f} %, {len(self.classes)} classes>"
+            f"<Evaluation: {self.accuracy:.2f} % of {counted(len(self), 'image')} right "
+            f"(95 % interval {low:.1f} to {high:.1f} %), balanced {self.balanced_accuracy:.2f} %, {len(self.classes)} classes>"
         )
 
     @functools.cached_property

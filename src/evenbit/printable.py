@@ -1,4 +1,4 @@
-"""Texts from files and folders, made safe to show."""
+"""Texts made fit to show."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ def printable(text: str) -> str:
     Text from a file may hold anything: it could break a line, control the terminal, or not even be Unicode.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 image", "2 images"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def is_text(name: str) -> bool:

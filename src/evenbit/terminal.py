@@ -16,7 +16,7 @@ from rich.text import Text
 
 from evenbit.confidence import Confidence
 from evenbit.plan import Plan
-from evenbit.printable import printable
+from evenbit.printable import counted, printable
 from evenbit.summary import Row
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def show_evaluation(result: Evaluation, *, part: str = "test") -> None:
     console = open_console()
     low, high = result.interval
     told = [
-        f"{part} accuracy {result.accuracy:.2f} % of {len(result):,} images "
+        f"{part} accuracy {result.accuracy:.2f} % of {counted(len(result), 'image')} "
         f"({low:.1f} to {high:.1f} % with 95 % confidence)",
         f"balanced accuracy {result.balanced_accuracy:.2f} %, the mean over the classes",
     ]
@@ -104,7 +104,8 @@ def show_evaluation(result: Evaluation, *, part: str = "test") -> None:
 
 def show_trained_on(result: Evaluation) -> None:
     """How much of its training images a classifier has learned, in one line."""
-    print(f"\ntraining accuracy {result.accuracy:.2f} % of {len(result):,} images, which the network has learned from")
+    images = counted(len(result), "image")
+    print(f"\ntraining accuracy {result.accuracy:.2f} % of {images}, which the network has learned from")
 
 
 def show_mistakes(results: Mapping[str, Evaluation]) -> None:
@@ -246,7 +247,7 @@ def show_benchmark(result: Mapping[str, Any], *, as_json: bool) -> None:
         for name, runner in runners.items()
     ]
     show(rows, as_json=False)
-    print(f"batch {result['batch']}, {result['threads']} threads, {result['isa']}; ratio = time / our time")
+    print(f"batch {result['batch']}, {counted(result['threads'], 'thread')}, {result['isa']}; ratio = time / our time")
 
 
 def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:

@@ -58,7 +58,7 @@ def test_other_classes_get_a_new_head_and_the_body_is_kept(
     assert known.keys() - kept == {"head.weight", "head.bias", "normalize.mean", "normalize.std"}
     assert "new: head for 3 classes instead of 2" in told
     count = sum(known[name].numel() for name in kept)
-    assert f"(resnet8, fd, 1 epochs on {load_run(trained).recipe.data}): {count:,} numbers copied" in told
+    assert f"(resnet8, fd, 1 epoch on {load_run(trained).recipe.data}): {count:,} numbers copied" in told
 
 
 def test_the_same_number_of_other_classes_gets_a_new_head_too(

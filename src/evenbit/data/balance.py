@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evenbit.data.dataset import Dataset
+from evenbit.printable import counted
 
 UNEQUAL = 3  # times as many images in the largest class as in the smallest one
 
@@ -18,7 +19,7 @@ def are_unequal(dataset: Dataset) -> bool:
 def describe_classes(dataset: Dataset) -> str:
     """Numbers of images in one line; if classes differ in size, also the accuracy of always answering the largest."""
     train, test = (np.bincount(split.labels, minlength=len(dataset.classes)) for split in (dataset.train, dataset.test))
-    text = f"{len(dataset.classes)} classes, {train.sum()} images to train on, {test.sum()} to test on"
+    text = f"{len(dataset.classes)} classes, {counted(int(train.sum()), 'image')} to train on, {test.sum()} to test on"
     if train.min() == train.max():
         return f"{text}, {train[0]} of each class to train on"
     least, most = int(train.argmin()), int(train.argmax())

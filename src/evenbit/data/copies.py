@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from evenbit.data.dataset import Dataset
+from evenbit.printable import counted
 
 
 def describe_copies(dataset: Dataset) -> list[str]:
@@ -50,7 +51,7 @@ def _equal(paths: list[Path]) -> list[list[int]]:
 
 
 def _times(count: int) -> str:
-    return "1 photo is" if count == 1 else f"{count} photos are"
+    return f"{counted(count, 'photo')} {'is' if count == 1 else 'are'}"
 
 
 def _pair(pair: tuple[Path, Path]) -> str:

@@ -26,7 +26,7 @@ from evenbit.data.dataset import Dataset, Split, mixed
 from evenbit.data.image_files import ImageFiles, read_if_it_fits
 from evenbit.errors import DataError
 from evenbit.images import describe_passed_over, is_image
-from evenbit.printable import is_text
+from evenbit.printable import counted, is_text
 
 TRAIN_FOLDERS = ("train", "training")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -125,7 +125,7 @@ def _files(folder: Path, least: int) -> list[Path]:
     paths = sorted(path for path in folder.iterdir() if is_image(path) and path.is_file())
     if len(paths) < least:
         others = describe_passed_over(passed_over([folder]))
-        told = f"class folder {folder} holds {len(paths)} images; it needs at least {least}{_inside(folder)}"
+        told = f"class folder {folder} holds {counted(len(paths), 'image')}; it needs at least {least}{_inside(folder)}"
         raise DataError(f"{told}; {others}" if others else told)
     return paths
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
 from evenbit.plan import Plan
+from evenbit.printable import counted
 from evenbit.runtime import _core
 from evenbit.runtime.reference import as_array, check_images
 
@@ -85,7 +86,7 @@ class Engine:
             raise PlanError(f"{plan}: {error}") from None
 
     def __repr__(self) -> str:
-        return f"<Engine: {self.plan!r} on {self.isa}, {self.threads} threads>"
+        return f"<Engine: {self.plan!r} on {self.isa}, {counted(self.threads, 'thread')}>"
 
     def _start(self, file: bytes, threads: int | None, isa: str | None, tile: str | None = None) -> None:
         self._file = file

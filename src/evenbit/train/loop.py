@@ -274,7 +274,7 @@ class _Training:
             start = {f"{self.measured}_accuracy_at_start": self._evaluate()[0].accuracy}
             self._tell(f"start: {self.measured} {next(iter(start.values())):.2f} %")
         if self.first_epoch == self.recipe.epochs:
-            self._tell(f"all {self.first_epoch} epochs are done; to train on, give more with --epochs")
+            self._tell(f"all epochs ({self.first_epoch}) are done; to train on, give more with --epochs")
         elif self.recipe.resolved_method().binary:
             self._tell("entropy: how much a bit of the binary layers says, from 0 (always the same) to 1 (+1 in half)")
         for epoch in range(self.first_epoch, self.recipe.epochs):

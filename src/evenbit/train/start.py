@@ -11,6 +11,7 @@ from torch import nn
 from evenbit.errors import RecipeError
 from evenbit.files import is_run
 from evenbit.pretrained import START
+from evenbit.printable import counted
 from evenbit.train.checkpoint import Run, Task, load_run, read_checkpoint
 from evenbit.train.recipe import Recipe
 
@@ -93,8 +94,9 @@ def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
     left = sorted({_layer(name) for name in state.keys() - taken.keys() - set(OF_IMAGES)})
     fresh = ", ".join(left[:MOST_NAMED]) + (f" and {len(left) - MOST_NAMED} more" if left[MOST_NAMED:] else "")
     classes = f" for {len(task.classes)} classes instead of {len(run.task.classes)}" if head else ""
+    trained = f"{counted(run.epoch, 'epoch')} on {run.recipe.data}"
     return (
-        f"from {recipe.start} ({run.recipe.model}, {run.recipe.method}, {run.epoch} epochs on {run.recipe.data}): "
+        f"from {recipe.start} ({run.recipe.model}, {run.recipe.method}, {trained}): "
         f"{sum(tensor.numel() for tensor in taken.values()):,} numbers copied; "
         + (f"new: {fresh}{classes}" if left else "nothing is new")
     )
