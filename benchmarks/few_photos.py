@@ -20,6 +20,7 @@ from rich.console import Console
 
 from evenbit.data.dataset import mixed
 from evenbit.deploy import pack_run
+from evenbit.errors import unknown
 from evenbit.export.c.size import memory_of
 from evenbit.train import load_recipe, train
 from evenbit.train.defaults import folder_settings
@@ -75,11 +76,13 @@ def main() -> None:
     parser.add_argument("--stamps", type=Path, required=True)
     parser.add_argument("settings", nargs="*", default=list(SETTINGS), metavar="SETTING", help=", ".join(SETTINGS))
     arguments = parser.parse_args()
+    if missing := [setting for setting in arguments.settings if setting not in SETTINGS]:
+        parser.error(unknown("setting", missing[0], SETTINGS))
     for setting in arguments.settings:
         row = measure(setting, arguments.stamps)
         rows = json.loads(KEPT.read_text(encoding="utf-8"))["few_photos"] if KEPT.exists() else []
-        rows = [one for one in rows if one["setting"] != setting] + [row]
-        rows.sort(key=lambda one: list(SETTINGS).index(one["setting"]))
+        by_setting = {one["setting"]: one for one in [*rows, row]}
+        rows = [by_setting[setting] for setting in SETTINGS if setting in by_setting]
         KEPT.write_text(json.dumps({"few_photos": rows, "classes": list(CLASSES)}, indent=1) + "\n", encoding="utf-8")
 
 

@@ -328,9 +328,8 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     for command in (("info",), ("bench",), ("export", "--to", "c", "-o", tmp_path / "c")):
         told = fails(command[0], work / "run", *command[1:])
         assert told.endswith(f"a packed network is needed; pack it: evenbit pack {work / 'run'} -o model.evb")
-    assert f"is a folder, not a recipe; to train on its images, give it as --data {tmp_path}" in fails(
-        "train", tmp_path
-    )
+    assert "is a folder, not a recipe; to train on its images, give it as --data" in fails("train", work)
+    assert "is a run, not a recipe; continue it with --resume --out, or" in fails("train", work / "run")
     assert "is truncated" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
     assert "photo.png cannot be read as an image" in fails("predict", work / "net.evb", tmp_path / "photo.png")
     assert "give at least one photo" in fails("predict", work / "net.evb")

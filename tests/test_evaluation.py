@@ -13,7 +13,8 @@ from scipy.stats import binomtest
 
 from evenbit.data import Split
 from evenbit.evaluation import Evaluation, batch_for, evaluate, score
-from evenbit.terminal import show, show_evaluation, show_mistakes, tell
+from evenbit.progress import tell
+from evenbit.terminal import show, show_evaluation, show_mistakes
 
 
 def test_score_by_hand() -> None:

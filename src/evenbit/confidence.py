@@ -91,7 +91,7 @@ def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *ima
     Args:
         logits: `[N, K]` of at least `LEAST_IMAGES` held-out images.
         labels: Of the same, `[N]`.
-        images: What is usual: arrays `[..., C, H, W]` of the training images and the held-out ones.
+        images: What is usual: arrays `[N, C, H, W]` of the training images and of the held-out ones.
     """
     temperature = fit_temperature(logits, labels)
     certainty = softmax(logits, temperature).max(1)

@@ -86,7 +86,8 @@ class Evaluation:
         low, high = self.interval
         return (
             f"<Evaluation: {self.accuracy:.2f} % of {counted(len(self), 'image')} right "
-            f"(95 % interval {low:.1f} to {high:.1f} %), balanced {self.balanced_accuracy:.2f} %, {len(self.classes)} classes>"
+            f"(95 % interval {low:.1f} to {high:.1f} %), balanced {self.balanced_accuracy:.2f} %, "
+            f"{len(self.classes)} classes>"
         )
 
     @functools.cached_property

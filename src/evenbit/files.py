@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -75,7 +76,12 @@ def check_target(path: Path) -> None:
 
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether a path is the folder of a run."""
-    return (Path(path) / CHECKPOINT).is_file()
+    return os.path.isfile(Path(path) / CHECKPOINT)  # noqa: PTH113  (False where the folder may not be entered)
+
+
+def pack_command(run: str | os.PathLike[str]) -> str:
+    """The command that makes a packed network of a run."""
+    return shlex.join(["evenbit", "pack", str(run), "-o", "model.evb"])
 
 
 def part_path(path: Path) -> Path:

@@ -19,7 +19,6 @@ import functools
 import hashlib
 import json
 import os
-import shlex
 import struct
 import typing
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ import safetensors
 import safetensors.numpy
 
 from evenbit.errors import PlanError
-from evenbit.files import is_run, write_atomically
+from evenbit.files import is_run, pack_command, write_atomically
 from evenbit.ops import OPS, Array, Bits, Op, Tail
 from evenbit.plan import Plan
 from evenbit.printable import is_text
@@ -72,8 +71,7 @@ def read(path: str | os.PathLike[str]) -> bytes:
         PlanError: If it cannot be read.
     """
     if is_run(path):
-        command = shlex.join(["evenbit", "pack", str(path), "-o", "model.evb"])
-        raise PlanError(f"{path} is the folder of a run, and a packed network is needed; pack it: {command}")
+        raise PlanError(f"{path} is a run, and a packed network is needed; pack it: {pack_command(path)}")
     try:
         return Path(path).read_bytes()
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from evenbit.confidence import Confidence
 from evenbit.errors import InputError
 from evenbit.evaluation import softmax
-from evenbit.files import is_run
+from evenbit.files import is_run, pack_command
 from evenbit.images import describe_passed_over, is_image, load_image
 from evenbit.pretrained import NETWORK
 from evenbit.progress import Report
@@ -57,8 +56,7 @@ def predict_images(
     places = [Path(path) for path in paths]
     for path in places:
         if is_run(path):
-            command = shlex.join(["evenbit", "pack", str(path), "-o", "model.evb"])
-            raise InputError(f"{path} is a run, but photos are classified by a packed network; pack it: {command}")
+            raise InputError(f"{path} is a run, and a packed network is needed; pack it: {pack_command(path)}")
     photos = [photo for path in places for photo in _photos(path, tell)]
     if not photos:
         raise InputError("give at least one photo")

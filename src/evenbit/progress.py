@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from evenbit.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -59,6 +61,11 @@ def _draw(title: str, console: Console, stack: ExitStack) -> Report:
     )
     task = progress.add_task(title, total=None)
     return lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def tell(console: Console, text: str) -> None:
+    """Prints a sentence, broken between words where the window ends."""
+    console.print(printable(text), markup=False, highlight=False, emoji=False)
 
 
 def part(report: Report | None, start: float, length: float, whole: float) -> Report | None:

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evenbit.confidence import Confidence
 from evenbit.plan import Plan
 from evenbit.printable import counted, printable
+from evenbit.progress import tell
 from evenbit.summary import Row
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEAST_LETTERS = 12  # of a layer's name
 OTHER_COLUMNS = 62  # of a terminal, for the columns beside the layers' names
 PIPED = 100_000  # columns where no window limits them, so that lines can be parsed and copied unbroken
-UNUSUAL = (
+WHAT_IS_UNUSUAL = (
     "unusual: hardly any image that the network was trained or tested on has such contrast (of dark and bright), "
     "detail (fine structure) or colour"
 )
@@ -46,11 +46,6 @@ def open_console(*, stderr: bool = False) -> Console:
     """A console as wide as its window; without a window, lines are not broken."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED)
-
-
-def tell(console: Console, text: str) -> None:
-    """A sentence, broken between words where the window ends."""
-    console.print(printable(text), markup=False, highlight=False, emoji=False)
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = False) -> None:
@@ -102,10 +97,10 @@ def show_evaluation(result: Evaluation, *, part: str = "test") -> None:
     show(rows, as_json=False)
 
 
-def show_trained_on(result: Evaluation) -> None:
-    """How much of its training images a classifier has learned, in one line."""
-    images = counted(len(result), "image")
-    print(f"\ntraining accuracy {result.accuracy:.2f} % of {images}, which the network has learned from")
+def show_training_accuracy(result: Evaluation, *, learned: bool) -> None:
+    """The accuracy on training images, in one line; `learned` says that the network was trained on these."""
+    known = ", which the network has learned from" if learned else ""
+    print(f"\ntraining accuracy {result.accuracy:.2f} % of {counted(len(result), 'image')}{known}")
 
 
 def show_mistakes(results: Mapping[str, Evaluation]) -> None:
@@ -207,7 +202,7 @@ def show_predictions(
     ]
     show(rows, as_json=False)
     if any("unusual" in doubt for doubt in doubts.values()):
-        print(UNUSUAL)
+        print(WHAT_IS_UNUSUAL)
     colours = "grey" if plan.channels == 1 else "colour"
     names = ", ".join(plan.classes[:MOST_CLASSES]) + (", ..." if len(plan.classes) > MOST_CLASSES else "")
     print(printable(f"the network saw the middle of each photo, in {colours} and {plan.width}x{plan.height} pixels"))
@@ -334,6 +329,8 @@ def _end(name: str, most: int) -> str:
 
 def _described(info: Mapping[str, str]) -> list[str]:
     """Where a network comes from, and when it is unsure."""
+    from evenbit.confidence import Confidence
+
     confidence = Confidence.of_info(info)
     of_confidence = () if confidence is None else confidence.as_info()
     lines = [", ".join(f"{key} {value}" for key, value in info.items() if key not in of_confidence) or "origin unknown"]

@@ -81,6 +81,18 @@ def test_copies_of_an_image_are_in_one_part(tmp_path: Path):
     assert {f"a/copy{name}" for name in chosen} | {f"a/{name}" for name in chosen} <= names(test)
 
 
+@pytest.mark.parametrize("copies", [3, 7, 9, 10])
+def test_copies_stay_together_in_a_small_class(tmp_path: Path, copies: int):
+    fill(tmp_path, {"a": 10, "b": 10})
+    for index in range(1, copies):
+        shutil.copy(tmp_path / "a" / "000.png", tmp_path / "a" / f"{index:03}.png")
+    _, train, test = list_folder(tmp_path)
+    same = {f"a/{index:03}.png" for index in range(copies)}
+    if copies < 10:
+        assert not (same & names(train) and same & names(test))
+    assert 1 <= len([name for name in names(test) if name[0] == "a"]) <= (3 if copies < 7 else 9)
+
+
 @pytest.mark.parametrize("start", range(0, 40, 4))
 def test_every_class_has_an_image_in_both_parts(tmp_path: Path, start: int):
     for count, level in ((2, start), (3, start + 50)):

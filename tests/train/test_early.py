@@ -86,9 +86,31 @@ def test_a_folder_in_use_is_told_before_the_images_are_listed(
     assert "exists and is not empty" in capsys.readouterr().err
 
 
-def test_weights_of_a_run_bring_its_network_and_size(shared: Path, pictures: Path, tmp_path: Path) -> None:
+def test_weights_of_a_run_bring_its_network_and_size(
+    shared: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     command = ["train", "--data", str(pictures), "--weights", str(shared), "--epochs", "1", "--out"]
     assert main([*command, str(tmp_path / "run"), "--set", "flip=true"]) == 0
+    assert f"taken from {shared}: --model resnet8 --set image_size=8\n" in capsys.readouterr().out
     recipe = read_checkpoint(tmp_path / "run").recipe
     assert (recipe.model, recipe.image_size, recipe.method) == ("resnet8", 8, "fd")
     assert main([*command, str(tmp_path / "other"), "--set", "flip=true", "--model", "resnet20"]) == 2
+
+
+def test_a_recipe_wins_over_what_a_run_brings(shared: Path, pictures: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'data = "{pictures}"\nimage_size = 12\nepochs = 1\nflip = true\n')
+    assert main(["train", str(recipe), "--weights", str(shared), "--out", str(tmp_path / "run")]) == 0
+    assert read_checkpoint(tmp_path / "run").recipe.image_size == 12
+
+
+def test_a_network_of_the_users_own_has_to_be_named_again(
+    train_tiny: Callable[..., Result], tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "network.py").write_text(NETWORK)
+    train_tiny(tmp_path / "own", model=f"{tmp_path / 'network.py'}:make_model", method="float", epochs=1)
+    command = ["train", "--data", str(pictures), "--weights", str(tmp_path / "own"), "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert "do not fit the network" in capsys.readouterr().err
+    assert (tmp_path / "count").read_text() == "x"

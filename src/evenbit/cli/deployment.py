@@ -71,7 +71,7 @@ def pack(
         with bar("freezing") as progress:
             trained = load_run(run)
             plan = pack_network(trained, freeze_on=first, progress=progress)
-        if told := trained.unfinished(run):
+        if told := trained.unfinished(run, data_root):
             terminal.print_error(told)
     accuracy = {}
     if float_layers == "int8":
@@ -109,8 +109,8 @@ def predict(
     """Classify photos.
 
     A photo that cannot be read is reported on standard error, and the exit status is then 2. If the file says how sure
-    the network may be, an answer is marked "unsure" if its probability is low, or if hardly any training image
-    has such contrast, detail or colour.
+    the network may be, an answer is marked "unsure" if its probability is low, or if hardly any image that
+    the network was trained or tested on has such contrast, detail or colour.
 
     Args:
         paths: Photos and folders of photos, and the .evb file that classifies them; without one, the network that

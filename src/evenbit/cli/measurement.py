@@ -12,10 +12,10 @@ from cyclopts import Parameter
 from evenbit import terminal
 from evenbit.cli.app import MEASURE, Json, Out, app
 from evenbit.printable import printable
-from evenbit.progress import bar
+from evenbit.progress import bar, part, tell
 
 if TYPE_CHECKING:
-    from evenbit.evaluation import Predict
+    from evenbit.evaluation import Evaluation, Predict
 
 MOST_NAMED = 5  # of the classes that differ
 
@@ -48,13 +48,13 @@ def evaluate(
         as_json: Print JSON.
     """
     from evenbit.confidence import calibrated
-    from evenbit.data import READERS, load_dataset
+    from evenbit.data import READERS, hold_out, load_dataset
     from evenbit.errors import DataError
     from evenbit.evaluation import evaluate as measure
     from evenbit.evaluation import mistakes_of
     from evenbit.images import describe_passed_over
 
-    network = _open_classifier(path, threads, isa)
+    network = _open_classifier(path, threads, isa, data_root)
     source = data or network.trained_on
     if source is None:
         raise DataError(f"{path} does not say what it was trained on; name a data set with --data")
@@ -70,19 +70,24 @@ def evaluate(
         raise DataError(f"{path} knows other classes than {dataset.name} has: {differing}")
     if data is not None and (others := describe_passed_over(dataset.passed_over)):
         terminal.print_error(f"{dataset.name}: {others}")
-    splits = {"test": dataset.test, **({"train": dataset.train} if all_ else {})}
+    splits = {"test": dataset.test}
+    if all_:
+        held_out = network.validation if data is None else 0
+        splits["train"] = (hold_out(dataset, held_out) if held_out else dataset).train
+    total, done = sum(len(split) for split in splits.values()), 0
+    results: dict[str, Evaluation] = {}
     with bar("evaluating") as progress:
-        results = {
-            part: measure(network.predict, split, classes=network.classes, progress=progress)
-            for part, split in splits.items()
-        }
+        for name, split in splits.items():
+            share = part(progress, done, len(split), total)
+            results[name] = measure(network.predict, split, classes=network.classes, progress=share)
+            done += len(split)
     temperature = network.temperature or calibrated(results["test"]).temperature
-    results = {part: dataclasses.replace(result, temperature=temperature) for part, result in results.items()}
+    results = {name: dataclasses.replace(result, temperature=temperature) for name, result in results.items()}
     if not as_json:
         print(printable(f"{path} on {dataset.name}"))
         terminal.show_evaluation(results["test"])
         if all_:
-            terminal.show_trained_on(results["train"])
+            terminal.show_training_accuracy(results["train"], learned=data is None)
         if wrong:
             terminal.show_mistakes(results)
         return
@@ -168,7 +173,7 @@ def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 10
         out,
         data_root=data_root,
         images=images,
-        tell=lambda line: terminal.tell(console, line),
+        tell=lambda line: tell(console, line),
     )
     print(f"{out}: {out.stat().st_size:,} bytes; open it in a browser")
 
@@ -190,6 +195,7 @@ class _Classifier(NamedTuple):
         shape: Of its images.
         trained_on: The data that it was trained on, if it says so.
         temperature: Of its probabilities; None if it is still to be measured.
+        validation: The share of the training images that it was not trained on.
     """
 
     predict: Predict
@@ -197,18 +203,19 @@ class _Classifier(NamedTuple):
     shape: tuple[int, int, int]
     trained_on: str | None
     temperature: float | None
+    validation: float = 0
 
 
-def _open_classifier(path: Path, threads: int | None, isa: str | None) -> _Classifier:
+def _open_classifier(path: Path, threads: int | None, isa: str | None, data_root: str | None) -> _Classifier:
     if path.is_dir():
         from evenbit.train import load_run, torch_predict
 
         run = load_run(path)
         task = run.task
-        if told := run.unfinished(path):
+        if told := run.unfinished(path, data_root):
             terminal.print_error(told)
         shape = (task.channels, task.height, task.width)
-        return _Classifier(torch_predict(run.model), task.classes, shape, run.data, None)
+        return _Classifier(torch_predict(run.model), task.classes, shape, run.data, None, run.recipe.validation)
     from evenbit.confidence import Confidence
     from evenbit.errors import InputError
     from evenbit.runtime.engine import Engine

@@ -15,7 +15,7 @@ from evenbit.cli.app import TRAIN, Json, Out, app
 from evenbit.errors import CaptureError, ExportError, RecipeError, TrainingError
 from evenbit.files import check_target, is_run, write_atomically
 from evenbit.printable import printable
-from evenbit.progress import bar
+from evenbit.progress import bar, tell
 
 
 @app.command(group=TRAIN, sort_key=0)
@@ -56,8 +56,8 @@ def train(
             patch14_wide, patch10, mobilenet_v2.
         network: A network of your own instead, as FILE.py:FUNCTION or MODULE:FUNCTION; the function's code is run.
         weights: Weights of the trained real network that the binary one is made from: a safetensors file, or the folder
-            of a run with the method float. The binary network is fitted to the real one before training, and has it as
-            teacher unless another is named.
+            of a run with the method float, whose model and size of images are taken if they are not given. The binary
+            network is fitted to the real one before training, and has it as teacher unless another is named.
         method: float, bnn, xnor, bireal, irnet, react, recu, adabin, sdbnn, insta or fd.
         epochs: Passes over the training images.
         seed: Seed of everything random.
@@ -99,16 +99,20 @@ def train(
     }
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
     chosen: dict[str, Any] = {}
+    lines: list[str] = []
     told, fits = "", ""
     if resume and out is not None and recipe is None:
         settings = change_recipe(read_checkpoint(out).recipe.model_dump(), overrides, str(out))
     else:
-        if isinstance(overrides.get("start"), str):
-            overrides = like_start(overrides["start"]) | overrides
-        if isinstance(overrides.get("weights"), str):
-            overrides = like_weights(overrides["weights"]) | overrides
         if out is not None and not resume:
             check_new(out)
+        taken: dict[str, Any] = {}
+        for key, like in (("start", like_start), ("weights", like_weights)):
+            if recipe is None and isinstance(overrides.get(key), str):
+                found = like(overrides[key])
+                taken |= {name: value for name, value in found.items() if name not in overrides}
+                lines.append(f"taken from {overrides[key]}: {as_flags(taken)}")
+        overrides = taken | overrides
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
             chosen = folder_settings(Path(images), overrides)
@@ -133,8 +137,9 @@ def train(
     )
     console = terminal.open_console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
-    for line in filter(None, (told, fits)):
-        terminal.tell(console, line)
+    main = PartialState().is_main_process  # only this one prints
+    for line in filter(None, (*lines, told, fits) if main else ()):
+        tell(console, line)
     try:
         with bar("training", console) as progress:
             result = run_training(
@@ -144,14 +149,14 @@ def train(
         if is_run(folder):
             terminal.print_error(f"stopped; go on with: {_command('train', '--resume', '--out', folder, *root)}")
         raise
-    if not PartialState().is_main_process:  # only the main process prints
+    if not main:
         return
     if as_json:
         print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
     else:
         terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
         if hint := advice(settings, result.evaluation):
-            terminal.tell(console, hint)
+            tell(console, hint)
         wrong = f"see the mistakes with: {_command('eval', folder, '--wrong', *root)}\n"
         console.print(
             f"{wrong if result.accuracy < 100 else ''}"
@@ -162,7 +167,7 @@ def train(
             soft_wrap=True,
         )
         with contextlib.suppress(CaptureError, ExportError):  # of what cannot be packed, or has no kernel in C
-            terminal.tell(console, f"as C for a device it takes about {memory_of(pack_run(folder))}")
+            tell(console, f"as C for a device it takes about {memory_of(pack_run(folder))}")
 
 
 @app.command(group=TRAIN, sort_key=1)

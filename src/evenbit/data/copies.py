@@ -5,54 +5,80 @@ If they are in two classes, one of them is wrong. If one is trained on and the o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from evenbit.data.dataset import Dataset
 from evenbit.printable import counted
 
+BEGINNING = 4096  # bytes; whole files are read only if size and beginning are equal
+
+
+class _File(NamedTuple):
+    path: Path
+    label: int
+    trained_on: bool
+
 
 def describe_copies(dataset: Dataset) -> list[str]:
-    """A line if files are in several classes, and one if files are both to train and to test on; each names a pair."""
-    if dataset.train.paths is None or dataset.test.paths is None:
-        return []
-    known = [
-        (path, int(label), part)
-        for part, split in enumerate((dataset.train, dataset.test))
-        for path, label in zip(split.paths or (), split.labels, strict=True)
+    """A line if files are in several classes, and one if they are both to train and to test on; each names two."""
+    files = [
+        _File(path, int(label), trained_on)
+        for trained_on, split in ((True, dataset.train), (False, dataset.test))
+        for path, label in zip(split.paths or (), split.labels, strict=split.paths is not None)
     ]
-    classes, parts = [], []
-    for group in _equal([path for path, _, _ in known]):
-        first = known[group[0]]
-        others = [known[index] for index in group[1:]]
-        classes += [(first[0], other[0]) for other in others if other[1] != first[1]][:1]
-        parts += [(first[0], other[0]) for other in others if other[1] == first[1] and other[2] != first[2]][:1]
+    mislabelled, on_both_sides = [], []
+    for group in _equal(files):
+        labels = {file.label: file.path for file in group}
+        if len(labels) > 1:
+            mislabelled.append(list(labels.values()))
+        for _, same in groupby(sorted(group, key=lambda file: file.label), key=lambda file: file.label):
+            sides = {file.trained_on: file.path for file in same}
+            if len(sides) > 1:
+                on_both_sides.append([sides[True], sides[False]])
     told = []
-    if classes:
-        told.append(f"{_times(len(classes))} in two classes, as {_pair(classes[0])}; remove the wrong one")
-    if parts:
-        told.append(f"{_times(len(parts))} both to train and to test on, as {_pair(parts[0])}; remove one")
+    if mislabelled:
+        told.append(f"{_photos(len(mislabelled))} in two classes, as {_pair(mislabelled[0])}; remove the wrong one")
+    if on_both_sides:
+        told.append(f"{_photos(len(on_both_sides))} trained on and tested on, as {_pair(on_both_sides[0])}; remove one")
     return told
 
 
-def _equal(paths: list[Path]) -> list[list[int]]:
-    """Indices of the files that have the same bytes as others, in groups. Only files of the same size are read."""
-    sizes = defaultdict(list)
-    for index, path in enumerate(paths):
-        sizes[path.stat().st_size].append(index)
-    groups = []
-    for indices in sizes.values():
-        digests = defaultdict(list)
-        for index in indices if len(indices) > 1 else ():
-            digests[hashlib.sha256(paths[index].read_bytes()).digest()].append(index)
-        groups += [group for group in digests.values() if len(group) > 1]
+def _equal(files: list[_File]) -> list[list[_File]]:
+    """Groups of files that have the same bytes; files that have vanished are passed over."""
+    groups = [files]
+    keys: tuple[Callable[[Path], Hashable], ...] = (lambda path: path.stat().st_size, _beginning, _digest)
+    for key in keys:
+        groups = [part for group in groups for part in _divided(group, key) if len(part) > 1]
     return groups
 
 
-def _times(count: int) -> str:
+def _divided(files: Iterable[_File], key: Callable[[Path], Hashable]) -> list[list[_File]]:
+    """The files in groups of equal keys."""
+    found = defaultdict(list)
+    for file in files:
+        with contextlib.suppress(OSError):
+            found[key(file.path)].append(file)
+    return list(found.values())
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(BEGINNING)
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def _photos(count: int) -> str:
     return f"{counted(count, 'photo')} {'is' if count == 1 else 'are'}"
 
 
-def _pair(pair: tuple[Path, Path]) -> str:
-    return f"{pair[0]} and {pair[1]} are the same file"
+def _pair(paths: list[Path]) -> str:
+    return f"{paths[0]} and {paths[1]} are the same file"

@@ -147,10 +147,12 @@ def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in paths}
     limit = int(TEST_SHARE * 2**64).to_bytes(8, "big")
     count = sum(digest < limit for digest in digests.values())
-    count = min(max(count, math.ceil(LEAST_SHARE * len(paths))), max(1, int(MOST_SHARE * len(paths))))
+    most = max(1, int(MOST_SHARE * len(paths)))
+    count = min(max(count, math.ceil(LEAST_SHARE * len(paths))), most)
     ordered = sorted(paths, key=lambda path: (digests[path], path))
-    while count < len(paths) - 1 and digests[ordered[count - 1]] == digests[ordered[count]]:
-        count += 1  # copies stay together
+    borders = [at for at in range(1, len(paths)) if digests[ordered[at - 1]] != digests[ordered[at]]]
+    if borders:  # between copies there is none, so that they stay together
+        count = min(borders, key=lambda at: (at > most, abs(at - count)))
     test = set(ordered[:count])
     return [path for path in paths if path not in test], [path for path in paths if path in test]
 

@@ -203,11 +203,12 @@ class Run:
         """Name of the data set, or path of the folder of images as seen from here."""
         return find_data(self.recipe.data, self.origin)
 
-    def unfinished(self, folder: Path) -> str:
+    def unfinished(self, folder: Path, data_root: str | None) -> str:
         """That epochs of the run in `folder` are missing, and how to go on; empty if all are done."""
         if self.epoch == self.recipe.epochs:
             return ""
-        command = shlex.join(["evenbit", "train", "--resume", "--out", str(folder)])
+        root = ["--data-root", data_root] if data_root else []
+        command = shlex.join(["evenbit", "train", "--resume", "--out", str(folder), *root])
         return f"{folder} has done {self.epoch} of its {self.recipe.epochs} epochs; go on with: {command}"
 
 

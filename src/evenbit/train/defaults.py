@@ -10,7 +10,7 @@ larger network pays off. Every setting chosen here can also be given by a flag, 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from evenbit.data import READERS
 from evenbit.data.folder import list_folder
 from evenbit.evaluation import Evaluation
 from evenbit.images import FORMATS
+from evenbit.train.network import is_own
 from evenbit.train.recipe import Recipe, good_rate, load_recipe, packaged_recipes
 
-LITTLE = 10.0  # points
+HARDLY = 10.0  # points
 LOOKED_AT = 200  # images, at most, that are opened to find their size
 SMALL, LARGE = 32, 64  # pixels; sizes that images are brought to
-FEW_IMAGES = 1_000  # from these on the large size is chosen, if most images have as many pixels
+LARGE_FROM = 1_000  # images to train on; the large size is chosen if there are so many, and most are as large
 PASSES = 100_000  # images that a network sees in its whole training, about, counting every repetition
 LEAST_EPOCHS, MOST_EPOCHS = 20, 60
 BATCHES = ((500, 16), (2_000, 32), (10_000, 64))  # most images, and the batch size for them
@@ -64,8 +65,7 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     _, train, _ = list_folder(folder)
     count = len(train.paths)
-    sides = [side for path in train.paths[:: -(-count // LOOKED_AT)] if (side := _short_side(path)) is not None]
-    size = LARGE if count >= FEW_IMAGES and sides and statistics.median(sides) >= LARGE else SMALL
+    size = LARGE if count >= LARGE_FROM and _are_large(train.paths) else SMALL
     if isinstance(given.get("image_size"), int):  # other types are refused when the recipe is checked
         size = given["image_size"]
     batch = next((batch for images, batch in BATCHES if count <= images), LARGEST_BATCH)
@@ -82,15 +82,24 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def advice(recipe: Recipe, result: Evaluation) -> str:
-    """What may help if a network is hardly better than always the same answer; empty if it is."""
-    if result.accuracy - result.constant.accuracy >= LITTLE:
+    """What may help if a network hardly tells the classes apart; empty if it does.
+
+    It hardly does if its balanced accuracy is less than `HARDLY` points above that of always the same answer.
+    """
+    present = int((result.confusion.sum(1) > 0).sum())
+    if result.balanced_accuracy - 100 / present >= HARDLY:
         return ""
     ways = ["more photos", f"more epochs (--epochs {3 * recipe.epochs})"]
-    if recipe.data not in READERS:
-        other = SMALL if recipe.image_size > SMALL else LARGE
-        ways += ["a start from a trained network (--from bundled)"] * (recipe.start is None and recipe.weights is None)
-        ways.append(f"photos of another size (--set image_size={other})")
-    return f"the network has hardly learned to tell the classes apart; what may help: {', '.join(ways)}"
+    if recipe.start is None and recipe.weights is None and recipe.data not in READERS:
+        ways += ["a start from a trained network (--from bundled)"] * (not is_own(recipe.model))
+        ways.append(f"photos of another size (--set image_size={SMALL if recipe.image_size > SMALL else LARGE})")
+    return f"the network hardly tells the classes apart; what may help: {', '.join(ways)}"
+
+
+def _are_large(paths: Sequence[Path]) -> bool:
+    """Whether most images, of those looked at, have as many pixels as the large size."""
+    sides = [side for path in paths[:: -(-len(paths) // LOOKED_AT)] if (side := _short_side(path)) is not None]
+    return bool(sides) and statistics.median(sides) >= LARGE
 
 
 def _short_side(path: Path) -> int | None:

@@ -19,7 +19,8 @@ def check_before_reading(recipe: Recipe, known: Source | None) -> None:
         known: A resumed run's record of its network; its start has been taken over already.
 
     Raises:
-        RecipeError, CheckpointError: If the network's function, the weights, the start or the teacher cannot be used.
+        RecipeError, CheckpointError: If the network's function, the weights, the start or the teacher cannot be read,
+            or the start is another network.
     """
     if is_own(recipe.model) and not recipe.model.startswith(":"):
         find_function(recipe.model, find_source(recipe.model, known))

@@ -41,8 +41,8 @@ from evenbit.nn import (
 from evenbit.nn._training import keep_freed_memory
 from evenbit.nn.excitation import FREEZING_IMAGES
 from evenbit.nn.synchronized import synchronize
-from evenbit.printable import is_text, printable
-from evenbit.progress import Report
+from evenbit.printable import is_text
+from evenbit.progress import Report, tell
 from evenbit.train.augmented import describe_augmentation, make_augmentation
 from evenbit.train.checkpoint import (
     Checkpoint,
@@ -267,7 +267,7 @@ class _Training:
             write_atomically(out / METRICS, "".join(lines).encode())
         writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
         metrics = json.loads(lines[-1]) if lines else {}
-        if self.recipe.data not in READERS and self.loader is None:
+        if main and self.recipe.data not in READERS and self.loader is None:
             self._describe_images()
         start = {}
         if self.first_epoch == 0 and self.source is not None and self.source.weights:
@@ -276,7 +276,7 @@ class _Training:
         if self.first_epoch == self.recipe.epochs:
             self._tell(f"all epochs ({self.first_epoch}) are done; to train on, give more with --epochs")
         elif self.recipe.resolved_method().binary:
-            self._tell("entropy: how much a bit of the binary layers says, from 0 (always the same) to 1 (+1 in half)")
+            self._tell("entropy: how much a bit of the binary layers says, from 0 (always the same) to 1 (half are +1)")
         for epoch in range(self.first_epoch, self.recipe.epochs):
             metrics = {**self._epoch(epoch), **(start if epoch == 0 else {})}
             if main and writer is not None:
@@ -298,7 +298,8 @@ class _Training:
     def _describe_images(self) -> None:
         """Prints what to know of a folder of images before it is trained on."""
         texts = [describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)]
-        for text in filter(None, texts + describe_copies(self.dataset)):
+        texts += [] if self.first_epoch else describe_copies(self.dataset)
+        for text in filter(None, texts):
             self._tell(f"{self.recipe.data.lstrip(':')}: {text}")
         self._tell(describe_augmentation(self.recipe))
         if not self.recipe.class_weights and are_unequal(self.dataset):
@@ -307,7 +308,7 @@ class _Training:
             )
 
     def _tell(self, text: str) -> None:
-        self.console.print(printable(text), markup=False, highlight=False, emoji=False)
+        tell(self.console, text)
 
     def _save(self, epoch: int) -> None:
         optimizer = self.optimizer.optimizer
@@ -482,9 +483,10 @@ def _summary(activations: dict[str, ActivationProbe], weights: dict[str, dict[st
 def _line(metrics: Mapping[str, Any], epochs: int) -> str:
     """The line that is printed after an epoch."""
     measured = "validation" if "validation_accuracy" in metrics else "test"
-    entropy = f"  entropy {metrics['entropy']:.3f}" if "entropy" in metrics else ""
+    entropy = f"  entropy {metrics['entropy']:.2f}" if "entropy" in metrics else ""
+    accuracy = f"{'val' if measured == 'validation' else measured} {metrics[f'{measured}_accuracy']:.2f} %"
     return (
         f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  loss {metrics['train_loss']:.3f}  "
-        f"train {metrics['train_accuracy']:.1f} %  {measured} {metrics[f'{measured}_accuracy']:.2f} %{entropy}  "
-        f"{metrics['images_per_second']:.0f} images/s"
+        f"train {metrics['train_accuracy']:.1f} %  {accuracy}{entropy}  "
+        f"{metrics['images_per_second']:.0f} img/s"
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evenbit.errors import RecipeError, unknown
+from evenbit.files import is_run
 from evenbit.models import model_names
 from evenbit.nn.method import METHODS, Method, resolve_method
 from evenbit.printable import is_text
@@ -243,8 +244,12 @@ def _text(source: str | Path) -> bytes:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from None
     if str(source) in packaged_recipes():
         return (resources.files("evenbit.recipes") / f"{source}.toml").read_bytes()
+    if is_run(path):
+        raise RecipeError(
+            f"{source} is a run, not a recipe; continue it with --resume --out, or start from it with --from"
+        )
     if path.is_dir():
-        raise RecipeError(f"{source} is a folder, not a recipe; to train on its images, give it as --data {source}")
+        raise RecipeError(f"{source} is a folder, not a recipe; to train on its images, give it as --data")
     raise RecipeError(f"no recipe file {source}; recipes that come with evenbit: {', '.join(packaged_recipes())}")
 
 

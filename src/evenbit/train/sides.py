@@ -25,7 +25,6 @@ images, it cannot be told unless P(X >= m) is below `CHANCE`, X binomial, N tria
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -110,7 +109,7 @@ def _named_after_sides(classes: tuple[str, ...]) -> tuple[str, str] | None:
     lower = {name.lower(): name for name in classes}
     for words in WORDS:
         for name in lower:
-            other = re.sub(words[0], words[1], name)
+            other = name.replace(*words)
             if other != name and other in lower:
                 return lower[name], lower[other]
     return None

@@ -13,6 +13,7 @@ from evenbit.files import is_run
 from evenbit.pretrained import START
 from evenbit.printable import counted
 from evenbit.train.checkpoint import Run, Task, load_run, read_checkpoint
+from evenbit.train.network import is_own
 from evenbit.train.recipe import Recipe
 
 BUNDLED = "bundled"
@@ -44,11 +45,15 @@ def like_start(start: str) -> dict[str, Any]:
 
 
 def like_weights(weights: str) -> dict[str, Any]:
-    """The settings that a network shares with the run whose weights it takes; empty if they are a file's."""
+    """The settings that a network shares with the run whose weights it takes; empty if they are a file's.
+
+    A network of the user's own has to be named again, since naming it allows its code to run.
+    """
     if not is_run(weights):
         return {}
     recipe = read_checkpoint(weights).recipe
-    return {"model": recipe.model, "image_size": recipe.image_size}
+    model = {} if is_own(recipe.model) else {"model": recipe.model}
+    return {**model, "image_size": recipe.image_size}
 
 
 def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
