@@ -348,7 +348,7 @@ def test_very_unequal_classes_suggest_weights_which_change_what_is_learned(
 
 @pytest.mark.parametrize("measured", ["test", "validation"])
 def test_the_line_of_an_epoch_fits_80_columns(measured: str) -> None:
-    metrics = {"epoch": 100, "train_loss": 12.345, "train_accuracy": 100.0, f"{measured}_accuracy": 98.76}
+    metrics = {"epoch": 100, "train_loss": 2.345, "train_accuracy": 100.0, f"{measured}_accuracy": 98.76}
     line = module._line({**metrics, "entropy": 0.987, "images_per_second": 1234.5}, 100)
     assert line.endswith("98.76 %  entropy 0.99  1234 img/s")
     assert len(line) <= 80
