@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def lay_out(stamps: Path, folder: Path, part: int) -> int:
 def measure(setting: str, stamps: Path) -> dict[str, Any]:
     """Trains with a setting, once for each part of the photos."""
     row: dict[str, Any] = {"setting": setting, **origin(), "accuracies": [], "always_the_largest": []}
+    row["command"] = shlex.join(["python", "benchmarks/few_photos.py", "--stamps", "DIR", setting])
     for part in range(PARTS):
         with tempfile.TemporaryDirectory() as name:
             photos, out = Path(name) / "photos", Path(name) / "run"
