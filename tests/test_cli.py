@@ -321,7 +321,7 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "exists and is not empty" in fails("train", "digits-resnet8-fd", "--out", work / "run")
     assert "no data set 'cats'" in fails("train", "--data", "cats", "--out", tmp_path / "x")
     assert "wanted data_batch_1.bin" in fails("train", "cifar10-resnet20-fd", "--data-root", tmp_path, "--out", "x")
-    assert "holds no trained network" in fails("pack", tmp_path / "gone", "-o", tmp_path / "y.evb")
+    assert "gone does not exist" in fails("pack", tmp_path / "gone", "-o", tmp_path / "y.evb")
     assert "nowhere: no such folder" in fails("pack", work / "run", "-o", tmp_path / "nowhere" / "y.evb")
     assert "give either" in fails("pack", "-o", tmp_path / "y.evb")
     assert "No such file" in fails("info", tmp_path / "gone.evb")

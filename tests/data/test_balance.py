@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from evenbit.data import Dataset, Split
-from evenbit.data.balance import are_unequal, describe_classes
+from evenbit.data.balance import describe_classes
 
 
 def dataset(train: list[int], test: list[int]) -> Dataset:
@@ -23,8 +22,3 @@ def test_unequal_classes_name_the_extremes_and_what_a_constant_scores() -> None:
         "3 classes, 16 images to train on, 4 to test on; per class 2 (eel) to 9 (dog) to train on; "
         "always answering cat would give 50.0 %"
     )
-
-
-@pytest.mark.parametrize(("largest", "unequal"), [(5, False), (6, True)])
-def test_three_times_as_many_images_is_very_unequal(largest: int, unequal: bool) -> None:
-    assert are_unequal(dataset([0] * largest + [1, 1, 2, 2], [0, 1, 2])) is unequal

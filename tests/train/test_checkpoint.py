@@ -82,8 +82,13 @@ def test_a_constant_channel_does_not_make_the_normalization_divide_by_zero(tmp_p
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(CheckpointError, match=f"{folder} holds no trained network"):
+    (tmp_path / "net.evb").touch()
+    for folder, why in (
+        (tmp_path, "holds no trained network"),
+        (tmp_path / "missing", "does not exist"),
+        (tmp_path / "net.evb", "is a file, not the folder of a run"),
+    ):
+        with pytest.raises(CheckpointError, match=f"{folder} {why}"):
             load_run(folder)
 
 

@@ -44,9 +44,9 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"model": "{file}:make_mode"}, RecipeError, "has no function 'make_mode'; it has make_model"),
         ({"weights": "{folder}/nowhere"}, RecipeError, "there are no weights at"),
         ({"weights": "{file}"}, RecipeError, "is damaged or not a safetensors file"),
-        ({"start": "{folder}/nowhere"}, CheckpointError, "holds no trained network"),
+        ({"start": "{folder}/nowhere"}, CheckpointError, "nowhere does not exist"),
         ({"start": "{run}", "model": "resnet20"}, RecipeError, "is a resnet8, not a resnet20; add --model resnet8"),
-        ({"teacher": "{folder}/nowhere"}, CheckpointError, "holds no trained network"),
+        ({"teacher": "{folder}/nowhere"}, CheckpointError, "nowhere does not exist"),
     ],
 )
 def test_what_a_recipe_names_is_opened_first(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -17,8 +18,10 @@ from rich.console import Console
 from evenbit.cli import main
 from evenbit.errors import CheckpointError, RecipeError
 from evenbit.pretrained import NETWORK
-from evenbit.train import Recipe, Result, load_run, read_checkpoint, train
+from evenbit.train import Recipe, Result, load_recipe, load_run, read_checkpoint, train
 from evenbit.train import loop as module
+from evenbit.train.checkpoint import Task
+from evenbit.train.start import suggest_bundled
 
 TrainTiny = Callable[..., Result]
 
@@ -152,10 +155,17 @@ def test_the_command_takes_model_method_and_size_from_the_run(
     assert (recipe.model, recipe.method, recipe.image_size, recipe.start) == ("resnet8", "fd", 8, str(trained))
 
 
-def test_a_finished_run_goes_on_with_more_epochs(train_tiny: TrainTiny, tmp_path: Path) -> None:
+def test_a_finished_run_goes_on_with_more_epochs(
+    train_tiny: TrainTiny, tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
     train_tiny(tmp_path / "run", epochs=2)
     first = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    result = train_tiny(tmp_path / "run", resume=True, epochs=4)
+    console = Console(width=200, file=io.StringIO())
+    result = train(tiny_recipe(epochs=4), tmp_path / "run", resume=True, console=console)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert re.search(
+        r"the learning rate goes on at \d\.\de-03, where a run of 4 epochs has it after 2; the accura", told
+    )
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[:2] == first
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
@@ -183,3 +193,22 @@ def test_an_extension_that_is_stopped_goes_on_to_the_same_weights(
     assert main(["train", "--resume", "--out", str(tmp_path / "run"), "--json"]) == 0
     one, two = (read_checkpoint(tmp_path / name).tensors for name in ("run", "straight"))
     assert all(torch.equal(one[name], two[name]) for name in two)
+
+
+@pytest.mark.parametrize(
+    ("changes", "images", "told"),
+    [
+        ({}, 999, True),
+        ({}, 1000, False),
+        ({"start": "bundled"}, 10, False),
+        ({"weights": "w.safetensors"}, 10, False),
+        ({"method": "bnn"}, 10, False),
+        ({"model": "resnet20"}, 10, False),
+        ({"knobs": {"excitation_hidden": 2}}, 10, False),
+    ],
+)
+def test_few_images_are_told_of_the_network_that_comes_along(changes: dict[str, Any], images: int, told: bool) -> None:
+    task = Task(("a", "b"), 3, 32, 32, (0.5,) * 3, (0.2,) * 3)
+    recipe = load_recipe(None, {"data": "photos", **changes})
+    assert ("--from bundled" in suggest_bundled(recipe, task, images)) is told
+    assert suggest_bundled(recipe, dataclasses.replace(task, channels=1), images) == ""

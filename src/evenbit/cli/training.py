@@ -155,7 +155,7 @@ def train(
         print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
     else:
         terminal.show_evaluation(result.evaluation, part="validation" if settings.validation else "test")
-        if hint := advice(settings, result.evaluation):
+        for hint in advice(settings, result.evaluation):
             tell(console, hint)
         wrong = f"see the mistakes with: {_command('eval', folder, '--wrong', *root)}\n"
         console.print(

@@ -7,14 +7,6 @@ import numpy as np
 from evenbit.data.dataset import Dataset
 from evenbit.printable import counted
 
-UNEQUAL = 3  # times as many images in the largest class as in the smallest one
-
-
-def are_unequal(dataset: Dataset) -> bool:
-    """Whether the smallest class has so few training images, beside the largest, that a network may neglect it."""
-    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
-    return bool(counts.max() >= UNEQUAL * counts.min())
-
 
 def describe_classes(dataset: Dataset) -> str:
     """Numbers of images in one line; if classes differ in size, also the accuracy of always answering the largest."""

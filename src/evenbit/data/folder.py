@@ -97,8 +97,8 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     if all(laid_out):
         train, test = (names[0] for names in laid_out)
         classes = _classes(folder / train)
-        if _classes(folder / test) != classes:
-            raise DataError(f"{folder}: the classes in {test}/ differ from those in {train}/")
+        if differing := sorted(set(_classes(folder / test)) ^ set(classes)):
+            raise DataError(f"{folder}: {', '.join(differing[:MOST_NAMED])} should be in both {train}/ and {test}/")
         both = (joined([_files(folder / part / name, 1) for name in classes]) for part in (train, test))
         return classes, next(both), next(both)
     for name in laid_out[0]:
@@ -113,7 +113,11 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
 def _classes(folder: Path) -> tuple[str, ...]:
     names = tuple(sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")))
     if len(names) < 2:
-        raise DataError(f"{folder} should hold one subfolder for each of at least two classes, but holds {len(names)}")
+        holds_images = any(map(is_image, folder.iterdir()))
+        hint = f"; it holds images: give the folder above it, {folder.parent}" if holds_images else ""
+        raise DataError(
+            f"{folder} should hold one subfolder for each of at least two classes, but holds {len(names)}{hint}"
+        )
     for name in names:
         if not is_text(name):
             raise DataError(f"the name of the class folder {folder / name} is not UTF-8; rename it")

@@ -65,9 +65,9 @@ def learned_by_heart(comparison: Comparison) -> list[str]:
         trained, measured = run.metrics[-1]["train_accuracy"], run.metrics[-1][f"{comparison.part}_accuracy"]
         if trained - measured >= BY_HEART:
             told.append(
-                f"{run.label} is right on {trained:.1f} % of the images it was trained on, and on {measured:.1f} % "
-                "of others: it has learned the former by heart (overfitting). More images help most; stronger "
-                "changes of them (--set augment=strong) or fewer epochs may help."
+                f"{run.label} is right on {trained:.1f} % of the images it was trained on, changed as in training, and "
+                f"on {measured:.1f} % of others: it has learned the former by heart (overfitting). What helps is more "
+                "images, or a start from a network that has seen many others (--from)."
             )
     return told
 
@@ -93,7 +93,7 @@ def in_short(comparison: Comparison) -> list[str]:
                 f"Its file has {ours:,} bytes, that of {twin.label} {theirs:,}: {theirs / ours:.1f} times as many."
             )
         before, after = mean_entropies(run)
-        if any(layer.adjusted for layer in run.layers.values()):
+        if any(layer.adjusted for layer in run.layers.values()) and after - before >= LEAST_GAIN:
             sentences.append(
                 f"On average, each of its bits carries {after:.2f} bits of information; without the adjustment before "
                 f"the sign it would carry {before:.2f}."

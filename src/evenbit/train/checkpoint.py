@@ -319,7 +319,10 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     """
     path = Path(folder) / CHECKPOINT
     if not path.is_file():
-        raise CheckpointError(f"{folder} holds no trained network (no {CHECKPOINT})")
+        told = f"holds no trained network (no {CHECKPOINT})"
+        if not Path(folder).is_dir():
+            told = "is a file, not the folder of a run" if Path(folder).exists() else "does not exist"
+        raise CheckpointError(f"{folder} {told}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -24,6 +24,7 @@ from evenbit.train.network import is_own
 from evenbit.train.recipe import Recipe, good_rate, load_recipe, packaged_recipes
 
 HARDLY = 10.0  # points
+UNEQUAL = 3  # times as many images in the largest class as in the smallest one
 LOOKED_AT = 200  # images, at most, that are opened to find their size
 SMALL, LARGE = 32, 64  # pixels; sizes that images are brought to
 LARGE_FROM = 1_000  # images to train on; the large size is chosen if there are so many, and most are as large
@@ -81,19 +82,27 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in chosen.items() if key not in given}
 
 
-def advice(recipe: Recipe, result: Evaluation) -> str:
-    """What may help if a network hardly tells the classes apart; empty if it does.
+def advice(recipe: Recipe, result: Evaluation) -> list[str]:
+    """What may help a network, in sentences, the most promising first.
 
-    It hardly does if its balanced accuracy is less than `HARDLY` points above that of always the same answer.
+    It needs help if it hardly tells the classes apart: if the interval of its accuracy holds that of always the same
+    answer, or its balanced accuracy is less than `HARDLY` points above what that gives. Or if it neglects small
+    classes: if its balanced accuracy is as much below its accuracy, and the classes differ a lot in size.
     """
-    present = int((result.confusion.sum(1) > 0).sum())
-    if result.balanced_accuracy - 100 / present >= HARDLY:
-        return ""
-    ways = ["more photos", f"more epochs (--epochs {3 * recipe.epochs})"]
-    if recipe.start is None and recipe.weights is None and recipe.data not in READERS:
-        ways += ["a start from a trained network (--from bundled)"] * (not is_own(recipe.model))
-        ways.append(f"photos of another size (--set image_size={SMALL if recipe.image_size > SMALL else LARGE})")
-    return f"the network hardly tells the classes apart; what may help: {', '.join(ways)}"
+    counts = result.confusion.sum(1)
+    counts = counts[counts > 0]
+    always = result.interval[0] <= result.constant.accuracy and result.accuracy < 100
+    found = []
+    if always or result.balanced_accuracy - 100 / len(counts) < HARDLY:
+        ways = ["more photos"]
+        if recipe.start is None and recipe.weights is None and recipe.data not in READERS and not is_own(recipe.model):
+            ways.append("a start from a trained network (--from bundled)")
+        ways.append(f"more epochs (--epochs {3 * recipe.epochs})")
+        found.append(f"this may be no better than always the same answer; the most helpful first: {', '.join(ways)}")
+    neglected = result.accuracy - result.balanced_accuracy >= HARDLY and counts.max() >= UNEQUAL * counts.min()
+    if neglected and not recipe.class_weights:
+        found.append("small classes are named worse than large ones; --set class_weights=true may help them")
+    return found
 
 
 def _are_large(paths: Sequence[Path]) -> bool:

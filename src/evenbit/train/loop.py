@@ -26,8 +26,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from evenbit.data import READERS, Dataset, hold_out, load_dataset
 from evenbit.data.augment import Share, mix
-from evenbit.data.balance import are_unequal, describe_classes
+from evenbit.data.balance import describe_classes
 from evenbit.data.copies import describe_copies
+from evenbit.data.cropping import describe_cropping
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
 from evenbit.files import append_line, write_atomically
@@ -68,7 +69,7 @@ from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
 from evenbit.train.recipe import Recipe
 from evenbit.train.sides import judge_mirroring
-from evenbit.train.start import take_over
+from evenbit.train.start import suggest_bundled, take_over
 from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
@@ -273,6 +274,12 @@ class _Training:
         if self.first_epoch == 0 and self.source is not None and self.source.weights:
             start = {f"{self.measured}_accuracy_at_start": self._evaluate()[0].accuracy}
             self._tell(f"start: {self.measured} {next(iter(start.values())):.2f} %")
+        if self.extended and self.first_epoch:
+            rate = self._learning_rate(self.first_epoch * self.steps)
+            self._tell(
+                f"the learning rate goes on at {rate:.1e}, where a run of {self.recipe.epochs} epochs has it after "
+                f"{self.first_epoch}; the accuracy may fall before it rises"
+            )
         if self.first_epoch == self.recipe.epochs:
             self._tell(f"all epochs ({self.first_epoch}) are done; to train on, give more with --epochs")
         elif self.recipe.resolved_method().binary:
@@ -298,14 +305,13 @@ class _Training:
     def _describe_images(self) -> None:
         """Prints what to know of a folder of images before it is trained on."""
         texts = [describe_classes(self.dataset), describe_passed_over(self.dataset.passed_over)]
-        texts += [] if self.first_epoch else describe_copies(self.dataset)
+        if not self.first_epoch:
+            texts += [*describe_copies(self.dataset), describe_cropping(self.dataset.train.paths or ())]
         for text in filter(None, texts):
             self._tell(f"{self.recipe.data.lstrip(':')}: {text}")
         self._tell(describe_augmentation(self.recipe))
-        if not self.recipe.class_weights and are_unequal(self.dataset):
-            self._tell(
-                "the classes differ a lot in size; --set class_weights=true gives each the same weight in the loss"
-            )
+        if told := "" if self.first_epoch else suggest_bundled(self.recipe, self.task, len(self.dataset.train)):
+            self._tell(told)
 
     def _tell(self, text: str) -> None:
         tell(self.console, text)
