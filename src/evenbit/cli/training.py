@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -137,8 +138,8 @@ def train(
     )
     console = terminal.open_console(stderr=as_json)
     root = ["--data-root", data_root] if data_root else []
-    main = PartialState().is_main_process  # only this one prints
-    for line in filter(None, (*lines, told, fits) if main else ()):
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, only this one prints
+    for line in filter(None, (*lines, told, fits) if first else ()):
         tell(console, line)
     try:
         with bar("training", console) as progress:
@@ -149,7 +150,7 @@ def train(
         if is_run(folder):
             terminal.print_error(f"stopped; go on with: {_command('train', '--resume', '--out', folder, *root)}")
         raise
-    if not main:
+    if not PartialState().is_main_process:
         return
     if as_json:
         print(json.dumps({**result.metrics, "evaluation": result.evaluation.as_dict()}))
