@@ -18,6 +18,8 @@ sys.path.append(str(ROOT / "tests"))  # makes `warm` importable
 # For torch, here and in every process that a test starts: small maps gain nothing from more threads, and on a busy
 # machine the threads wait for each other. Read when torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Without a window, lines are not broken; pytest-xdist gives its workers one of 80 columns.
+os.environ.pop("COLUMNS", None)
 
 # Files that take minutes, first, so that the processes of `make test` are done at about the same time.
 LONGEST = ("test_docs.py", "test_cli.py", "test_demo.py", "test_kills.py", "test_new_op.py", "test_compilation.py")

@@ -252,7 +252,7 @@ def test_an_epoch_is_saved_before_its_line_is_printed(tiny_recipe: Callable[...,
                 saved.append(load_run(tmp_path / "run").epoch)
             return super().write(text)
 
-    train(tiny_recipe(epochs=2), tmp_path / "run", console=Console(file=Watching(), width=200))
+    train(tiny_recipe(epochs=2), tmp_path / "run", console=Console(file=Watching(), width=1000))
     assert saved == [1, 2]
 
 
@@ -340,7 +340,7 @@ def test_very_unequal_classes_suggest_weights_which_change_what_is_learned(
     for weights in (False, True):
         text = io.StringIO()
         recipe = tiny_recipe(data=str(folder), epochs=1, class_weights=weights)
-        losses.append(train(recipe, tmp_path / f"{weights}", console=Console(file=text, width=200)).metrics)
+        losses.append(train(recipe, tmp_path / f"{weights}", console=Console(file=text, width=1000)).metrics)
         told.append("--set class_weights=true gives each the same weight" in text.getvalue())
     assert told == [True, False]
     assert losses[0]["train_loss"] != losses[1]["train_loss"]

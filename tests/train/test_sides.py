@@ -127,7 +127,7 @@ def test_what_was_found_is_told_with_the_way_out() -> None:
 
 def told(recipe: Recipe, out: Path, resume: bool = False) -> str:
     text = io.StringIO()
-    train(recipe, out, resume=resume, console=Console(width=200, file=text))
+    train(recipe, out, resume=resume, console=Console(width=1000, file=text))
     return text.getvalue()
 
 

@@ -47,7 +47,7 @@ def begun(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, out: Path) -> tuple[d
     text = io.StringIO()
     with monkeypatch.context() as watched:
         watched.setattr(module._Training, "run", lambda self: seen.append(self.network.state_dict()))
-        train(recipe, out, console=Console(file=text, width=200))
+        train(recipe, out, console=Console(file=text, width=1000))
     return seen[0], text.getvalue()
 
 
@@ -160,7 +160,7 @@ def test_a_finished_run_goes_on_with_more_epochs(
 ) -> None:
     train_tiny(tmp_path / "run", epochs=2)
     first = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    console = Console(width=200, file=io.StringIO())
+    console = Console(width=1000, file=io.StringIO())
     result = train(tiny_recipe(epochs=4), tmp_path / "run", resume=True, console=console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
     assert re.search(r"the learning rate goes on at \d\.\de-03, where a run of 4 epochs has it after 2", told)
