@@ -36,7 +36,7 @@ import torch
 
 from commands import run_well, start
 from evenbit import plan_file
-from evenbit.files import CHECKPOINT, is_part, write_atomically
+from evenbit.files import CHECKPOINT, is_part, is_run, write_atomically
 from evenbit.train import read_checkpoint
 from evenbit.train.lock import LOCK
 from evenbit.train.loop import METRICS
@@ -190,7 +190,7 @@ class Victim(ABC):
         """Checks that a killed training has lost its running epoch at most; returns the epochs that it has kept."""
         path = folder / METRICS
         logged = path.read_text().count("\n") if path.exists() else 0
-        kept = read_checkpoint(folder).epoch if (folder / CHECKPOINT).exists() else 0
+        kept = read_checkpoint(folder).epoch if is_run(folder) else 0
         if kept < max(before, logged - 1) or kept > logged:
             self.wrong.append(f"{self.name}: {kept} epochs kept of {logged} logged, {before} before")
         self.counts["finished_epochs_lost"] += logged - kept  # its line was written, its checkpoint was not yet
@@ -215,7 +215,7 @@ class Training(Victim):
         self.kept = 0
 
     def command(self, place: Path) -> list[str]:
-        if (place / CHECKPOINT).exists():
+        if is_run(place):
             return ["train", "--resume", "--out", str(place)]
         return train_command(self.data, place, EPOCHS)
 

@@ -30,6 +30,7 @@ from evenbit.files import write_together
 from evenbit.pretrained import CARD, NETWORK, card
 from evenbit.runtime.engine import Engine
 from evenbit.train.origin import Origin
+from pretrained import text_of
 
 SIDE = 32
 DRAWN = 500
@@ -42,7 +43,7 @@ def calibrate(data_root: str | None) -> None:
     plain = dataclasses.replace(plan, info={key: plan.info[key] for key in plan.info if key in card()})
     data = plan_file.to_bytes(with_confidence(plain, Engine(plain), dataset))
     told = {**card(), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "calibrated_on": MOST_IMAGES}
-    write_together({NETWORK: data, CARD: (json.dumps(told, indent=1) + "\n").encode()})
+    write_together({NETWORK: data, CARD: text_of(told)})
 
 
 def strangers(rng: np.random.Generator) -> Iterator[tuple[str, Images]]:

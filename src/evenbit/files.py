@@ -84,6 +84,12 @@ def pack_command(run: str | os.PathLike[str]) -> str:
     return shlex.join(["evenbit", "pack", str(run), "-o", "model.evb"])
 
 
+def resume_command(run: str | os.PathLike[str], data_root: str | None) -> str:
+    """The command that goes on with a run."""
+    root = ["--data-root", data_root] if data_root else []
+    return shlex.join(["evenbit", "train", "--resume", "--out", str(run), *root])
+
+
 def part_path(path: Path) -> Path:
     """Where the new content of `path` is until it is complete."""
     return path.with_name(f".{path.name}{PART}")

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
 from evenbit.errors import CaptureError, ExportError, RecipeError, TrainingError
-from evenbit.files import check_target, is_run, write_atomically
+from evenbit.files import check_target, is_run, pack_command, resume_command, write_atomically
 from evenbit.printable import printable
 from evenbit.progress import bar, tell
 
@@ -110,9 +110,9 @@ def train(
         taken: dict[str, Any] = {}
         for key, like in (("start", like_start), ("weights", like_weights)):
             if recipe is None and isinstance(overrides.get(key), str):
-                found = like(overrides[key])
-                taken |= {name: value for name, value in found.items() if name not in overrides}
-                lines.append(f"taken from {overrides[key]}: {as_flags(taken)}")
+                found = {name: value for name, value in like(overrides[key]).items() if name not in overrides}
+                taken |= found
+                lines += [f"taken from {overrides[key]}: {as_flags(found)}"] * bool(found)
         overrides = taken | overrides
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():
@@ -148,7 +148,7 @@ def train(
             )
     except KeyboardInterrupt:
         if is_run(folder):
-            terminal.print_error(f"stopped; go on with: {_command('train', '--resume', '--out', folder, *root)}")
+            terminal.print_error(f"stopped; go on with: {resume_command(folder, data_root)}")
         raise
     if not PartialState().is_main_process:
         return
@@ -161,7 +161,7 @@ def train(
         wrong = f"see the mistakes with: {_command('eval', folder, '--wrong', *root)}\n"
         console.print(
             f"{wrong if result.accuracy < 100 else ''}"
-            f"pack it with: {_command('pack', folder, '-o', 'model.evb')}\n"
+            f"pack it with: {printable(pack_command(folder))}\n"
             f"see a report with: {_command('report', folder, '-o', 'report.html', *root)}",
             markup=False,
             highlight=False,

@@ -18,7 +18,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from torch import Tensor, nn
 
 from evenbit.data.dataset import Dataset, Images, channel_statistics
 from evenbit.errors import CheckpointError, RecipeError
-from evenbit.files import CHECKPOINT, is_part, write_atomically
+from evenbit.files import CHECKPOINT, is_part, resume_command, write_atomically
 from evenbit.models import create_model
 from evenbit.nn import Method, set_progress
 from evenbit.ops import MAX_ELEMENTS
@@ -207,9 +206,8 @@ class Run:
         """That epochs of the run in `folder` are missing, and how to go on; empty if all are done."""
         if self.epoch == self.recipe.epochs:
             return ""
-        root = ["--data-root", data_root] if data_root else []
-        command = shlex.join(["evenbit", "train", "--resume", "--out", str(folder), *root])
-        return f"{folder} has done {self.epoch} of its {self.recipe.epochs} epochs; go on with: {command}"
+        done = f"{folder} has done {self.epoch} of its {self.recipe.epochs} epochs"
+        return f"{done}; go on with: {resume_command(folder, data_root)}"
 
 
 def build_model(recipe: Recipe, task: Task) -> nn.Module:

@@ -14,18 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from evenbit.data import READERS
 from evenbit.data.folder import list_folder
 from evenbit.evaluation import Evaluation
-from evenbit.images import FORMATS
+from evenbit.images import some_sizes
 from evenbit.train.network import is_own
 from evenbit.train.recipe import Recipe, good_rate, load_recipe, packaged_recipes
 
 HARDLY = 10.0  # points
 UNEQUAL = 3  # times as many images in the largest class as in the smallest one
-LOOKED_AT = 200  # images, at most, that are opened to find their size
 SMALL, LARGE = 32, 64  # pixels; sizes that images are brought to
 LARGE_FROM = 1_000  # images to train on; the large size is chosen if there are so many, and most are as large
 PASSES = 100_000  # images that a network sees in its whole training, about, counting every repetition
@@ -107,17 +104,8 @@ def advice(recipe: Recipe, result: Evaluation) -> list[str]:
 
 def _are_large(paths: Sequence[Path]) -> bool:
     """Whether most images, of those looked at, have as many pixels as the large size."""
-    sides = [side for path in paths[:: -(-len(paths) // LOOKED_AT)] if (side := _short_side(path)) is not None]
+    sides = [min(size) for size in some_sizes(paths)]
     return bool(sides) and statistics.median(sides) >= LARGE
-
-
-def _short_side(path: Path) -> int | None:
-    """Pixels of an image's shorter side; None if it cannot be read, which is reported when the data are read."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            return min(image.size)
-    except Exception:  # whatever pillow's parsers stumble over in a damaged file
-        return None
 
 
 def as_flags(chosen: Mapping[str, Any]) -> str:

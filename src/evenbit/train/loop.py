@@ -310,7 +310,7 @@ class _Training:
         for text in filter(None, texts):
             self._tell(f"{self.recipe.data.lstrip(':')}: {text}")
         self._tell(describe_augmentation(self.recipe))
-        if told := "" if self.first_epoch else suggest_bundled(self.recipe, self.task, len(self.dataset.train)):
+        if not self.first_epoch and (told := suggest_bundled(self.recipe, self.task, len(self.dataset.train))):
             self._tell(told)
 
     def _tell(self, text: str) -> None:
