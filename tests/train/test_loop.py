@@ -329,21 +329,16 @@ def test_a_network_with_real_weights_is_not_packed(train_tiny: TrainTiny, tmp_pa
         pack_run(run.folder)
 
 
-def test_very_unequal_classes_suggest_weights_which_change_what_is_learned(
+def test_weights_of_classes_change_what_is_learned(
     tiny_recipe: Callable[..., Recipe], pictures: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "unequal"
     shutil.copytree(pictures, folder)
     for path in sorted((folder / "train" / "light").iterdir())[5:]:
         path.unlink()
-    told, losses = [], []
-    for weights in (False, True):
-        text = io.StringIO()
-        recipe = tiny_recipe(data=str(folder), epochs=1, class_weights=weights)
-        losses.append(train(recipe, tmp_path / f"{weights}", console=Console(file=text, width=1000)).metrics)
-        told.append("--set class_weights=true gives each the same weight" in text.getvalue())
-    assert told == [True, False]
-    assert losses[0]["train_loss"] != losses[1]["train_loss"]
+    recipes = [tiny_recipe(data=str(folder), epochs=1, class_weights=weights) for weights in (False, True)]
+    plain, weighted = [train(recipe, tmp_path / f"{at}").metrics["train_loss"] for at, recipe in enumerate(recipes)]
+    assert plain != weighted
 
 
 @pytest.mark.parametrize("measured", ["test", "validation"])
