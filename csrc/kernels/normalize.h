@@ -22,24 +22,44 @@ struct Normalize {
 #ifdef EVENBIT_BODIES
 namespace {
 
-// Gathers one block of channels of kPixels neighbouring pixels from their planes; returns whether all are finite.
-template <int kPixels>
-bool normalize_tile(const Normalize& op, int64_t y, int64_t x, int block) {
-  const int64_t plane = int64_t{op.height} * op.width;
+// Up to one block of neighbouring pixels of a plane, a lane each, from column x of row y on; clears `finite` if one is
+// not. Lanes past the last column are 0.
+inline BlockOf load_pixels(const Normalize& op, int channel, int64_t y, int x, int count, bool& finite) {
+  const int64_t at = (int64_t{channel} * op.height + y) * op.width + x;
+  BlockOf v;
+  if (op.floats && count == kBlock) {
+    v = load_block(op.floats + at);
+  } else {
+    alignas(64) float values[kBlock] = {};
+    for (int p = 0; p < count; ++p) values[p] = op.floats ? op.floats[at + p] : static_cast<float>(op.bytes[at + p]);
+    v = load_block(values);
+  }
+  if (op.bytes) EVENBIT_EACH(n) v.v[n] = div(v.v[n], broadcast(255.0f));
+  EVENBIT_EACH(n) finite &= all_finite(v.v[n]);
+  return v;
+}
+
+// One block of channels of as many pixels, of which each plane is read at once. The lanes of `pixels` past the last
+// channel are 0.
+bool normalize_pixels(const Normalize& op, int64_t y, int x, int block, float (&pixels)[kBlock][kBlock]) {
   const int lanes = op.channels - block * kBlock < kBlock ? op.channels - block * kBlock : kBlock;
-  alignas(64) float values[kPixels][kBlock] = {};
+  const int count = op.width - x < kBlock ? op.width - x : kBlock;
   bool finite = true;
   for (int lane = 0; lane < lanes; ++lane) {
-    const int64_t at = (block * kBlock + lane) * plane + y * op.width + x;
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      const float v = op.floats ? op.floats[at + p] : static_cast<float>(op.bytes[at + p]) / 255.0f;
-      finite &= v - v == 0.0f;  // NaN for infinities and NaN
-      values[p][lane] = v;
-    }
+    alignas(64) float plane[kBlock];
+    store_block(plane, load_pixels(op, block * kBlock + lane, y, x, count, finite));
+    for (int p = 0; p < kBlock; ++p) pixels[p][lane] = plane[p];
   }
-  BlockOf tile[kPixels];
-  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) tile[p] = load_block(values[p]);
-  finish<kPixels>(op.tail, tile, y, x, block);
+  int p = 0;
+  for (; p + kConvPixels <= count; p += kConvPixels) {
+    BlockOf tile[kConvPixels];
+    EVENBIT_UNROLL for (int i = 0; i < kConvPixels; ++i) tile[i] = load_block(pixels[p + i]);
+    finish<kConvPixels>(op.tail, tile, y, x + p, block);
+  }
+  for (; p < count; ++p) {
+    BlockOf tile[1] = {load_block(pixels[p])};
+    finish<1>(op.tail, tile, y, x + p, block);
+  }
   return finite;
 }
 
@@ -56,12 +76,7 @@ bool quantize_pixels(const Normalize& op, int64_t y, int x) {
   const F multiplier = broadcast(to.multiplier), low = broadcast(-127.0f), high = broadcast(127.0f);
   bool finite = true;
   for (int c = 0; c < op.channels; ++c) {
-    const int64_t at = (int64_t{c} * op.height + y) * op.width + x;
-    alignas(64) float values[kBlock] = {};
-    for (int p = 0; p < count; ++p) values[p] = op.floats ? op.floats[at + p] : static_cast<float>(op.bytes[at + p]);
-    BlockOf v = load_block(values);
-    if (op.bytes) EVENBIT_EACH(n) v.v[n] = div(v.v[n], broadcast(255.0f));
-    EVENBIT_EACH(n) finite &= all_finite(v.v[n]);
+    BlockOf v = load_pixels(op, c, y, x, count, finite);
     if (op.tail.scale) EVENBIT_EACH(n) v.v[n] = mul(v.v[n], broadcast(op.tail.scale[c]));
     if (op.tail.bias) EVENBIT_EACH(n) v.v[n] = add(v.v[n], broadcast(op.tail.bias[c]));
     EVENBIT_EACH(n) v.v[n] = smaller(larger(mul(v.v[n], multiplier), low), high);
@@ -75,16 +90,12 @@ bool quantize_pixels(const Normalize& op, int64_t y, int x) {
 
 void normalize(const Normalize& op, Range tasks) {
   bool finite = true;
-  if (writes_integers_only(op.tail)) {
+  const bool quantizes = writes_integers_only(op.tail);
+  for (int block = 0; block < (quantizes ? 1 : op.blocks); ++block) {
+    alignas(64) float pixels[kBlock][kBlock] = {};
     for (int64_t y = tasks.begin; y < tasks.end; ++y) {
-      for (int x = 0; x < op.width; x += kBlock) finite &= quantize_pixels(op, y, x);
-    }
-  } else {
-    for (int64_t y = tasks.begin; y < tasks.end; ++y) {
-      for (int block = 0; block < op.blocks; ++block) {
-        int x = 0;
-        for (; x + kConvPixels <= op.width; x += kConvPixels) finite &= normalize_tile<kConvPixels>(op, y, x, block);
-        for (; x < op.width; ++x) finite &= normalize_tile<1>(op, y, x, block);
+      for (int x = 0; x < op.width; x += kBlock) {
+        finite &= quantizes ? quantize_pixels(op, y, x) : normalize_pixels(op, y, x, block, pixels);
       }
     }
   }
