@@ -24,7 +24,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-IMPORTED = ("torch._dynamo", "evenbit.cli", "evenbit.deploy", "evenbit.report", "evenbit.train", "matplotlib.pyplot")
+IMPORTED = (
+    *("torch._dynamo", "torch._functorch.aot_autograd", "matplotlib.pyplot", "scipy.stats", "sklearn.datasets"),
+    *("evenbit.cli", "evenbit.deploy", "evenbit.report", "evenbit.train", "onnxruntime", "onnxscript"),
+)
 # Starts in milliseconds: only what sends the request, and passes signals on to who works on it.
 CLIENT = """
 import json, os, signal, socket, sys

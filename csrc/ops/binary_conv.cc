@@ -5,7 +5,7 @@
 namespace evenbit::plan {
 namespace {
 
-constexpr int64_t kMaxFanIn = int64_t{1} << 24;
+constexpr int64_t kMaxBinaryFanIn = int64_t{1} << 24;
 
 // [outputs][taps][words] to [blocks of outputs][taps][units][16], a unit being 32 bits.
 Aligned<uint8_t> lay_out_groups(const std::vector<uint64_t>& weight, size_t outputs, size_t taps, size_t units) {
@@ -120,8 +120,8 @@ Shape BinaryConv::result(const Shape& in, const Scope& scope) const {
   const int inputs = per_group(in.channels, groups);
   const Tensor& tensor = scope.tensor(weight, Type::kWords, {kAny, kAny, kAny, words_of(inputs)});
   check_outputs(tensor, groups);
-  require(product_fits({tensor.shape[1], tensor.shape[2], inputs}, kMaxFanIn),
-          "more than " + std::to_string(kMaxFanIn) + " inputs an output");
+  require(product_fits({tensor.shape[1], tensor.shape[2], inputs}, kMaxBinaryFanIn),
+          "more than " + std::to_string(kMaxBinaryFanIn) + " inputs an output");
   check_spare_bits(weight, tensor, inputs);
   return slide({{tensor.shape[1], tensor.shape[2]}, stride, padding}, in, tensor.shape[0]);
 }

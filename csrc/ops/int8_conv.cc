@@ -7,7 +7,7 @@
 namespace evenbit::plan {
 namespace {
 
-constexpr int64_t kMaxFanIn = int64_t{1} << 17;
+constexpr int64_t kMaxInt8FanIn = int64_t{1} << 17;
 
 // Weights as the kernel reads them, and where the sums of each output start.
 struct LaidOut {
@@ -39,8 +39,8 @@ LaidOut lay_out_int8(const int8_t* weight, size_t outputs, size_t kernel_y, size
 
 Shape Int8Conv::result(const Shape& in, const Scope& scope) const {
   const Tensor& tensor = scope.tensor(weight, Type::kInt8, {kAny, kAny, kAny, in.channels});
-  require(product_fits({tensor.shape[1], tensor.shape[2], in.channels}, kMaxFanIn),
-          "more than " + std::to_string(kMaxFanIn) + " inputs an output");
+  require(product_fits({tensor.shape[1], tensor.shape[2], in.channels}, kMaxInt8FanIn),
+          "more than " + std::to_string(kMaxInt8FanIn) + " inputs an output");
   const uint8_t* const end = tensor.data + tensor.bytes;
   require(std::find(tensor.data, end, 0x80) == end,
           "tensor '" + weight + "' holds -128; int8 weights go from -127 to 127");

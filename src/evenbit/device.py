@@ -6,6 +6,7 @@ networks are tried from the largest to the smallest, and for each the sizes like
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from evenbit.data import READERS, load_dataset
 from evenbit.data.folder import list_folder
 from evenbit.deploy import pack
-from evenbit.errors import RecipeError
+from evenbit.errors import PlanError, RecipeError
 from evenbit.export.c.size import Memory, memory_of
 from evenbit.plan import Plan
 from evenbit.train.checkpoint import Task, build_model
@@ -54,8 +55,14 @@ def fit_device(
     models = [recipe.model, *(() if "model" in given else SMALLER_MODELS.get(recipe.model, ()))]
     larger = ""
     for model in models:
+        plan = untrained_plan(recipe, model, channels, sizes[0], classes)
         for size in sizes:
-            needed = memory_of(untrained_plan(recipe, model, channels, size, classes))
+            try:
+                plan = dataclasses.replace(plan, height=size, width=size)
+                needed = memory_of(plan)
+            except PlanError:  # its head is made for images of one size
+                plan = untrained_plan(recipe, model, channels, size, classes)
+                needed = memory_of(plan)
             if device.holds(needed):
                 changed = {"model": model, "image_size": size, "pad": recipe.pad if "pad" in given else size // 8}
                 kept = {key: value for key, value in changed.items() if recipe.data not in READERS or key == "model"}
@@ -63,10 +70,10 @@ def fit_device(
             larger = f"; {model} on {size}x{size} would take {needed}"
             if not Memory(device.flash, None).holds(needed):
                 break  # the size of the images does not change that
-    needed = memory_of(untrained_plan(recipe, models[-1], channels, sizes[-1], classes))
+    smallest = untrained_plan(recipe, models[-1], channels, sizes[-1], classes)
     raise RecipeError(
         f"nothing fits {device}: the smallest that may be chosen, {models[-1]} on {sizes[-1]}x{sizes[-1]} pixels, "
-        f"takes about {needed} as C"
+        f"takes about {memory_of(smallest)} as C"
     )
 
 

@@ -81,6 +81,14 @@ def test_images_of_a_named_data_set_keep_their_size() -> None:
     assert fit_device(recipe, (), parse_memory("64K", None), None)[0] == {"model": "resnet8"}
 
 
+@pytest.mark.parametrize("model", ["resnet8", "vgg_slim"])  # one whose head takes any size, and one whose does not
+def test_what_is_told_of_a_size_is_what_the_network_of_that_size_takes(pictures: Path, model: str) -> None:
+    recipe = settings(pictures, model=model)
+    _, told = fit_device(recipe, ("model",), parse_memory(None, "100K"), None)
+    wanted = memory_of(untrained_plan(recipe, model, 3, 32 if model == "resnet8" else 24, 2))
+    assert f"takes about {wanted} as C" in told
+
+
 @pytest.mark.parametrize(("text", "size"), [("256K", 2**18), ("1M", 2**20), ("70296", 70296), ("64KiB", 2**16)])
 def test_memory_is_a_number_of_bytes(text: str, size: int) -> None:
     assert parse_memory(text, None) == Memory(size, None)

@@ -5,6 +5,7 @@ Larq's twin is binary, as ours is.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import logging
@@ -210,25 +211,31 @@ def _quiet(logger: str) -> Iterator[None]:
 
 def float_twin(plan: Plan, images: Images) -> bytes:
     """The twin as ONNX, with fresh weights: what they are does not change the time."""
+    _need("onnxscript")
+    if "model" not in plan.info:
+        raise EvenbitError("the file does not say which model it is, so its float twin cannot be made")
+    return _exported_twin(plan.info["model"], len(plan.classes), images.shape)
+
+
+@functools.lru_cache(maxsize=4)  # several peers run one twin, and its export takes seconds
+def _exported_twin(model: str, classes: int, shape: tuple[int, ...]) -> bytes:
     try:
         from evenbit.models import create_model
         from evenbit.nn import METHODS
     except ImportError:
         raise EvenbitError("peers run a float twin that torch makes; pip install 'evenbit[train,bench]'") from None
-    _need("onnxscript")
-    if "model" not in plan.info:
-        raise EvenbitError("the file does not say which model it is, so its float twin cannot be made")
+    _, channels, height, width = shape
     twin = create_model(
-        plan.info["model"],
+        model,
         method=METHODS["float"],
-        channels=plan.channels,
-        classes=len(plan.classes),
-        height=plan.height,
-        width=plan.width,
-        mean=(0.5,) * plan.channels,
-        std=(0.25,) * plan.channels,
+        channels=channels,
+        classes=classes,
+        height=height,
+        width=width,
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
     ).eval()
-    return to_onnx(twin, images)
+    return to_onnx(twin, np.zeros(shape, np.float32))
 
 
 def to_onnx(network: nn.Module, images: Images) -> bytes:

@@ -50,9 +50,9 @@ def memory_of(plan: Plan) -> Memory:
     Raises:
         ExportError: If it holds an op that has no kernel in C.
     """
-    narrow, wide = plan_arena(plan, 32), plan_arena(plan, 64)
-    constants = network(plan, "evenbit", narrow, wide).constant_bytes
-    return Memory(constants + KERNEL_BYTES + CALL_BYTES * len(plan.ops), narrow.bytes)
+    arena = plan_arena(plan, 32)
+    constants = network(plan, "evenbit", arena, arena).constant_bytes  # they do not depend on arenas
+    return Memory(constants + KERNEL_BYTES + CALL_BYTES * len(plan.ops), arena.bytes)
 
 
 def parse_memory(flash: str | None, ram: str | None) -> Memory:
