@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 import warm
+from evenbit import plan_file
+from evenbit.export.c.size import memory_of
 
 EVENBIT = Path(sys.executable).with_name("evenbit")
 
@@ -122,6 +124,9 @@ def test_info_counts_bits(work: Path) -> None:
     assert "% of the multiply-adds are 1-bit. Float: conv" in " ".join(text.split())
     assert info["header_bytes"] + info["total"]["bit_bytes"] + info["total"]["float_bytes"] == info["bytes"]
     assert f"the other {info['header_bytes']:,} of the file are its header" in " ".join(text.split())
+    memory = memory_of(plan_file.load(work / "net.evb"))
+    assert (info["as_c"]["flash"], info["as_c"]["ram"]) == (memory.flash, memory.ram)
+    assert f"As C for a device it takes about {memory}." in " ".join(text.split())
     assert "stage1.0.conv.1 " in text
     assert max(map(len, text.splitlines())) <= 80
 

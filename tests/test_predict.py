@@ -128,6 +128,17 @@ def test_json_and_csv_hold_the_same(network: Path, tmp_path: Path, capsys: pytes
     assert "choose one of --csv and --json" in capsys.readouterr().err
 
 
+def test_a_table_of_several_photos_has_a_line_for_each(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [str(photo(tmp_path / f"{name}.png", name)) for name in ("red", "lime")]
+    for asked, lines in ((photos, 2), (photos[:1], 3), ([*photos, "--top", "2"], 4)):
+        assert main(["predict", str(network), *asked]) == 0
+        assert capsys.readouterr().out.count("%") == lines
+    assert main(["predict", str(network), *photos, "--json"]) == 0
+    assert [len(item["classes"]) for item in json.loads(capsys.readouterr().out)] == [3, 3]
+
+
 def test_without_a_network_the_one_that_comes_along_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(photo(tmp_path / "x.png", "blue")), "--top", "1"]) == 0
     assert "this is the network that comes with evenbit" in capsys.readouterr().out

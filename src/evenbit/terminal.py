@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evenbit.export.c.size import Memory
 from evenbit.plan import Plan
 from evenbit.printable import counted, printable
 from evenbit.progress import tell
@@ -121,12 +122,14 @@ def show_mistakes(results: Mapping[str, Evaluation]) -> None:
     show(rows, as_json=False)
 
 
-def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int], *, as_json: bool) -> None:
-    """The ops of a packed file, and how much of it is 1-bit."""
+def show_summary(
+    plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int], memory: Memory, *, as_json: bool
+) -> None:
+    """The ops of a packed file, how much of it is 1-bit, and what memory it takes as C."""
     header = size - sums["bit_bytes"] - sums["float_bytes"]
     if as_json:
         head = {"bytes": size, "header_bytes": header, "classes": list(plan.classes)}
-        head |= {"info": dict(plan.info), "total": dict(sums)}
+        head |= {"info": dict(plan.info), "total": dict(sums), "as_c": dataclasses.asdict(memory)}
         print_json({**head, "ops": [dataclasses.asdict(row) for row in rows]})
         return
     console = open_console()
@@ -151,7 +154,8 @@ def show_summary(plan: Plan, size: int, rows: list[Row], sums: Mapping[str, int]
     console.print(
         f"{100 * sums['binary_macs'] / max(1, macs):.1f} % of the multiply-adds are 1-bit. "
         f"Float: {', '.join(kinds) or 'none'} ({sums['float_macs']:,} MAC), and every scale, bias and threshold. "
-        f"Sizes are in bytes; the other {header:,} of the file are its header, which describes the ops in JSON."
+        f"Sizes are in bytes; the other {header:,} of the file are its header, which describes the ops in JSON. "
+        f"As C for a device it takes about {memory}."
     )
 
 

@@ -101,7 +101,7 @@ def pack(
 @app.command(group=DEPLOY, sort_key=1)
 def predict(
     *paths: Path,
-    top: int = 5,
+    top: int | None = None,
     isa: str | None = None,
     as_csv: Annotated[bool, Parameter(name="--csv", negative="")] = False,
     as_json: Json = False,
@@ -115,7 +115,7 @@ def predict(
     Args:
         paths: Photos and folders of photos, and the .evb file that classifies them; without one, the network that
             comes with evenbit is used, which knows the ten classes of CIFAR-10.
-        top: How many classes to list for each photo.
+        top: How many classes to list for each photo; if not given, 5, and 1 in a table of several photos.
         isa: Instruction set of the engine; the best one if not given.
         as_csv: Print CSV.
         as_json: Print JSON.
@@ -134,11 +134,13 @@ def predict(
         found = predict_images(
             network,
             [path for path in paths if path != network],
-            top=top,
+            top=5 if top is None else top,
             isa=isa,
             progress=progress,
             tell=terminal.print_error,
         )
+    if top is None and len(found) > 1 and not (as_csv or as_json):
+        found = [{**item, "classes": item["classes"][:1]} if "classes" in item else item for item in found]
     terminal.show_predictions(
         found, plan_file.load(network or NETWORK), as_csv=as_csv, as_json=as_json, pretrained=network is None
     )
@@ -149,17 +151,18 @@ def predict(
 def info(path: Path, *, as_json: Json = False) -> None:
     """List the ops of a packed file.
 
-    Shapes, 1-bit and float multiply-adds, bytes, and what stays float.
+    Shapes, 1-bit and float multiply-adds, bytes, what stays float, and what memory it takes as C on a device.
 
     Args:
         path: An .evb file.
         as_json: Print JSON.
     """
+    from evenbit.export.c.size import memory_of
     from evenbit.summary import summarize, total
 
     plan = plan_file.load(path)
     rows = summarize(plan)
-    terminal.show_summary(plan, path.stat().st_size, rows, total(rows), as_json=as_json)
+    terminal.show_summary(plan, path.stat().st_size, rows, total(rows), memory_of(plan), as_json=as_json)
 
 
 @app.command(group=DEPLOY, sort_key=3)

@@ -34,6 +34,17 @@ class Calls:
         self.narrow = narrow
         self.wide = wide
 
+    def all(self) -> list[str]:
+        """A block for each op, in order.
+
+        Raises:
+            ExportError: If an op or its activation has no kernel.
+        """
+        shapes = self.plan.op_shapes()
+        return [
+            self.call(index, op, result) for index, (op, result) in enumerate(zip(self.plan.ops, shapes, strict=True))
+        ]
+
     def call(self, index: int, op: Op, result: Shape) -> str:
         """A block with the op's constants and its call.
 

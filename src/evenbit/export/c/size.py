@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from evenbit.errors import ExportError
 from evenbit.export.c.arena import plan_arena
-from evenbit.export.c.source import network
+from evenbit.export.c.calls import Calls
+from evenbit.export.c.tables import Tables
 from evenbit.plan import Plan
 
 KERNEL_BYTES, CALL_BYTES = 5_200, 107
@@ -50,9 +51,9 @@ def memory_of(plan: Plan) -> Memory:
     Raises:
         ExportError: If it holds an op that has no kernel in C.
     """
-    arena = plan_arena(plan, 32)
-    constants = network(plan, "evenbit", arena, arena).constant_bytes  # they do not depend on arenas
-    return Memory(constants + KERNEL_BYTES + CALL_BYTES * len(plan.ops), arena.bytes)
+    arena, tables = plan_arena(plan, 32), Tables(plan)
+    calls = Calls(plan, tables, arena, arena).all()  # as they are written, the tables are collected
+    return Memory(tables.nbytes + KERNEL_BYTES + CALL_BYTES * len(calls), arena.bytes)
 
 
 def parse_memory(flash: str | None, ram: str | None) -> Memory:

@@ -74,10 +74,7 @@ def network(plan: Plan, name: str, narrow: Arena, wide: Arena) -> Network:
     """`NAME_network.c`: the constants, the arena, and one call of a kernel for each op."""
     tables = Tables(plan)
     writer = Calls(plan, tables, narrow, wide)
-    calls = "\n".join(
-        writer.call(index, op, result)
-        for index, (op, result) in enumerate(zip(plan.ops, plan.op_shapes(), strict=True))
-    )
+    calls = "\n".join(writer.all())
     capital = name.upper()
     names = "\n".join(f"    {_string(label)}," for label in plan.classes)
     logits = writer.at(plan.output)

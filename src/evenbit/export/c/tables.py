@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +15,16 @@ from evenbit.ops import Array
 from evenbit.plan import Plan
 
 LINE = 116  # columns of a table's rows
+
+Items = Callable[[], Iterable[str]]  # gives the numbers of a table as text
+
+
+class _Key(NamedTuple):
+    """What tells tables apart."""
+
+    kind: str
+    size: str
+    content: bytes
 
 
 class Tables:
@@ -25,12 +37,14 @@ class Tables:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.nbytes = 0
-        self._texts: list[str] = []
-        self._names: dict[tuple[str, str], str] = {}  # by type and rows
+        self._tables: dict[_Key, tuple[str, Items]] = {}  # the name of each and what writes its numbers
 
     def text(self) -> str:
         """Their definitions."""
-        return "\n".join(self._texts)
+        return "\n".join(
+            f"static const {key.kind} {name}[{key.size}] = {{\n{in_lines(items(), '    ')}\n}};\n"
+            for key, (name, items) in self._tables.items()
+        )
 
     def name(self, tensor: str, channels: int) -> str:
         """The table of a tensor; `channels` is the number of bits that the words of a tensor of bits hold."""
@@ -38,13 +52,13 @@ class Tables:
         if array.dtype == np.uint64:
             return self._bits(array, channels)
         if array.dtype == np.int8:
-            return self._table("int8_t", str(array.size), array.nbytes, map(str, array.reshape(-1).tolist()))
-        return self._table("float", str(array.size), array.nbytes, map(float_constant, array.reshape(-1).tolist()))
+            return self._table("int8_t", str(array.size), array, lambda: map(str, array.reshape(-1).tolist()))
+        return self._table("float", str(array.size), array, lambda: map(float_constant, array.reshape(-1).tolist()))
 
     def integers(self, tensor: str) -> str:
         """The table of a tensor of numbers below 2^31."""
-        array = self.plan.tensors[tensor]
-        return self._table("int32_t", str(array.size), 4 * array.size, map(str, array.reshape(-1).tolist()))
+        array = self.plan.tensors[tensor].astype(np.int32)
+        return self._table("int32_t", str(array.size), array, lambda: map(str, array.reshape(-1).tolist()))
 
     def _bits(self, array: Array, channels: int) -> str:
         """The table of a vector of that many bits, or of weights `[O, kh, kw, words(channels)]`.
@@ -52,25 +66,24 @@ class Tables:
         The bits of an output follow each other without gaps.
         """
         rows = unpack_bits(array, channels).reshape(array.shape[0] if array.ndim == 4 else 1, -1)
-        narrow, wide = (len(rows) * words_of(rows.shape[1], word_bits) for word_bits in (32, 64))
-        items = _words(pack_bits(rows), words_of(rows.shape[1], 32))
-        return self._table("evenbit_word", f"SELECT({narrow}, {wide})", 4 * narrow, items)
+        halves, wide = (words_of(rows.shape[1], word_bits) for word_bits in (32, 64))
+        words = pack_bits(rows).view(np.uint32)[:, :halves]
+        size = f"SELECT({len(rows) * halves}, {len(rows) * wide})"
+        return self._table("evenbit_word", size, words, lambda: _words(words))
 
-    def _table(self, kind: str, size: str, nbytes: int, items: Iterable[str]) -> str:
-        rows = in_lines(items, "    ")
-        name = self._names.setdefault((kind, rows), f"t{len(self._names)}")
-        if len(self._names) > len(self._texts):
-            self._texts.append(f"static const {kind} {name}[{size}] = {{\n{rows}\n}};\n")
-            self.nbytes += nbytes
-        return name
+    def _table(self, kind: str, size: str, array: Array, items: Items) -> str:
+        key = _Key(kind, size, array.tobytes())
+        if key not in self._tables:
+            self._tables[key] = f"t{len(self._tables)}", items
+            self.nbytes += array.nbytes
+        return self._tables[key][0]
 
 
-def _words(array: Array, halves: int) -> Iterable[str]:
-    """Rows of words as pairs of 32-bit words; a row has `halves` of these, so its last pair may be incomplete."""
-    for row in array.reshape(-1, array.shape[-1]).tolist():
-        for index, word in enumerate(row):
-            low, high = word & 0xFFFFFFFF, word >> 32
-            yield f"PAIR(0x{low:08x}, 0x{high:08x})" if 2 * index + 1 < halves else f"0x{low:08x}"
+def _words(rows: Array) -> Iterable[str]:
+    """Rows of 32-bit words as pairs, of which the last in a row may be incomplete."""
+    for row in rows.tolist():
+        for low, high in itertools.zip_longest(row[::2], row[1::2]):
+            yield f"0x{low:08x}" if high is None else f"PAIR(0x{low:08x}, 0x{high:08x})"
 
 
 def float_constant(value: float) -> str:
