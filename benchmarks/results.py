@@ -39,7 +39,7 @@ from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
 from evenbit.export.c.size import in_kib
-from evenbit.runtime.engine import Engine
+from evenbit.runtime.engine import Engine, isas
 from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, table
 from evenbit.train import load_run, read_checkpoint, torch_predict
 from evenbit.train.metrics import METRICS, read_metrics
@@ -158,11 +158,11 @@ def _keep_metrics(runs: list[Path], kept: Path, epochs: int) -> None:
 
 
 def bench() -> None:
-    """Runs and keeps all benchmarks; those of Larq only where there is an environment for it."""
+    """Runs and keeps all benchmarks that this CPU can run; those of Larq only where there is an environment for it."""
     evenbit = str(Path(sys.executable).with_name("evenbit"))
     peers = ["onnxruntime", "onnxruntime-int8", "openvino-int8"]
     with tempfile.TemporaryDirectory() as folder:
-        for model, float_layers, isa, batch, threads in BENCHES:
+        for model, float_layers, isa, batch, threads in (one for one in BENCHES if one[2] in isas()):
             path = Path(folder) / f"{model}-{float_layers}.evb"
             if not path.exists():
                 shape = ("--size", "224", "--classes", "1000") if model == "resnet18_imagenet" else ()
@@ -541,7 +541,7 @@ def _exports_section(rows: list[dict[str, Any]]) -> list[str]:
 def _performance_page(
     benches: list[dict[str, Any]], profiles: list[dict[str, Any]], scaling: list[dict[str, Any]]
 ) -> str:
-    machines = sorted({row["machine"] for row in benches})
+    machines = sorted({(row["machine"], row["isa"]) for row in benches})
     lines = [
         "# Performance",
         "",
@@ -551,7 +551,8 @@ def _performance_page(
         "call, with the ratio of the peer's to ours for both. The load is the number of processes that wanted a CPU:",
         "where it is high, the machine did much else, which medians show; but least times favour short calls, which",
         "find a quiet moment more easily. Only rows with a load near the number of threads are to be relied on.",
-        *(f"Measured on: {machine}." for machine in machines),
+        "",
+        *(f"- {isa} was measured on {machine}" for machine, isa in machines),
         "",
         "On a CPU with AMX, int8 runs faster than binary here, and a binary network is chosen for its size.",
         "",
