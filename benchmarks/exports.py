@@ -26,8 +26,9 @@ from qonnx.transformation.change_batchsize import ChangeBatchSize
 from qonnx.transformation.infer_shapes import InferShapes
 
 from evenbit import plan_file
-from evenbit.bench import interleave, machine
+from evenbit.bench import interleave
 from evenbit.bits import unpack_bits
+from evenbit.cpu import machine
 from evenbit.data import load_dataset
 from evenbit.evaluation import collect_logits
 from evenbit.export import EXPORTERS

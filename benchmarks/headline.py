@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 
 from evenbit import plan_file
-from evenbit.bench import machine
+from evenbit.cpu import machine
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import evaluate

@@ -29,7 +29,7 @@ from evenbit.bench import interleave, statistics
 from evenbit.bench.peers import onnxruntime_predict, to_onnx
 from evenbit.errors import unknown
 from evenbit.evaluation import collect_logits
-from evenbit.nn.conversion.trace import Logits
+from evenbit.nn.trace import Logits
 from evenbit.runtime import reference
 from evenbit.train import torch_predict
 from evenbit.train.checkpoint import to_float

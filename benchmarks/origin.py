@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evenbit.bench import machine
+from evenbit.cpu import machine
 
 ROOT = Path(__file__).parent.parent
 

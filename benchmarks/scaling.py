@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from evenbit import plan_file
-from evenbit.bench import machine
+from evenbit.cpu import machine
 from evenbit.deploy import pack_untrained, quantize_float_layers
 from evenbit.plan import Plan
 from evenbit.runtime.engine import Engine

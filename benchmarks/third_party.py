@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import evenbit
 from agreement import compare
 from evenbit import plan_file
-from evenbit.bench import machine
+from evenbit.cpu import machine
 from evenbit.data import Dataset, channel_statistics, load_dataset
 from evenbit.data.augment import Augmentation
 from evenbit.evaluation import collect_logits, score

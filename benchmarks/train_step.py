@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import torch
 
-from evenbit.bench import machine
+from evenbit.cpu import machine
 from evenbit.nn._training import keep_freed_memory
 from evenbit.train.checkpoint import Task, build_model
 from evenbit.train.compilation import compile_network

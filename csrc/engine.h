@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "base/pool.h"
+#include "base/threads.h"
 #include "program/program.h"
 
 namespace evenbit {

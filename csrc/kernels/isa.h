@@ -1,6 +1,7 @@
 // Gives the ISA file that includes it one version of every kernel. Before it, the file includes its simd header,
 // which defines, with internal linkage so that no code for this ISA can leak into another's files:
 //
+//   supported()                 whether this CPU can run it
 //   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, absolute, root,
 //                               prelu(v, slope) = v >= 0 ? v : v * slope, ge_mask(a, b)
 //                               larger(a, b) = a > b ? a : b and smaller alike, all_finite(v)

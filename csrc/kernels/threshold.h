@@ -1,4 +1,4 @@
-// The zero point of an instance as a threshold: see Threshold in evenbit/ops/threshold.py.
+// The zero point of an image as a threshold: see Threshold in evenbit/ops/threshold.py.
 #pragma once
 
 #include <limits>

@@ -2,7 +2,7 @@
 //
 // Maps are stored with their channels last and padded to blocks of 16, so no vector loop has a remainder: the
 // channels past the last real one hold values that nothing reads. A map that a convolution reads with padding has a
-// border in memory, zeros for float maps and +1 for bit maps, so no kernel has border cases.
+// border in memory, zeros for float maps and +1 for bit maps, so no convolution has border cases.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The work of a Tail on its own, which other ops have too.
+// The work of Elementwise and Multiply: a Tail on its own, or after a product.
 #pragma once
 
 #include "program/program.h"

@@ -5,7 +5,7 @@
 
 namespace evenbit {
 
-// Adds the op that pools `in`: by the largest value, else by the mean.
+// Adds the op that pools `in`: if `max`, by the largest value of each window, otherwise by their mean.
 inline void add_pool(Builder& builder, int in, const Window& slid, bool max) {
   const IntWindow window(slid);
   const Shape shape = builder.result();

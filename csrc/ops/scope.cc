@@ -104,7 +104,7 @@ Shape slide(const Window& window, const Shape& in, int64_t channels) {
     require(kernel[axis] >= 1 && kernel[axis] <= kMaxWindow && stride[axis] >= 1 && stride[axis] <= kMaxWindow &&
                 padding[axis] >= 0 && padding[axis] <= kMaxWindow && overhang[axis] >= 0 &&
                 overhang[axis] <= kMaxWindow,
-            "its kernel, stride or padding is out of range");
+            "its kernel, stride, padding or overhang is out of range");
     padded[axis] = size[axis] + 2 * padding[axis] + overhang[axis];
     require(padded[axis] >= kernel[axis], "its kernel is larger than its padded input");
     out[axis] = (padded[axis] - kernel[axis]) / stride[axis] + 1;

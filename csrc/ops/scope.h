@@ -30,16 +30,16 @@ class Scope {
   const Shape& value(const std::string& name, bool bits) const;
   // The same of a map of floats that an op reads besides its input.
   const Shape& other_map(const std::string& name) const;
-  // Such a map has that shape, or is a vector of as many channels.
+  // Throws unless such a map has that shape, or is a vector of as many channels.
   void check_same_or_vector(const char* what, const std::string& name, const Shape& shape) const;
 
   // A constant of that type and shape, in which kAny stands for any size.
   const Tensor& tensor(const std::string& name, Type type, const std::vector<int64_t>& shape) const;
-  // The type and shape of a constant that is a number, or bit, a channel.
+  // Checks a constant with one number, or one bit, for each channel.
   void check_vector(const std::string& name, int channels) const;
   const Tensor& flips(const std::string& name, int channels) const;
 
-  // All parts of an op's Tail fit its result.
+  // Throws unless all parts of an op's Tail fit its result.
   void check_tail(const plan::Tail& tail, const Shape& shape) const;
 
  private:
@@ -58,7 +58,7 @@ struct Window {
   plan::Sizes overhang{0, 0};  // more rows below and columns right
 };
 
-// A window that looks at what is on the map alone always lies on it in part.
+// Throws unless the window overlaps the map in every position, for ops that ignore padding.
 void check_cut(const Window& window);
 
 // A map of floats with a pixel for each of its positions.

@@ -10,7 +10,7 @@
 //   edges[i][j][o] = sum_n g[n][i][j][o]    where an output reads outside of the map, else 0
 #pragma once
 
-#include "base/pool.h"
+#include "base/threads.h"
 
 namespace evenbit::training {
 

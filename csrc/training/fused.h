@@ -20,7 +20,7 @@
 // image: the results do not depend on the instruction set or on the number of threads.
 #pragma once
 
-#include "base/pool.h"
+#include "base/threads.h"
 
 namespace evenbit::training {
 

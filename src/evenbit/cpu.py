@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from pathlib import Path
 
 
@@ -18,3 +20,11 @@ def read_cpu() -> dict[str, str]:
 def cpu_features(cpu: dict[str, str]) -> list[str]:
     """Names of the instruction set extensions that `read_cpu` found, on x86 or on ARM."""
     return (cpu.get("flags") or cpu.get("Features") or "").split()
+
+
+def machine() -> str:
+    """Model and number of the CPUs; the name alone often stands for several generations."""
+    cpu = read_cpu()
+    name = cpu.get("model name", platform.machine())
+    kind = f" (family {cpu['cpu family']}, model {cpu['model']})" if "cpu family" in cpu else ""
+    return f"{name}{kind}, {os.cpu_count()} CPUs"

@@ -13,7 +13,7 @@ import evenbit
 from evenbit.deploy import passes, rewrite
 from evenbit.deploy.capture import walk
 from evenbit.deploy.lowering import Lowering
-from evenbit.nn.conversion.trace import trace
+from evenbit.nn.trace import trace
 from evenbit.ops import Op
 
 # A process of its own, whose peak is that of nothing else. It measures the time of the processor, not of the clock, so

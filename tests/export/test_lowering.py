@@ -15,7 +15,7 @@ from random_plans import RandomPlan
 
 from evenbit.bits import pack_bits, unpack_bits
 from evenbit.errors import ExportError
-from evenbit.export.digits import exact_digits
+from evenbit.export.split_weights import exact_digits
 from evenbit.ops import (
     OPS,
     Activation,

@@ -9,7 +9,6 @@ much else, medians say more about that, and the ratio of the least times is the 
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 from evenbit import plan_file
 from evenbit.bench.peers import PEERS, Runner
-from evenbit.cpu import read_cpu
+from evenbit.cpu import machine
 from evenbit.errors import EvenbitError, unknown
 from evenbit.progress import Report
 from evenbit.runtime.engine import Engine
@@ -86,14 +85,6 @@ def run_benchmark(
         "ours": rows.pop("ours"),
         "peers": rows,
     }
-
-
-def machine() -> str:
-    """Model and number of the CPUs; the name alone often stands for several generations."""
-    cpu = read_cpu()
-    name = cpu.get("model name", platform.machine())
-    kind = f" (family {cpu['cpu family']}, model {cpu['model']})" if "cpu family" in cpu else ""
-    return f"{name}{kind}, {os.cpu_count()} CPUs"
 
 
 def interleave(

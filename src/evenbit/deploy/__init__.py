@@ -19,7 +19,7 @@ from evenbit.errors import CaptureError, CheckpointError, DataError, RecipeError
 from evenbit.evaluation import batch_for
 from evenbit.models import create_model
 from evenbit.nn import freeze_excitation
-from evenbit.nn.conversion.trace import image_size
+from evenbit.nn.trace import image_size
 from evenbit.plan import Plan
 from evenbit.printable import is_text
 from evenbit.progress import Report

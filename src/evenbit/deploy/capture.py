@@ -1,6 +1,6 @@
 """Capture: a torch module in eval mode becomes a Plan of unfused ops.
 
-`evenbit.nn.conversion.trace` gives a graph of ATen ops in which binary layers are single nodes. Nodes that do not
+`evenbit.nn.trace` gives a graph of ATen ops in which binary layers are single nodes. Nodes that do not
 depend on the images, such as the binarization of weights, are evaluated at once. A function of `evenbit.deploy.aten`
 turns each other node into Plan ops (it *lowers* the node). An ATen op without such a function is an error that names
 the op and its module.
@@ -21,7 +21,7 @@ from evenbit.deploy.aten.moves import VIEWS
 from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
-from evenbit.nn.conversion.trace import module_path, trace, where
+from evenbit.nn.trace import module_path, trace, where
 from evenbit.plan import Plan
 
 aten = torch.ops.aten

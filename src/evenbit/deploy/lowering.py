@@ -18,7 +18,7 @@ from torch.fx import Node
 
 from evenbit.deploy.builder import Builder
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import Flatten, Gather, Tail
 
 aten = torch.ops.aten

@@ -12,8 +12,8 @@ import numpy as np
 from onnx import TensorProto
 
 from evenbit.bits import unpack_bits
-from evenbit.export.digits import exact_digits
 from evenbit.export.graph import convolution, window
+from evenbit.export.split_weights import exact_digits
 from evenbit.ops import (
     AddMap,
     AvgPool,

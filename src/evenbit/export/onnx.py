@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from evenbit.export.digits import INT8
 from evenbit.export.graph import Dims, Graph, convolution, save
 from evenbit.export.lowering import Lowering
+from evenbit.export.split_weights import INT8
 from evenbit.ops import BinaryConv, Bits, Int8Conv, Op, Shape
 from evenbit.plan import Plan
 

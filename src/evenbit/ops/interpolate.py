@@ -17,16 +17,16 @@ from evenbit.ops.shape import MAX_ELEMENTS, Array, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate(Op):
-    """A map in another size, each pixel mixed of two columns and then of two rows (bilinear interpolation).
+    """A map in another size, each pixel blended from two columns, then from two rows (bilinear interpolation).
 
         row(r) = x[r, columns[x, 0]] * column_weights[x, 0] + x[r, columns[x, 1]] * column_weights[x, 1]
         v      = row(rows[y, 0]) * row_weights[y, 0] + row(rows[y, 1]) * row_weights[y, 1]
 
     Attributes:
-        rows: Name of a uint64 tensor `[H', 2]`.
-        row_weights: Name of a float32 tensor `[H', 2]`.
-        columns: Name of a uint64 tensor `[W', 2]`.
-        column_weights: Name of a float32 tensor `[W', 2]`.
+        rows: Name of a uint64 tensor `[H', 2]`: the two rows of the input that are blended into each row of the result.
+        row_weights: Name of a float32 tensor `[H', 2]`: the share of each.
+        columns: Name of a uint64 tensor `[W', 2]`: the same for columns.
+        column_weights: Name of a float32 tensor `[W', 2]`: the share of each.
     """
 
     kind: ClassVar[str] = "interpolate"

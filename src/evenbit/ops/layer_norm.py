@@ -32,7 +32,7 @@ class LayerNorm(Op):
     epsilon: float
 
     def result(self, source: Shape, scope: Scope) -> Shape:
-        """That of the input."""
+        """The shape of the input."""
         if not (0 < self.epsilon < np.inf and float(np.float32(self.epsilon)) == self.epsilon):
             raise PlanError("its epsilon is not a positive float32")
         return source

@@ -18,7 +18,7 @@ from evenbit.ops.shape import Array, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold(Op):
-    """The zero point of one image, solved for the float map that is compared with it.
+    """Thresholds that give the same signs as a zero point that depends on the image.
 
     For the sign of `scale[c] * x + offset[c] + e[c]`, with `e` the input `(1, 1, C)`:
 

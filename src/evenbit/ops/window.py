@@ -38,7 +38,9 @@ class Window(NamedTuple):
         kernel, stride, padding, overhang = self
         borders = (*padding, *overhang)
         if min(*kernel, *stride) < 1 or min(borders) < 0 or max(*kernel, *stride, *borders) > MAX_SIZE:
-            raise PlanError(f"kernel {kernel}, stride {stride} or padding {padding} is out of range")
+            raise PlanError(
+                f"kernel {kernel}, stride {stride}, padding {padding} or overhang {overhang} is out of range"
+            )
         padded = (source.height + 2 * padding[0] + overhang[0], source.width + 2 * padding[1] + overhang[1])
         height, width = ((padded[axis] - kernel[axis]) // stride[axis] + 1 for axis in (0, 1))
         if padded[0] < kernel[0] or padded[1] < kernel[1]:
@@ -49,7 +51,7 @@ class Window(NamedTuple):
         return Shape("float", height, width, channels)
 
     def check_cut(self) -> None:
-        """Refuses a window that may lie beside its map, for an op that looks at what is on the map alone.
+        """Refuses a window that may not overlap the map in some position, for ops that ignore padding.
 
         Raises:
             PlanError: If the padding is too large.

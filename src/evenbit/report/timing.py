@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evenbit.bench import interleave, machine, statistics
+from evenbit.bench import interleave, statistics
 from evenbit.bench.peers import PEERS, Runner
+from evenbit.cpu import machine
 from evenbit.errors import EvenbitError
 from evenbit.report.collect import Measured, Packed
 from evenbit.runtime.engine import Engine

@@ -29,7 +29,7 @@ from torch import nn
 from evenbit.errors import CaptureError, CheckpointError, RecipeError
 from evenbit.models import create_model
 from evenbit.nn import METHODS, binarize
-from evenbit.nn.conversion.trace import Logits, in_eval_mode, logits_of
+from evenbit.nn.trace import Logits, in_eval_mode, logits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from evenbit.bench import machine
+from evenbit.cpu import machine
 from evenbit.data import READERS
 from evenbit.printable import is_text
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
 from evenbit.files import CHECKPOINT
-from evenbit.nn.conversion.trace import in_eval_mode
+from evenbit.nn.trace import in_eval_mode
 
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".tar")
 BATCH = 100  # images

@@ -13,7 +13,7 @@ import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import unary
 from evenbit.deploy.lowering import Floats, Lowering
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import argument, where
+from evenbit.nn.trace import argument, where
 from evenbit.ops import (
     Multiply,
     Tail,

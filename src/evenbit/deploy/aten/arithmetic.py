@@ -14,7 +14,7 @@ from evenbit.deploy.aten.attention import summand_of
 from evenbit.deploy.aten.common import affine, computed_first, is_computed, together, unary
 from evenbit.deploy.lowering import Lowering, shape_of
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
     Multiply,
     Tail,

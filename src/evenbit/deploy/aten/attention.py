@@ -13,7 +13,7 @@ import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import affine, is_computed
 from evenbit.deploy.lowering import Floats, Lowering, layout_of, shape_of, spread_out
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
     AddMap,
     MatMul,

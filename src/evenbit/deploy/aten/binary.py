@@ -15,8 +15,8 @@ from evenbit.deploy.aten.common import padded
 from evenbit.deploy.aten.layers import window_weight
 from evenbit.deploy.lowering import Lowering, shape_of
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.nn.ops import pair
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import BinaryConv, Concat, Tail
 
 

@@ -12,8 +12,8 @@ from torch.fx import Node
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.lowering import Floats, Lowering, shape_of
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.nn.ops import pair
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
     AddMap,
     Conv,

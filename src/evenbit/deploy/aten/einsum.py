@@ -12,7 +12,7 @@ from torch.fx import Node
 from evenbit.deploy.aten.common import is_computed
 from evenbit.deploy.lowering import Lowering, layout_of, shape_of, spread_out
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import MatMul, Tail
 
 

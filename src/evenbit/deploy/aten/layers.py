@@ -13,7 +13,7 @@ import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import alias, is_computed, padded, pair_for
 from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, shape_of
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
     Conv,
     MatMul,

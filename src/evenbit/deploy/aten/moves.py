@@ -15,7 +15,7 @@ from evenbit.deploy.aten.common import add_map, alias, is_computed, padded
 from evenbit.deploy.lowering import Lowering, shape_of
 from evenbit.errors import CaptureError
 from evenbit.nn.conversion.moves import MOVES
-from evenbit.nn.conversion.trace import BATCH, argument, where
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
     Concat,
     Tail,

@@ -14,7 +14,7 @@ import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import affine
 from evenbit.deploy.lowering import Lowering, check_images, shape_of
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import argument, where
+from evenbit.nn.trace import argument, where
 from evenbit.ops import (
     Conv,
     LayerNorm,

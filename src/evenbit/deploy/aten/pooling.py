@@ -13,8 +13,8 @@ import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import padded, pair_for
 from evenbit.deploy.lowering import Lowering, Map, check_images, layout, shape_of
 from evenbit.errors import CaptureError
-from evenbit.nn.conversion.trace import BATCH, argument, where
 from evenbit.nn.ops import pair
+from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
     AvgPool,
     Interpolate,

@@ -33,9 +33,9 @@ from evenbit.nn.block import (
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.record import Conversion, Conversions
 from evenbit.nn.conversion.structure import Call, Structure
-from evenbit.nn.conversion.trace import image_size, in_eval_mode, module_path
 from evenbit.nn.method import Method, resolve_method
 from evenbit.nn.ops import pair
+from evenbit.nn.trace import image_size, in_eval_mode, module_path
 
 FIRST, LAST, BRIDGES = KINDS = "first", "last", "bridges"
 

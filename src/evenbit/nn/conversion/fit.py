@@ -35,9 +35,9 @@ from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.block import BinaryLayer
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.structure import Structure
-from evenbit.nn.conversion.trace import image_size, in_eval_mode, module_path
 from evenbit.nn.distribution import EPSILON, DistributionAdjustment
 from evenbit.nn.refinement import Maxout, RPReLU, ZeroPoint
+from evenbit.nn.trace import image_size, in_eval_mode, module_path
 from evenbit.nn.two_values import TwoValues
 from evenbit.nn.weight import WeightBinarizer
 

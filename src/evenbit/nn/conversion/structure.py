@@ -16,7 +16,7 @@ from torch import nn
 from torch.fx import Graph, Node
 
 from evenbit.nn.conversion.moves import MOVES
-from evenbit.nn.conversion.trace import argument, module_path, trace
+from evenbit.nn.trace import argument, module_path, trace
 
 aten = torch.ops.aten
 LAYERS = {

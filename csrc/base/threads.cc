@@ -1,4 +1,4 @@
-#include "base/pool.h"
+#include "base/threads.h"
 
 #include <unistd.h>
 
