@@ -181,7 +181,10 @@ def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
     assert kinds["binary_conv"] == pytest.approx(sum(layer["us"] for layer in convs))
     shown = run("bench", work / "net.evb", "--per-layer").stdout
     assert "of limit" in shown
-    assert re.search(r"binary_conv \d+ %.*\n\d+ us in all, \d+ % of it binary sums; ", shown)
+    assert max(map(len, shown.splitlines())) <= 80
+    last = " ".join(shown.split())
+    assert re.search(r"binary_conv \d+ %,? .* \d+ us in all, \d+ % of it binary sums; ", last)
+    assert re.search(r"the longest that are not binary convolutions: \S+ \(\w+, \d+ %\), \S+ \(", last)
 
 
 def test_bench_per_layer_takes_grouped_convolutions(tmp_path: Path) -> None:

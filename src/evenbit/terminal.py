@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evenbit.export.c.size import Memory
+from evenbit.ops import BinaryConv
 from evenbit.plan import Plan
 from evenbit.printable import counted, printable
 from evenbit.progress import tell
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from evenbit.evaluation import Evaluation
 
 LEAST_LETTERS = 12  # of a layer's name
+MOST_NAMED = 3  # layers
 OTHER_COLUMNS = 62  # of a terminal, for the columns beside the layers' names
 PIPED = 100_000  # columns where no window limits them, so that lines can be parsed and copied unbroken
 WHAT_IS_UNUSUAL = (
@@ -267,14 +269,22 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
         if "sums_us" in layer:
             parts += [f"{layer['sums_us']:.2f}", f"{100 * layer['sums_share']:.0f} %", f"{layer['tail_us']:.2f}"]
         table.add_row(layer["op"], layer["output"], f"{layer['us']:.2f}", speed, *parts)
-    open_console().print(table)
+    console = open_console()
+    console.print(table)
     total = sum(result["kinds"].values())
     by_time = sorted(result["kinds"].items(), key=lambda item: -item[1])
-    print(", ".join(f"{kind} {100 * us / total:.0f} %" for kind, us in by_time))
+    tell(console, ", ".join(f"{kind} {100 * us / total:.0f} %" for kind, us in by_time))
+    real = [layer for layer in result["layers"] if layer["op"] != BinaryConv.kind]
+    longest = [
+        f"{layer['name'] or layer['op']} ({layer['op']}, {100 * layer['us'] / total:.0f} %)"
+        for layer in sorted(real, key=lambda layer: -layer["us"])[:MOST_NAMED]
+    ]
+    tell(console, f"the longest that are not binary convolutions: {', '.join(longest)}")
     sums = sum(layer.get("sums_us", 0.0) for layer in result["layers"])
-    print(
+    tell(
+        console,
         f"{total:.0f} us in all, {100 * sums / total:.0f} % of it binary sums; {result['isa']}, 1 thread; "
-        f"limit {result['limit_gmacs']:.0f} GMAC/s (1-bit)"
+        f"limit {result['limit_gmacs']:.0f} GMAC/s (1-bit)",
     )
 
 
