@@ -184,7 +184,7 @@ def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
     assert max(map(len, shown.splitlines())) <= 80
     last = " ".join(shown.split())
     assert re.search(r"binary_conv \d+ %,? .* \d+ us in all, \d+ % of it binary sums; ", last)
-    assert re.search(r"the longest that are not binary convolutions: \S+ \(\w+, \d+ %\), \S+ \(", last)
+    assert re.search(r"the longest that are not binary convolutions: \S+ \(\w+ to \S+, \d+ %\), \S+ \(", last)
 
 
 def test_bench_per_layer_takes_grouped_convolutions(tmp_path: Path) -> None:

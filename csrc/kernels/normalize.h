@@ -50,6 +50,7 @@ bool normalize_pixels(const Normalize& op, int64_t y, int x, int block, float (&
     store_block(plane, load_pixels(op, block * kBlock + lane, y, x, count, finite));
     for (int p = 0; p < kBlock; ++p) pixels[p][lane] = plane[p];
   }
+  static_assert(kBlock % kConvPixels == 0, "only the last pixels of a row are fewer than a tile");
   int p = 0;
   for (; p + kConvPixels <= count; p += kConvPixels) {
     BlockOf tile[kConvPixels];

@@ -57,12 +57,12 @@ def fit_device(
     for model in models:
         plan = untrained_plan(recipe, model, channels, sizes[0], classes)
         for size in sizes:
-            try:
-                plan = dataclasses.replace(plan, height=size, width=size)
-                needed = memory_of(plan)
-            except PlanError:  # its head is made for images of one size
-                plan = untrained_plan(recipe, model, channels, size, classes)
-                needed = memory_of(plan)
+            needed = _at_another_size(plan, size)
+            if needed is None or device.holds(needed):
+                try:
+                    needed = memory_of(untrained_plan(recipe, model, channels, size, classes))
+                except RecipeError:  # the network takes no images as small as these
+                    continue
             if device.holds(needed):
                 changed = {"model": model, "image_size": size, "pad": recipe.pad if "pad" in given else size // 8}
                 kept = {key: value for key, value in changed.items() if recipe.data not in READERS or key == "model"}
@@ -75,6 +75,18 @@ def fit_device(
         f"nothing fits {device}: the smallest that may be chosen, {models[-1]} on {sizes[-1]}x{sizes[-1]} pixels, "
         f"takes about {memory_of(smallest)} as C"
     )
+
+
+def _at_another_size(plan: Plan, size: int) -> Memory | None:
+    """About what a network takes on images of that size, found without building it; None if its ops do not fit them.
+
+    This rules sizes out. The network that is chosen is built, since it may differ: maps of odd and of even sides, for
+    example, are made smaller by different ops.
+    """
+    try:
+        return memory_of(dataclasses.replace(plan, height=size, width=size))
+    except PlanError:
+        return None
 
 
 def untrained_plan(recipe: Recipe, model: str, channels: int, size: int, classes: int) -> Plan:

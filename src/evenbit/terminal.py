@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evenbit.export.c.size import Memory
 from evenbit.ops import BinaryConv
 from evenbit.plan import Plan
 from evenbit.printable import counted, printable
@@ -23,9 +22,10 @@ from evenbit.summary import Row
 
 if TYPE_CHECKING:
     from evenbit.evaluation import Evaluation
+    from evenbit.export.c.size import Memory
 
 LEAST_LETTERS = 12  # of a layer's name
-MOST_NAMED = 3  # layers
+MOST_NAMED = 3  # layers, below the table of their times
 OTHER_COLUMNS = 62  # of a terminal, for the columns beside the layers' names
 PIPED = 100_000  # columns where no window limits them, so that lines can be parsed and copied unbroken
 WHAT_IS_UNUSUAL = (
@@ -274,10 +274,10 @@ def show_layers(result: Mapping[str, Any], *, as_json: bool) -> None:
     total = sum(result["kinds"].values())
     by_time = sorted(result["kinds"].items(), key=lambda item: -item[1])
     tell(console, ", ".join(f"{kind} {100 * us / total:.0f} %" for kind, us in by_time))
-    real = [layer for layer in result["layers"] if layer["op"] != BinaryConv.kind]
+    others = [layer for layer in result["layers"] if layer["op"] != BinaryConv.kind]
     longest = [
-        f"{layer['name'] or layer['op']} ({layer['op']}, {100 * layer['us'] / total:.0f} %)"
-        for layer in sorted(real, key=lambda layer: -layer["us"])[:MOST_NAMED]
+        f"{layer['name'] or layer['op']} ({layer['op']} to {layer['output']}, {100 * layer['us'] / total:.0f} %)"
+        for layer in sorted(others, key=lambda layer: -layer["us"])[:MOST_NAMED]
     ]
     tell(console, f"the longest that are not binary convolutions: {', '.join(longest)}")
     sums = sum(layer.get("sums_us", 0.0) for layer in result["layers"])

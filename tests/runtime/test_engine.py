@@ -99,14 +99,19 @@ def test_floats_up_to_255_are_told_once() -> None:
 
 @pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_one_bad_pixel_is_found_where_images_become_integers(bad: float, isa: str) -> None:
+@pytest.mark.parametrize("to_integers", [True, False])
+def test_one_bad_pixel_is_found_in_any_column(to_integers: bool, bad: float, isa: str) -> None:
     make = PlanMaker(0, 3, 9, 37)
-    plan = make.plan(make.int8_conv(make.normalize(), 5, (3, 3), (1, 1), (1, 1), 50.0))
+    x, window = make.normalize(), ((3, 3), (1, 1), (1, 1))
+    plan = make.plan(make.int8_conv(x, 5, *window, 50.0) if to_integers else make.conv(x, 5, *window, 1))
+    engine = Engine(plan, threads=2, isa=isa)
     images = np.zeros((2, 3, 9, 37), np.float32)
-    assert Engine(plan, isa=isa)(images).shape == (2, 5)
-    images[1, 2, 8, 36] = bad
-    with pytest.raises(InputError, match="not finite"):
-        Engine(plan, threads=2, isa=isa)(images)
+    assert engine(images).shape == (2, 5)
+    for column in (0, 15, 16, 36):
+        damaged = images.copy()
+        damaged[1, 2, 8, column] = bad
+        with pytest.raises(InputError, match="not finite"):
+            engine(damaged)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -166,7 +166,7 @@ def test_every_tile(
             assert Engine(plan, threads=2, isa=isa, tile=tile)(batch).tobytes() == expected, (isa, tile)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10_000),
     channels=st.integers(1, 20),
@@ -174,13 +174,23 @@ def test_every_tile(
     kernel=pairs,
     stride=pairs,
     as_bytes=st.booleans(),
+    to_integers=st.booleans(),
 )
-def test_images_that_become_integers_at_once(
-    seed: int, channels: int, width: int, kernel: tuple[int, int], stride: tuple[int, int], as_bytes: bool
+def test_images_of_any_width_become_floats_or_integers(
+    seed: int,
+    channels: int,
+    width: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    as_bytes: bool,
+    to_integers: bool,
 ) -> None:
     make = PlanMaker(seed, channels, 4, width)
     x = make.normalize()
-    plan = make.plan(make.int8_conv(x, 9, kernel, stride, (1, 1), 40.0, "scale", "bias"))
+    if to_integers:
+        plan = make.plan(make.int8_conv(x, 9, kernel, stride, (1, 1), 40.0, "scale", "bias"))
+    else:
+        plan = make.plan(make.conv(x, 9, kernel, stride, (1, 1), 1, "scale", "bias"))
     batch = images(plan, 2, seed)
     pixels = (255 * batch).astype(np.uint8) if as_bytes else batch
     expected = reference.run(plan, pixels).tobytes()

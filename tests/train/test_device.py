@@ -81,12 +81,22 @@ def test_images_of_a_named_data_set_keep_their_size() -> None:
     assert fit_device(recipe, (), parse_memory("64K", None), None)[0] == {"model": "resnet8"}
 
 
-@pytest.mark.parametrize("model", ["resnet8", "vgg_slim"])  # one whose head takes any size, and one whose does not
-def test_what_is_told_of_a_size_is_what_the_network_of_that_size_takes(pictures: Path, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "ram", "size"),
+    [("resnet8", "100K", 32), ("vgg_slim", "100K", 24), ("resnet18_imagenet", "160K", 48)],
+)
+def test_what_is_told_of_a_size_is_what_the_network_of_that_size_takes(
+    pictures: Path, model: str, ram: str, size: int
+) -> None:
     recipe = settings(pictures, model=model)
-    _, told = fit_device(recipe, ("model",), parse_memory(None, "100K"), None)
-    wanted = memory_of(untrained_plan(recipe, model, 3, 32 if model == "resnet8" else 24, 2))
-    assert f"takes about {wanted} as C" in told
+    changed, told = fit_device(recipe, ("model",), parse_memory(None, ram), None)
+    assert changed["image_size"] == size
+    assert f"takes about {memory_of(untrained_plan(recipe, model, 3, size, 2))} as C" in told
+
+
+def test_sizes_that_a_network_refuses_are_not_chosen(pictures: Path) -> None:
+    with pytest.raises(RecipeError, match="images of 16x16 are too small for this network; it needs 32x32"):
+        fit_device(settings(pictures, model="resnet18_imagenet"), ("model",), parse_memory(None, "40K"), None)
 
 
 @pytest.mark.parametrize(("text", "size"), [("256K", 2**18), ("1M", 2**20), ("70296", 70296), ("64KiB", 2**16)])

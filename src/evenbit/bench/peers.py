@@ -211,19 +211,19 @@ def _quiet(logger: str) -> Iterator[None]:
 
 def float_twin(plan: Plan, images: Images) -> bytes:
     """The twin as ONNX, with fresh weights: what they are does not change the time."""
+    if importlib.util.find_spec("torch") is None:
+        raise EvenbitError("peers run a float twin that torch makes; pip install 'evenbit[train,bench]'")
     _need("onnxscript")
     if "model" not in plan.info:
         raise EvenbitError("the file does not say which model it is, so its float twin cannot be made")
     return _exported_twin(plan.info["model"], len(plan.classes), images.shape)
 
 
-@functools.lru_cache(maxsize=4)  # several peers run one twin, and its export takes seconds
+@functools.lru_cache(maxsize=1)  # several peers run one twin, and its export takes seconds
 def _exported_twin(model: str, classes: int, shape: tuple[int, ...]) -> bytes:
-    try:
-        from evenbit.models import create_model
-        from evenbit.nn import METHODS
-    except ImportError:
-        raise EvenbitError("peers run a float twin that torch makes; pip install 'evenbit[train,bench]'") from None
+    from evenbit.models import create_model
+    from evenbit.nn import METHODS
+
     _, channels, height, width = shape
     twin = create_model(
         model,

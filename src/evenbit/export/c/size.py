@@ -52,8 +52,8 @@ def memory_of(plan: Plan) -> Memory:
         ExportError: If it holds an op that has no kernel in C.
     """
     arena, tables = plan_arena(plan, 32), Tables(plan)
-    calls = Calls(plan, tables, arena, arena).all()  # as they are written, the tables are collected
-    return Memory(tables.nbytes + KERNEL_BYTES + CALL_BYTES * len(calls), arena.bytes)
+    Calls(plan, tables, arena, arena).all()  # collects the tables; the text, which names the arenas, is not used
+    return Memory(tables.nbytes + KERNEL_BYTES + CALL_BYTES * len(plan.ops), arena.bytes)
 
 
 def parse_memory(flash: str | None, ram: str | None) -> Memory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterable
@@ -20,11 +21,11 @@ Items = Callable[[], Iterable[str]]  # gives the numbers of a table as text
 
 
 class _Key(NamedTuple):
-    """What tells tables apart."""
+    """What tells tables apart; equal words may be rows of different numbers of bits, which the size says."""
 
     kind: str
     size: str
-    content: bytes
+    digest: bytes
 
 
 class Tables:
@@ -72,7 +73,7 @@ class Tables:
         return self._table("evenbit_word", size, words, lambda: _words(words))
 
     def _table(self, kind: str, size: str, array: Array, items: Items) -> str:
-        key = _Key(kind, size, array.tobytes())
+        key = _Key(kind, size, hashlib.sha256(array.tobytes()).digest())
         if key not in self._tables:
             self._tables[key] = f"t{len(self._tables)}", items
             self.nbytes += array.nbytes
