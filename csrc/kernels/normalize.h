@@ -22,9 +22,12 @@ struct Normalize {
 #ifdef EVENBIT_BODIES
 namespace {
 
-// Up to one block of neighbouring pixels of a plane, a lane each, from column x of row y on; clears `finite` if one is
-// not. Lanes past the last column are 0.
-inline BlockOf load_pixels(const Normalize& op, int channel, int64_t y, int x, int count, bool& finite) {
+// Pixels from column x on that are worked on together: a block, or what is left of the row.
+inline int pixels_from(const Normalize& op, int x) { return op.width - x < kBlock ? op.width - x : kBlock; }
+
+// These pixels of row y in a plane, a lane each; clears `finite` if one is not. Lanes past the last column are 0.
+inline BlockOf load_pixels(const Normalize& op, int channel, int64_t y, int x, bool& finite) {
+  const int count = pixels_from(op, x);
   const int64_t at = (int64_t{channel} * op.height + y) * op.width + x;
   BlockOf v;
   if (op.floats && count == kBlock) {
@@ -39,15 +42,14 @@ inline BlockOf load_pixels(const Normalize& op, int channel, int64_t y, int x, i
   return v;
 }
 
-// One block of channels of as many pixels, of which each plane is read at once. The lanes of `pixels` past the last
-// channel are 0.
+// One block of channels of these pixels. The lanes of `pixels` past the last channel are 0.
 bool normalize_pixels(const Normalize& op, int64_t y, int x, int block, float (&pixels)[kBlock][kBlock]) {
   const int lanes = op.channels - block * kBlock < kBlock ? op.channels - block * kBlock : kBlock;
-  const int count = op.width - x < kBlock ? op.width - x : kBlock;
+  const int count = pixels_from(op, x);
   bool finite = true;
   for (int lane = 0; lane < lanes; ++lane) {
     alignas(64) float plane[kBlock];
-    store_block(plane, load_pixels(op, block * kBlock + lane, y, x, count, finite));
+    store_block(plane, load_pixels(op, block * kBlock + lane, y, x, finite));
     for (int p = 0; p < kBlock; ++p) pixels[p][lane] = plane[p];
   }
   static_assert(kBlock % kConvPixels == 0, "only the last pixels of a row are fewer than a tile");
@@ -69,15 +71,15 @@ bool writes_integers_only(const Tail& tail) {
          !tail.row_sums && !tail.bits.base;
 }
 
-// Up to one block of neighbouring pixels whose Tail is scale, bias and integers: a lane is a pixel, not a channel.
+// All channels of these pixels, whose Tail is scale, bias and integers: a lane is a pixel, not a channel.
 bool quantize_pixels(const Normalize& op, int64_t y, int x) {
   constexpr int kBytes = kByteUnits ? 1 : 2;
   const QuantizedView& to = op.tail.quantized;
-  const int count = op.width - x < kBlock ? op.width - x : kBlock;
+  const int count = pixels_from(op, x);
   const F multiplier = broadcast(to.multiplier), low = broadcast(-127.0f), high = broadcast(127.0f);
   bool finite = true;
   for (int c = 0; c < op.channels; ++c) {
-    BlockOf v = load_pixels(op, c, y, x, count, finite);
+    BlockOf v = load_pixels(op, c, y, x, finite);
     if (op.tail.scale) EVENBIT_EACH(n) v.v[n] = mul(v.v[n], broadcast(op.tail.scale[c]));
     if (op.tail.bias) EVENBIT_EACH(n) v.v[n] = add(v.v[n], broadcast(op.tail.bias[c]));
     EVENBIT_EACH(n) v.v[n] = smaller(larger(mul(v.v[n], multiplier), low), high);
@@ -91,12 +93,15 @@ bool quantize_pixels(const Normalize& op, int64_t y, int x) {
 
 void normalize(const Normalize& op, Range tasks) {
   bool finite = true;
-  const bool quantizes = writes_integers_only(op.tail);
-  for (int block = 0; block < (quantizes ? 1 : op.blocks); ++block) {
-    alignas(64) float pixels[kBlock][kBlock] = {};
+  if (writes_integers_only(op.tail)) {
     for (int64_t y = tasks.begin; y < tasks.end; ++y) {
-      for (int x = 0; x < op.width; x += kBlock) {
-        finite &= quantizes ? quantize_pixels(op, y, x) : normalize_pixels(op, y, x, block, pixels);
+      for (int x = 0; x < op.width; x += kBlock) finite &= quantize_pixels(op, y, x);
+    }
+  } else {
+    for (int block = 0; block < op.blocks; ++block) {
+      alignas(64) float pixels[kBlock][kBlock] = {};
+      for (int64_t y = tasks.begin; y < tasks.end; ++y) {
+        for (int x = 0; x < op.width; x += kBlock) finite &= normalize_pixels(op, y, x, block, pixels);
       }
     }
   }

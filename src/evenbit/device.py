@@ -55,14 +55,15 @@ def fit_device(
     models = [recipe.model, *(() if "model" in given else SMALLER_MODELS.get(recipe.model, ()))]
     larger = ""
     for model in models:
-        plan = untrained_plan(recipe, model, channels, sizes[0], classes)
+        plan: Plan | None = None  # the last one that was built
         for size in sizes:
-            needed = _at_another_size(plan, size)
+            needed = None if plan is None else _at_another_size(plan, size)
             if needed is None or device.holds(needed):
                 try:
-                    needed = memory_of(untrained_plan(recipe, model, channels, size, classes))
+                    plan = untrained_plan(recipe, model, channels, size, classes)
                 except RecipeError:  # the network takes no images as small as these
                     continue
+                needed = memory_of(plan)
             if device.holds(needed):
                 changed = {"model": model, "image_size": size, "pad": recipe.pad if "pad" in given else size // 8}
                 kept = {key: value for key, value in changed.items() if recipe.data not in READERS or key == "model"}

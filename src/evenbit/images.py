@@ -35,8 +35,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # The format of many phones. Pillow reads it with the package pillow-heif, which the extra `heic` installs.
 HEIC_SUFFIXES = (".heic", ".heif")
 HEIC_FORMAT = "HEIF"
-LOOKED_AT = 200  # images, at most, that are opened to find their size
 HEIC_ADVICE = "to read HEIC: pip install 'evenbit[heic]'"
+LOOKED_AT = 200  # images, at most, that are opened to find their size
 
 
 def is_image(path: Path) -> bool:

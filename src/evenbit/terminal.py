@@ -172,9 +172,9 @@ def show_probes(found: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def show_predictions(
-    found: Sequence[Mapping[str, Any]], plan: Plan, *, as_csv: bool, as_json: bool, pretrained: bool
+    found: Sequence[Mapping[str, Any]], plan: Plan, *, as_csv: bool, as_json: bool, pretrained: bool, brief: bool
 ) -> None:
-    """The classes of each photo, and on standard error the photos that could not be read."""
+    """The classes of each photo, in a brief table the first one, and on standard error photos that cannot be read."""
     for item in found:
         if "error" in item:
             print_error(item["error"])
@@ -205,6 +205,7 @@ def show_predictions(
             **({"": f"unsure: {doubts[image]}" if rank == 1 and doubts[image] else ""} if any(doubts.values()) else {}),
         }
         for image, rank, guess in guesses
+        if rank == 1 or not brief
     ]
     show(rows, as_json=False)
     if any("unusual" in doubt for doubt in doubts.values()):

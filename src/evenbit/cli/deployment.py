@@ -139,10 +139,13 @@ def predict(
             progress=progress,
             tell=terminal.print_error,
         )
-    if top is None and len(found) > 1 and not (as_csv or as_json):
-        found = [{**item, "classes": item["classes"][:1]} if "classes" in item else item for item in found]
     terminal.show_predictions(
-        found, plan_file.load(network or NETWORK), as_csv=as_csv, as_json=as_json, pretrained=network is None
+        found,
+        plan_file.load(network or NETWORK),
+        as_csv=as_csv,
+        as_json=as_json,
+        pretrained=network is None,
+        brief=top is None and len(found) > 1,
     )
     return 2 if any("error" in item for item in found) else 0
 

@@ -112,7 +112,8 @@ def train(
             if recipe is None and isinstance(overrides.get(key), str):
                 found = {name: value for name, value in like(overrides[key]).items() if name not in overrides}
                 taken |= found
-                lines += [f"taken from {overrides[key]}: {as_flags(found)}"] * bool(found)
+                if found:
+                    lines.append(f"taken from {overrides[key]}: {as_flags(found)}")
         overrides = taken | overrides
         images = str(overrides.get("data", "digits"))
         if recipe is None and images not in READERS and Path(images).is_dir():

@@ -1,9 +1,9 @@
 """Capture: a torch module in eval mode becomes a Plan of unfused ops.
 
-`evenbit.nn.trace` gives a graph of ATen ops in which binary layers are single nodes. Nodes that do not
-depend on the images, such as the binarization of weights, are evaluated at once. A function of `evenbit.deploy.aten`
-turns each other node into Plan ops (it *lowers* the node). An ATen op without such a function is an error that names
-the op and its module.
+`evenbit.nn.trace` gives a graph of ATen ops in which binary layers are single nodes. Nodes that do not depend on the
+images, such as the binarization of weights, are evaluated at once. A function of `evenbit.deploy.aten` turns each other
+node into Plan ops (it *lowers* the node). An ATen op without such a function is an error that names the op and its
+module.
 """
 
 from __future__ import annotations

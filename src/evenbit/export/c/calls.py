@@ -42,15 +42,11 @@ class Calls:
         """
         shapes = self.plan.op_shapes()
         return [
-            self.call(index, op, result) for index, (op, result) in enumerate(zip(self.plan.ops, shapes, strict=True))
+            self._call(index, op, result) for index, (op, result) in enumerate(zip(self.plan.ops, shapes, strict=True))
         ]
 
-    def call(self, index: int, op: Op, result: Shape) -> str:
-        """A block with the op's constants and its call.
-
-        Raises:
-            ExportError: If the op or its activation has no kernel.
-        """
+    def _call(self, index: int, op: Op, result: Shape) -> str:
+        """A block with the op's constants and its call."""
         parameters = kernel(op).parameters
         tail = self._tail(index, op.tail, op.out, result)
         constants = [f"tail = {{\n{tail}\n    }}"]
