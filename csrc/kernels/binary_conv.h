@@ -6,12 +6,14 @@
 
 namespace evenbit {
 
+constexpr int kPairBytes = 4;  // that `pair_bits` makes of a byte
+
 // out[y, x, o] = K - 2 * sum over (ky, j) of popcount(in[y * sy + ky, x * sx, j] xor weight[o, ky, j])
 //
 // where j runs over the steps that a kernel row reads, which lie one after the other.
 // Tasks: (group of output blocks, output row), groups of the kernel's blocks.
 struct BinaryConv {
-  const uint8_t* in;   // the bits, or what `expand_bits` has made of them
+  const uint8_t* in;   // the bits, or what `pair_bits` has made of them
   int64_t in_row;      // bytes from a row to the next
   int64_t in_pixel;    // bytes from a pixel to the next
   const void* weight;  // [outputs / lanes][kh * run][lanes], see BinaryKernel

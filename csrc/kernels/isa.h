@@ -17,9 +17,11 @@
 //
 // An ISA whose file includes binary_table.h also has
 //
-//   B, kByteLanes               vector of bytes: load_bytes, zero_bytes, add_bytes, broadcast_table,
-//                               look_up(table, index), add_widened (to one 32-bit count a byte in memory), opaque;
-//                               for tiles of one block join_tables (one table to each part of 16 bytes)
+//   B, kByteLanes               vector of bytes: load_bytes, zero_bytes, add_bytes, subtract_bytes, upper_halves
+//                               (each byte / 16), broadcast_table, look_up(table, index), opaque,
+//                               widen(counts, v, add) (to one 16-bit count a byte in memory, or adds to those there),
+//                               load_counts (of these, as U); for tiles of one block join_tables (one table to each
+//                               part of 16 bytes)
 #pragma once
 
 #include <cstring>
@@ -44,6 +46,6 @@ constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 #define EVENBIT_ITS_KERNEL(name, Work) name,
 #define EVENBIT_KERNELS(isa)                                                             \
   const BinaryKernel kBinaryKernels[] = {EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}}; \
-  const Kernels kernels_##isa = {#isa,           supported,    kStepBits,                \
-                                 kBinaryKernels, kConvBlocks,  kByteUnits,               \
-                                 expand_bits,    binary_limit, EVENBIT_ALL_KERNELS(EVENBIT_ITS_KERNEL)}
+  const Kernels kernels_##isa = {                                                        \
+      #isa,        supported,  kStepBits, kMaxFanIn,    kBinaryKernels,                  \
+      kConvBlocks, kByteUnits, pair_bits, binary_limit, EVENBIT_ALL_KERNELS(EVENBIT_ITS_KERNEL)}

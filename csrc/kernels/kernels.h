@@ -46,12 +46,14 @@ namespace evenbit {
 struct Kernels {
   const char* name;
   bool (*supported)();
-  int step_bits;  // of a binary convolution's input: 32, one uint32_t of weights an output, or 4, one uint8_t
+  int step_bits;       // of a binary convolution's input: 32, one uint32_t of weights an output, or 4, one uint8_t
+  int64_t max_fan_in;  // of a binary convolution
   const BinaryKernel* binary;  // ended by one without a name
   int conv_blocks;
   bool byte_units;  // whether int8_conv reads four channels a unit, else two
-  // Bits as binary convolutions read them, 2 * `bytes` bytes: two for each byte; null if they read them as they are.
-  void (*expand_bits)(const uint8_t* bits, uint8_t* expanded, int64_t bytes);
+  // Bits as binary convolutions read them, kPairBytes for each byte: beside those of the pixel that is `next` bytes
+  // ahead. Null if they read bits as they are.
+  void (*pair_bits)(const uint8_t* bits, uint8_t* pairs, int64_t bytes, int64_t next);
   // The limit of binary convolutions: the inner step on registers alone, a tile's worth of sums `rounds` times. Returns
   // the number of 1-bit multiply-adds.
   int64_t (*binary_limit)(int64_t rounds);

@@ -38,7 +38,7 @@ std::vector<uint8_t> in_blocks(const Tensor& weight, size_t blocks) {
 void add_dense(Builder& builder, int bits, const std::string& weight, const IntWindow& window) {
   const Kernels& kernels = builder.kernels();
   const Shape shape = builder.result();
-  const int in = kernels.expand_bits ? builder.twin(bits, Form::kExpanded, 1) : bits;
+  const int in = kernels.pair_bits ? builder.twin(bits, Form::kPaired, 1, window.stride_x) : bits;
   builder.pad(in, window);
   const int blocks = (shape.channels + kBlock - 1) / kBlock;
   const BinaryKernel* const kernel =
@@ -77,10 +77,11 @@ void add_dense(Builder& builder, int bits, const std::string& weight, const IntW
   builder.add(bind, {in});
 }
 
-// A convolution whose outputs read the channels of one of several groups.
+// A convolution whose outputs read the channels of one of several groups. It is also the one that counts in 32 bits
+// on every instruction set.
 void add_grouped(Builder& builder, int bits, const std::string& weight, const IntWindow& window, int groups) {
   const Shape shape = builder.result();
-  const int in = builder.twin(bits, Form::kGrouped, groups);
+  const int in = builder.twin(bits, Form::kGrouped, groups, 0);
   builder.pad(in, window);
   const int taps = window.kernel_y * window.kernel_x, units = static_cast<int>(builder.info(in).group_units());
   const uint8_t* const weights =
@@ -130,7 +131,8 @@ void BinaryConv::build(Builder& builder) const {
   const auto& sizes = builder.tensor(weight).shape;
   const IntWindow window({{sizes[1], sizes[2]}, stride, padding});
   const int bits = builder.value(input);
-  if (groups == 1) return add_dense(builder, bits, weight, window);
+  const int64_t fan_in = sizes[1] * sizes[2] * builder.info(bits).channels;
+  if (groups == 1 && fan_in <= builder.kernels().max_fan_in) return add_dense(builder, bits, weight, window);
   add_grouped(builder, bits, weight, window, static_cast<int>(groups));
 }
 

@@ -113,8 +113,9 @@ Step convert_bits(const Kernels& kernels, const Memory& memory, int id, int twin
   const uint8_t* const from = memory.start(id);
   uint8_t* const to = memory.start(twin_id);
   const auto pixels = static_cast<int64_t>(v.pixels()), pixel = static_cast<int64_t>(v.pixel_bytes());
-  if (twin.form == Form::kExpanded) {
-    return {[=, expand = kernels.expand_bits](Range) { expand(from, to, pixels * pixel); }};
+  if (twin.form == Form::kPaired) {
+    return {
+        [=, pair = kernels.pair_bits, next = twin.distance * pixel](Range) { pair(from, to, pixels * pixel, next); }};
   }
   auto* const grouped = reinterpret_cast<uint32_t*>(to);
   const int groups = twin.groups, per_group = v.channels / twin.groups;

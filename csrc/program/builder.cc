@@ -60,13 +60,15 @@ int Builder::value(const std::string& name) const {
   return found == values_.end() ? kNone : found->second;
 }
 
-int Builder::twin(int bits, Form form, int groups) {
+int Builder::twin(int bits, Form form, int groups, int distance) {
   for (const int id : program_.values[bits].twins) {
-    if (program_.values[id].form == form && program_.values[id].groups == groups) return id;
+    const Value& v = program_.values[id];
+    if (v.form == form && v.groups == groups && v.distance == distance) return id;
   }
   Value twin = program_.values[bits];
   twin.form = form;
   twin.groups = groups;
+  twin.distance = distance;
   twin.twins.clear();
   program_.values.push_back(twin);
   const int id = static_cast<int>(program_.values.size()) - 1;

@@ -38,7 +38,7 @@ class Builder {
   const Value& info(int id) const { return program_.values[id]; }
 
   // The value that holds bits in another form, or integers of floats, and is read instead of them.
-  int twin(int bits, Form form, int groups);
+  int twin(int bits, Form form, int groups, int distance);
   int quantized(int id, float multiplier);
 
   // Asks for a border around a value: a window reads it from that many pixels before its first on.

@@ -20,7 +20,7 @@ constexpr int kNone = -1;  // no value
 enum class Form {
   kFloats,     // padded to whole blocks
   kBits,       // padded to whole blocks
-  kExpanded,   // bits as a binary convolution reads them, two bytes for eight
+  kPaired,     // bits as a binary convolution reads them, beside those of a pixel further on
   kGrouped,    // bits as a binary convolution with groups reads them
   kQuantized,  // 8-bit integers as an int8 convolution reads them, one or two bytes a channel
 };
@@ -37,7 +37,8 @@ struct Value {
   int last = kNone;        // node that reads it last
   uint64_t offset = 0;     // in the arena
   std::vector<int> twins;  // of bits: values that hold them as convolutions read them, where that differs
-  int groups = 1;          // of such a twin
+  int groups = 1;          // of a kGrouped twin
+  int distance = 0;        // of a kPaired twin: columns from a pixel to the one beside whose bits it stands
   int channel_bytes = 0;   // of kQuantized
 
   int blocks() const { return (channels + kBlock - 1) / kBlock; }
@@ -47,7 +48,7 @@ struct Value {
     if (form == Form::kFloats) return static_cast<uint64_t>(blocks()) * kBlock * sizeof(float);
     if (form == Form::kGrouped) return group_units() * group_stride() * sizeof(uint32_t);
     if (form == Form::kQuantized) return static_cast<uint64_t>(channels) * channel_bytes;
-    return static_cast<uint64_t>(blocks()) * sizeof(uint16_t) * (form == Form::kExpanded ? 2 : 1);
+    return static_cast<uint64_t>(blocks()) * sizeof(uint16_t) * (form == Form::kPaired ? kPairBytes : 1);
   }
   uint64_t row_bytes() const { return static_cast<uint64_t>(width + 2 * border_x) * pixel_bytes(); }
   uint64_t pixels() const { return static_cast<uint64_t>(height + 2 * border_y) * (width + 2 * border_x); }

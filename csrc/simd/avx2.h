@@ -69,6 +69,8 @@ inline F dot_from_count(float fan_in, U count) {
 inline B load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 inline B zero_bytes() { return _mm256_setzero_si256(); }
 inline B add_bytes(B a, B b) { return _mm256_add_epi8(a, b); }
+inline B subtract_bytes(B a, B b) { return _mm256_sub_epi8(a, b); }
+inline B upper_halves(B v) { return _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(15)); }
 inline B broadcast_table(const uint8_t* p) {
   return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -77,16 +79,15 @@ inline B join_tables(const uint8_t* const (&p)[2]) {
   return _mm256_inserti128_si256(_mm256_castsi128_si256(load(p[0])), load(p[1]), 1);
 }
 inline B look_up(B table, B index) { return _mm256_shuffle_epi8(table, index); }
-inline void add_widened(uint32_t* counts, B sums) {
-  const auto add_eighth = [&](uint32_t* to, __m128i low) {
-    auto* const at = reinterpret_cast<__m256i*>(to);
-    _mm256_store_si256(at, _mm256_add_epi32(_mm256_load_si256(at), _mm256_cvtepu8_epi32(low)));
-  };
-  const __m128i low = _mm256_castsi256_si128(sums), high = _mm256_extracti128_si256(sums, 1);
-  add_eighth(counts, low);
-  add_eighth(counts + 8, _mm_srli_si128(low, 8));
-  add_eighth(counts + 16, high);
-  add_eighth(counts + 24, _mm_srli_si128(high, 8));
+inline void widen(uint16_t* counts, B sums, bool add) {
+  auto* const at = reinterpret_cast<__m256i*>(counts);
+  const B low = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(sums));
+  const B high = _mm256_cvtepu8_epi16(_mm256_extracti128_si256(sums, 1));
+  _mm256_store_si256(at, add ? _mm256_add_epi16(_mm256_load_si256(at), low) : low);
+  _mm256_store_si256(at + 1, add ? _mm256_add_epi16(_mm256_load_si256(at + 1), high) : high);
+}
+inline U load_counts(const uint16_t* p) {
+  return _mm256_cvtepu16_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
 }  // namespace

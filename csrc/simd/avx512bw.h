@@ -36,18 +36,20 @@ inline void store_rounded(uint8_t* p, const F (&v)[1]) {
 inline B load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline B zero_bytes() { return _mm512_setzero_si512(); }
 inline B add_bytes(B a, B b) { return _mm512_add_epi8(a, b); }
+inline B subtract_bytes(B a, B b) { return _mm512_sub_epi8(a, b); }
+inline B upper_halves(B v) { return _mm512_and_si512(_mm512_srli_epi16(v, 4), _mm512_set1_epi8(15)); }
 inline B broadcast_table(const uint8_t* p) {
   return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
 }
 inline B look_up(B table, B index) { return _mm512_shuffle_epi8(table, index); }
-inline void add_widened(uint32_t* counts, B sums) {
-  const auto add_quarter = [&](uint32_t* to, __m128i quarter) {
-    _mm512_store_si512(to, _mm512_add_epi32(_mm512_load_si512(to), _mm512_cvtepu8_epi32(quarter)));
-  };
-  add_quarter(counts, _mm512_castsi512_si128(sums));
-  add_quarter(counts + 16, _mm512_extracti32x4_epi32(sums, 1));
-  add_quarter(counts + 32, _mm512_extracti32x4_epi32(sums, 2));
-  add_quarter(counts + 48, _mm512_extracti32x4_epi32(sums, 3));
+inline void widen(uint16_t* counts, B sums, bool add) {
+  const B low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(sums));
+  const B high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(sums, 1));
+  _mm512_store_si512(counts, add ? _mm512_add_epi16(_mm512_load_si512(counts), low) : low);
+  _mm512_store_si512(counts + 32, add ? _mm512_add_epi16(_mm512_load_si512(counts + 32), high) : high);
+}
+inline U load_counts(const uint16_t* p) {
+  return _mm512_cvtepu16_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
 }  // namespace

@@ -64,18 +64,16 @@ inline void store_rounded(uint8_t* p, const F (&v)[4]) {
 inline B load_bytes(const uint8_t* p) { return wasm_v128_load(p); }
 inline B zero_bytes() { return wasm_i32x4_splat(0); }
 inline B add_bytes(B a, B b) { return wasm_i8x16_add(a, b); }
+inline B subtract_bytes(B a, B b) { return wasm_i8x16_sub(a, b); }
+inline B upper_halves(B v) { return wasm_u8x16_shr(v, 4); }
 inline B broadcast_table(const uint8_t* p) { return wasm_v128_load(p); }
 inline B look_up(B table, B index) { return wasm_i8x16_swizzle(table, index); }
-inline void add_widened(uint32_t* counts, B sums) {
-  const auto add_quarter = [&](uint32_t* to, v128_t quarter) {
-    wasm_v128_store(to, wasm_i32x4_add(wasm_v128_load(to), quarter));
-  };
-  const v128_t low = wasm_u16x8_extend_low_u8x16(sums), high = wasm_u16x8_extend_high_u8x16(sums);
-  add_quarter(counts, wasm_u32x4_extend_low_u16x8(low));
-  add_quarter(counts + 4, wasm_u32x4_extend_high_u16x8(low));
-  add_quarter(counts + 8, wasm_u32x4_extend_low_u16x8(high));
-  add_quarter(counts + 12, wasm_u32x4_extend_high_u16x8(high));
+inline void widen(uint16_t* counts, B sums, bool add) {
+  const B low = wasm_u16x8_extend_low_u8x16(sums), high = wasm_u16x8_extend_high_u8x16(sums);
+  wasm_v128_store(counts, add ? wasm_i16x8_add(wasm_v128_load(counts), low) : low);
+  wasm_v128_store(counts + 8, add ? wasm_i16x8_add(wasm_v128_load(counts + 8), high) : high);
 }
+inline U load_counts(const uint16_t* p) { return wasm_u32x4_load16x4(p); }
 
 }  // namespace
 }  // namespace evenbit

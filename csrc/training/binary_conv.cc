@@ -51,7 +51,7 @@ class Bits {
   explicit Bits(const Plan& plan)
       : plan_(plan),
         bits_(static_cast<size_t>(plan.bytes)),
-        expanded_(plan.kernels.expand_bits ? 2 * static_cast<size_t>(plan.bytes) : 0),
+        pairs_(plan.kernels.pair_bits ? kPairBytes * static_cast<size_t>(plan.bytes) : 0),
         threshold_(static_cast<size_t>(plan.s.channels)),
         flip_(static_cast<size_t>(plan.in_blocks)),
         valid_(static_cast<size_t>(plan.in_blocks)) {
@@ -76,15 +76,15 @@ class Bits {
     op.tail.flip = flip_.data();
     op.tail.valid = valid_.data();
     plan_.kernels.elementwise(op, {0, s.height});
-    stretch = plan_.kernels.expand_bits ? 2 : 1;
+    stretch = plan_.kernels.pair_bits ? kPairBytes : 1;
     if (stretch == 1) return bits_.data();
-    plan_.kernels.expand_bits(bits_.data(), expanded_.data(), plan_.bytes);
-    return expanded_.data();
+    plan_.kernels.pair_bits(bits_.data(), pairs_.data(), plan_.bytes, s.stride_x * plan_.pixel);
+    return pairs_.data();
   }
 
  private:
   const Plan& plan_;
-  Aligned<uint8_t> bits_, expanded_;
+  Aligned<uint8_t> bits_, pairs_;
   Aligned<float> threshold_;
   Aligned<uint16_t> flip_, valid_;
 };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ from evenbit.ops import (
     Threshold,
 )
 from evenbit.plan import Plan
+from evenbit.runtime import reference
 
 Pair = tuple[int, int]
 NAMED = ("sigmoid", "softsign", "normal_cdf", "rsqrt")  # activations without parameters
@@ -361,6 +362,20 @@ def grouped(channels: int, groups: int, outputs: int) -> Plan:
     make = PlanMaker(groups, 2, 6, 5)
     x = make.conv(make.normalize(), channels, (1, 1), (1, 1), (0, 0), 1)
     return make.plan(make.mean(make.conv(x, outputs, (3, 3), (2, 1), (1, 1), groups, "scale", "prelu")))
+
+
+def all_differ(size: int) -> Plan:
+    """A window over a whole map of that size, 16 channels deep, in which no sign agrees with its weight."""
+    make = PlanMaker(7, 2, size, size)
+    bits = make.signs(make.conv(make.normalize(), 16, (1, 1), (1, 1), (0, 0), 1))
+    sign = make.ops[-1].tail.bits
+    assert sign
+    make.tensors[sign.threshold][:], make.tensors[sign.flip][:] = -np.inf, 0
+    y = make.binary_conv(bits, 3, (size, size), (1, 1), (0, 0))
+    make.tensors[cast(BinaryConv, make.ops[-1]).weight][:] = 0
+    plan = make.plan(make.mean(y))
+    assert (reference.values(plan, np.zeros((1, 2, size, size), np.float32))[y] == -16 * size**2).all()
+    return plan
 
 
 def different_paddings() -> Plan:

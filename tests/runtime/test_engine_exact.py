@@ -11,6 +11,7 @@ from plans import (
     GROUPED,
     TAIL_PARTS,
     PlanMaker,
+    all_differ,
     convolution,
     different_paddings,
     everything,
@@ -262,6 +263,12 @@ def test_depthwise_and_grouped_binary_convolutions(groups: int, inputs: int, out
     bits = make.signs(make.conv(make.normalize(), groups * inputs, (1, 1), (1, 1), (0, 0), 1))
     y = make.binary_conv(bits, groups * outputs, (3, 3), (2, 1), (1, 1), "scale", "prelu", groups=groups)
     plan = make.plan(y)
+    assert_exact(plan, images(plan, 2))
+
+
+@pytest.mark.parametrize("size", [63, 64, 65])  # 64 * 64 * 16 is one more than 16 bits can count
+def test_more_inputs_than_16_bits_count(size: int) -> None:
+    plan = all_differ(size)
     assert_exact(plan, images(plan, 2))
 
 

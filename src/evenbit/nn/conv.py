@@ -87,7 +87,7 @@ class BinaryConv2d(nn.Module):
         whole = inputs % fused.BLOCK == 0 and outputs % fused.BLOCK == 0
         plain = self.groups == 1 and self.dilation == (1, 1) and not self.centred
         plain = plain and isinstance(self.binarizer, WeightBinarizer)
-        return whole and plain and fused.takes(x)
+        return whole and plain and self.weight[0].numel() <= fused.MAX_FAN_IN and fused.takes(x)
 
     def _convolve(self, x: Tensor, signs: Tensor) -> Tensor:
         """Whole numbers, as the engine computes them."""

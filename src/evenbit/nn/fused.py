@@ -26,6 +26,7 @@ from evenbit.nn.ops import gradient_of_taps_outside, taps_inside
 from evenbit.nn.refinement import RPReLU
 
 BLOCK = 16  # channels that the engine's kernels work on at once
+MAX_FAN_IN = 2**16 - 1  # of a binary convolution: some kernels count in 16 bits
 WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
 
 # From the means, variances and third central moments [N, C] of each image's channels to the scale and offset [N, C]
