@@ -206,6 +206,7 @@ def pages() -> dict[str, str]:
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
     lines = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
+    lines += [line for row in rows if "latency" in row for line in _latency_section(row)]
     lines += [line for row in rows if "published" in row for line in _published_section(row)]
     lines += [line for row in rows if "web" in row for line in _web_section(row)]
     lines += [line for row in rows if "newcomer" in row for line in _newcomer_section(row)]
@@ -579,9 +580,9 @@ def _performance_page(
         "does 4/3 steps. Without it a lookup of 256 bits in a table of the differing signs does 256 products: four",
         "inputs of two pixels with the weights of 32 outputs, both counts in one byte. Three lookups are added up",
         "before the two counts are taken apart, nine instructions in all where a lookup and an addition for each",
-        "pixel took twelve: on a Zen 3 the limit went from 701 to 903 GMAC/s and the sums of 64 and more channels became",
-        "1.3 times as fast. Each binary convolution is also timed without its Tail (sums) and without its sums (Tail);",
-        "the CPU works on both at a time, so they add up to more than the whole.",
+        "pixel took twelve: on a Zen 3 the limit went from 701 to 903 GMAC/s, and the sums of 64 and more channels",
+        "became 1.3 times as fast. Each binary convolution is also timed without its Tail (sums) and without its sums",
+        "(Tail); the CPU works on both at a time, so they add up to more than the whole.",
         "",
         "A tile takes a step for every 32 bits of its inputs. What it does before and after them takes about as long",
         "as three or four steps, which 3x3 convolutions of 64 channels spread over 18 steps, of 128 over 36, of 256",
@@ -619,6 +620,28 @@ def _performance_page(
             lines.append(f"| {' | '.join(map(str, cells))} |")
     lines += ["", "To repeat the rows for one image and one thread:", "", "```sh no-run", "make bench", "```"]
     return "\n".join(lines) + "\n"
+
+
+def _latency_section(kept: dict[str, Any]) -> list[str]:
+    """What benchmarks/latency.py kept."""
+    lines = [
+        "",
+        f"## A model of the time, {kept['isa']}",
+        "",
+        "What each class of op costs, fitted to the least times of all ops of the registered networks",
+        "([latency.py](../src/evenbit/bench/latency.py)): it tells the time of a network that was never run, and of a",
+        "CPU that is not at hand. Microseconds of a call; the last column is by a model that has not seen the network,",
+        "and is empty where no other network has such an op.",
+        "",
+        "| network | measured | predicted | error | error unseen |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in kept["latency"]:
+        measured, unseen = row["measured_us"], row["predicted_unseen_us"]
+        errors = [f"{100 * (row['predicted_us'] / measured - 1):+.1f} %"]
+        errors.append("" if unseen is None else f"{100 * (unseen / measured - 1):+.1f} %")
+        lines.append(f"| {row['network']} | {measured:.0f} | {row['predicted_us']:.0f} | {errors[0]} | {errors[1]} |")
+    return [*lines, "", f"- `{kept['command']}`, commit {kept['commit']}, {kept['machine']}"]
 
 
 def _web_section(kept: dict[str, Any]) -> list[str]:

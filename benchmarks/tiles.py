@@ -17,8 +17,8 @@ import numpy as np
 from engine_layers import chain
 from evenbit.runtime.engine import Engine, isas, tiles
 
-SHAPES = [(16, 32), (32, 16), (64, 8), (64, 16), (64, 32), (64, 56), (128, 8), (128, 16), (128, 28), (256, 4), (256, 8)]
-SHAPES += [(256, 14), (512, 4), (512, 7), (512, 14)]  # channels, height and width
+SHAPES = [(16, 32), (16, 16), (32, 32), (32, 16), (48, 16), (64, 8), (64, 16), (64, 32), (64, 56), (96, 8), (128, 8)]
+SHAPES += [(128, 16), (128, 28), (256, 4), (256, 8), (256, 14), (512, 4), (512, 7), (512, 14)]  # channels, side
 CHOICES = Path(__file__).parent.parent / "csrc/kernels/choices.inc"
 LAYERS = 10
 SECONDS = 1.0  # for each tile and shape

@@ -36,7 +36,7 @@ const BinaryKernel* choose_binary(const Kernels& kernels, int blocks, int width)
 #include "kernels/choices.inc"
       {nullptr, 1, 1, nullptr}};
   const auto distance = [&](const Choice& choice) {
-    return std::abs(std::log2(static_cast<double>(blocks) / choice.blocks)) +
+    return 2 * std::abs(std::log2(static_cast<double>(blocks) / choice.blocks)) +
            std::abs(std::log2(static_cast<double>(width) / choice.width));
   };
   const Choice* nearest = nullptr;

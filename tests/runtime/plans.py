@@ -372,7 +372,7 @@ def all_differ(size: int) -> Plan:
     assert sign
     make.tensors[sign.threshold][:], make.tensors[sign.flip][:] = -np.inf, 0
     y = make.binary_conv(bits, 3, (size, size), (1, 1), (0, 0))
-    make.tensors[cast(BinaryConv, make.ops[-1]).weight][:] = 0
+    make.tensors[cast("BinaryConv", make.ops[-1]).weight][:] = 0
     plan = make.plan(make.mean(y))
     assert (reference.values(plan, np.zeros((1, 2, size, size), np.float32))[y] == -16 * size**2).all()
     return plan
