@@ -1,8 +1,8 @@
 // Binary convolution with groups: neighbouring outputs read different channels.
 //
 // Each pixel's channels come regrouped, each group's bits in units of its own that lie unit by unit, so that the groups
-// of neighbouring outputs are neighbours too. A step fills the lanes with the unit that each output reads: where an
-// output has a group of its own (depthwise) that is a load, where all read one group it is a broadcast.
+// of neighbouring outputs are neighbours too. A step fills the lanes with the unit that each output reads: where all
+// read one group, that is a broadcast.
 #pragma once
 
 #include "kernels/rows.h"
@@ -39,9 +39,7 @@ namespace {
 
 // The unit that each output of a block reads. `units` are those of one pixel, for one position in the group.
 inline void load_groups(U (&lanes)[kVectors], const uint32_t* units, int first_output, int per_group) {
-  if (per_group == 1) {
-    EVENBIT_EACH(n) lanes[n] = load_units(units + first_output + n * kLanes);
-  } else if (per_group % kBlock == 0) {
+  if (per_group % kBlock == 0) {
     EVENBIT_EACH(n) lanes[n] = broadcast_unit(units[first_output / per_group]);
   } else {
     alignas(64) uint32_t gathered[kBlock];

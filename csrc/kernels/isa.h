@@ -5,8 +5,9 @@
 //   F, kLanes                   vector of floats: load, store, broadcast, add, mul, div, absolute, root,
 //                               prelu(v, slope) = v >= 0 ? v : v * slope, ge_mask(a, b)
 //                               larger(a, b) = a > b ? a : b and smaller alike, all_finite(v)
-//   U                           vector of as many 32-bit integers: load_units, broadcast_unit, to_floats, opaque (keeps
-//                               the compiler from knowing a value), zero_counts, add_popcount_xor(sum, a, b),
+//   U                           vector of as many 32-bit integers: load_units, load_bytes_as_units, broadcast_unit,
+//                               to_floats, opaque (keeps the compiler from knowing a value), zero_counts,
+//                               add_popcount_xor(sum, a, b), and the operators ^ and +
 //                               dot_from_count(K, count) = K - 2 * count as floats
 //   kByteUnits                  whether add_dot(sum, a, w) adds four products of bytes, unsigned times signed, to each
 //                               lane, or two products of signed 16-bit integers

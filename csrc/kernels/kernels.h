@@ -9,6 +9,7 @@
 #include "kernels/binary_conv.h"
 #include "kernels/concat.h"
 #include "kernels/conv.h"
+#include "kernels/depthwise_binary_conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/flatten.h"
 #include "kernels/gather.h"
@@ -23,22 +24,23 @@
 #include "kernels/threshold.h"
 
 // One row a kernel: its function, and what that works on. Binary convolutions are apart, since there are several.
-#define EVENBIT_ALL_KERNELS(KERNEL)              \
-  KERNEL(concat, Concat)                         \
-  KERNEL(conv, Conv)                             \
-  KERNEL(depthwise_conv, Conv)                   \
-  KERNEL(elementwise, Elementwise)               \
-  KERNEL(flatten, Flatten)                       \
-  KERNEL(gather, Gather)                         \
-  KERNEL(grouped_binary_conv, GroupedBinaryConv) \
-  KERNEL(grouped_conv, Conv)                     \
-  KERNEL(int8_conv, Int8Conv)                    \
-  KERNEL(interpolate, Interpolate)               \
-  KERNEL(layer_norm, LayerNorm)                  \
-  KERNEL(matmul, MatMul)                         \
-  KERNEL(normalize, Normalize)                   \
-  KERNEL(pool, Pool2d)                           \
-  KERNEL(softmax, Softmax)                       \
+#define EVENBIT_ALL_KERNELS(KERNEL)                  \
+  KERNEL(concat, Concat)                             \
+  KERNEL(conv, Conv)                                 \
+  KERNEL(depthwise_binary_conv, DepthwiseBinaryConv) \
+  KERNEL(depthwise_conv, Conv)                       \
+  KERNEL(elementwise, Elementwise)                   \
+  KERNEL(flatten, Flatten)                           \
+  KERNEL(gather, Gather)                             \
+  KERNEL(grouped_binary_conv, GroupedBinaryConv)     \
+  KERNEL(grouped_conv, Conv)                         \
+  KERNEL(int8_conv, Int8Conv)                        \
+  KERNEL(interpolate, Interpolate)                   \
+  KERNEL(layer_norm, LayerNorm)                      \
+  KERNEL(matmul, MatMul)                             \
+  KERNEL(normalize, Normalize)                       \
+  KERNEL(pool, Pool2d)                               \
+  KERNEL(softmax, Softmax)                           \
   KERNEL(threshold, Threshold)
 
 namespace evenbit {

@@ -77,6 +77,46 @@ void add_dense(Builder& builder, int bits, const std::string& weight, const IntW
   builder.add(bind, {in});
 }
 
+// [channels][taps][1] to [words of channels][taps][channels of a word], a byte each.
+Aligned<uint8_t> lay_out_depthwise(const std::vector<uint64_t>& weight, size_t taps) {
+  const size_t channels = weight.size() / taps;
+  Aligned<uint8_t> result(round_up(channels, kWordBits) * taps);
+  for (size_t c = 0; c < channels; ++c) {
+    for (size_t tap = 0; tap < taps; ++tap) {
+      result[(c / kWordBits * taps + tap) * kWordBits + c % kWordBits] = static_cast<uint8_t>(weight[c * taps + tap]);
+    }
+  }
+  return result;
+}
+
+// A convolution whose outputs read one channel each.
+void add_depthwise(Builder& builder, int bits, const std::string& weight, const IntWindow& window) {
+  const Shape shape = builder.result();
+  const int in = builder.twin(bits, Form::kBytes, 1, 0);
+  builder.pad(in, window);
+  const auto taps = static_cast<size_t>(window.kernel_y * window.kernel_x);
+  const uint8_t* const weights = builder.keep(lay_out_depthwise(builder.copied<uint64_t>(weight), taps));
+  const int blocks = (shape.channels + kBlock - 1) / kBlock;
+  const auto bind = [=, run = builder.kernels().depthwise_binary_conv](const Memory& memory,
+                                                                       const evenbit::Tail& tail) -> Step {
+    const Value& v = memory.value(in);
+    const DepthwiseBinaryConv work{memory.window(in, window.padding_y, window.padding_x),
+                                   static_cast<int64_t>(v.row_bytes()),
+                                   static_cast<int64_t>(v.pixel_bytes()),
+                                   weights,
+                                   window.kernel_y,
+                                   window.kernel_x,
+                                   window.stride_y,
+                                   window.stride_x,
+                                   shape.height,
+                                   shape.width,
+                                   blocks,
+                                   tail};
+    return {[=](Range tasks) { run(work, tasks); }, int64_t{words_of(shape.channels)} * shape.height};
+  };
+  builder.add(bind, {in});
+}
+
 // A convolution whose outputs read the channels of one of several groups. It is also the one that counts in 32 bits
 // on every instruction set.
 void add_grouped(Builder& builder, int bits, const std::string& weight, const IntWindow& window, int groups) {
@@ -133,6 +173,8 @@ void BinaryConv::build(Builder& builder) const {
   const int bits = builder.value(input);
   const int64_t fan_in = sizes[1] * sizes[2] * builder.info(bits).channels;
   if (groups == 1 && fan_in <= builder.kernels().max_fan_in) return add_dense(builder, bits, weight, window);
+  const bool depthwise = groups == sizes[0] && groups == builder.info(bits).channels;
+  if (groups > 1 && depthwise && sizes[1] * sizes[2] <= kMaxTaps) return add_depthwise(builder, bits, weight, window);
   add_grouped(builder, bits, weight, window, static_cast<int>(groups));
 }
 

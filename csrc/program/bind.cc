@@ -88,22 +88,20 @@ void regroup_pixel(const uint8_t* bits, uint32_t* units, int groups, int per_gro
   }
 }
 
-// For each byte, its bits as units.
-std::array<std::array<uint32_t, 8>, 256> make_spread() {
-  std::array<std::array<uint32_t, 8>, 256> table;
-  for (uint32_t byte = 0; byte < table.size(); ++byte) {
-    for (uint32_t bit = 0; bit < 8; ++bit) table[byte][bit] = byte >> bit & 1;
+// For each byte, its bits as bytes.
+std::array<std::array<uint8_t, 8>, 256> make_spread() {
+  std::array<std::array<uint8_t, 8>, 256> table;
+  for (size_t byte = 0; byte < table.size(); ++byte) {
+    for (size_t bit = 0; bit < 8; ++bit) table[byte][bit] = byte >> bit & 1;
   }
   return table;
 }
 
-// The same where each channel is a group of its own, for all pixels: a unit is one bit, and eight come from a table.
-void spread_bits(const uint8_t* bytes, uint32_t* units, int64_t pixels, int64_t pixel_bytes, int64_t stride) {
+// A byte for each bit of all pixels.
+void spread_bits(const uint8_t* bits, int64_t pixel, uint8_t* bytes, int64_t stride, int64_t pixels) {
   static const auto kSpread = make_spread();
-  for (int64_t pixel = 0; pixel < pixels; ++pixel, bytes += pixel_bytes) {
-    for (int64_t i = 0; i < stride / 8; ++i, units += 8) {
-      std::memcpy(units, kSpread[bytes[i]].data(), sizeof kSpread[0]);
-    }
+  for (int64_t n = 0; n < pixels; ++n, bits += pixel, bytes += stride) {
+    for (int64_t i = 0; i < pixel; ++i) std::memcpy(bytes + 8 * i, kSpread[bits[i]].data(), sizeof kSpread[0]);
   }
 }
 
@@ -117,10 +115,14 @@ Step convert_bits(const Kernels& kernels, const Memory& memory, int id, int twin
     return {
         [=, pair = kernels.pair_bits, next = twin.distance * pixel](Range) { pair(from, to, pixels * pixel, next); }};
   }
+  if (twin.form == Form::kBytes) {
+    return {[=, stride = static_cast<int64_t>(twin.pixel_bytes())](Range) {
+      spread_bits(from, pixel, to, stride, pixels);
+    }};
+  }
   auto* const grouped = reinterpret_cast<uint32_t*>(to);
   const int groups = twin.groups, per_group = v.channels / twin.groups;
   const auto stride = static_cast<int64_t>(twin.group_stride());
-  if (per_group == 1) return {[=](Range) { spread_bits(from, grouped, pixels, pixel, stride); }};
   const auto units = static_cast<int64_t>(twin.group_units()) * stride;
   return {[=](Range) {
     for (int64_t i = 0; i < pixels; ++i) {

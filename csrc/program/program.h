@@ -22,6 +22,7 @@ enum class Form {
   kBits,       // padded to whole blocks
   kPaired,     // bits as a binary convolution reads them, beside those of a pixel further on
   kGrouped,    // bits as a binary convolution with groups reads them
+  kBytes,      // bits as a depthwise binary convolution reads them, a byte each
   kQuantized,  // 8-bit integers as an int8 convolution reads them, one or two bytes a channel
 };
 
@@ -47,6 +48,7 @@ struct Value {
   uint64_t pixel_bytes() const {
     if (form == Form::kFloats) return static_cast<uint64_t>(blocks()) * kBlock * sizeof(float);
     if (form == Form::kGrouped) return group_units() * group_stride() * sizeof(uint32_t);
+    if (form == Form::kBytes) return round_up(static_cast<uint64_t>(channels), kWordBits);
     if (form == Form::kQuantized) return static_cast<uint64_t>(channels) * channel_bytes;
     return static_cast<uint64_t>(blocks()) * sizeof(uint16_t) * (form == Form::kPaired ? kPairBytes : 1);
   }

@@ -41,6 +41,9 @@ inline bool all_finite(F v) {
 inline uint32_t ge_mask(F a, F b) { return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GE_OQ))); }
 
 inline U load_units(const uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline U load_bytes_as_units(const uint8_t* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
 inline U broadcast_unit(uint32_t v) { return _mm256_set1_epi32(static_cast<int>(v)); }
 inline F to_floats(U v) { return _mm256_cvtepi32_ps(v); }
 constexpr bool kByteUnits = false;

@@ -38,6 +38,9 @@ inline bool all_finite(F v) {
 inline uint32_t ge_mask(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 
 inline U load_units(const uint32_t* p) { return _mm512_loadu_si512(p); }
+inline U load_bytes_as_units(const uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 inline U broadcast_unit(uint32_t v) { return _mm512_set1_epi32(static_cast<int>(v)); }
 inline F to_floats(U v) { return _mm512_cvtepi32_ps(v); }
 inline void opaque(U& v) { asm volatile("" : "+v"(v)); }

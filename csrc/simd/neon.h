@@ -4,6 +4,7 @@
 #include <arm_neon.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace evenbit {
 namespace {
@@ -39,6 +40,11 @@ inline uint32_t ge_mask(F a, F b) {
 }
 
 inline U load_units(const uint32_t* p) { return vld1q_u32(p); }
+inline U load_bytes_as_units(const uint8_t* p) {
+  uint32_t four;
+  std::memcpy(&four, p, sizeof four);
+  return vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
+}
 inline U broadcast_unit(uint32_t v) { return vdupq_n_u32(v); }
 inline F to_floats(U v) { return vcvtq_f32_s32(vreinterpretq_s32_u32(v)); }
 inline void opaque(U& v) { asm volatile("" : "+w"(v)); }

@@ -40,6 +40,9 @@ inline bool all_finite(F v) { return wasm_i32x4_all_true(wasm_f32x4_eq(wasm_f32x
 inline uint32_t ge_mask(F a, F b) { return static_cast<uint32_t>(wasm_i32x4_bitmask(wasm_f32x4_ge(a, b))); }
 
 inline U load_units(const uint32_t* p) { return wasm_v128_load(p); }
+inline U load_bytes_as_units(const uint8_t* p) {
+  return wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p)));
+}
 inline U broadcast_unit(uint32_t v) { return wasm_i32x4_splat(static_cast<int>(v)); }
 inline F to_floats(U v) { return wasm_f32x4_convert_i32x4(v); }
 inline void opaque(U& v) { asm volatile("" : "+r"(v)); }

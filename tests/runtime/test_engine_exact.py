@@ -20,7 +20,7 @@ from plans import (
     map_of_logits,
 )
 
-from evenbit.ops import Bits, Multiply, Normalize, Tail
+from evenbit.ops import BinaryConv, Bits, Multiply, Normalize, Tail
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas, tiles
@@ -264,6 +264,20 @@ def test_depthwise_and_grouped_binary_convolutions(groups: int, inputs: int, out
     y = make.binary_conv(bits, groups * outputs, (3, 3), (2, 1), (1, 1), "scale", "prelu", groups=groups)
     plan = make.plan(y)
     assert_exact(plan, images(plan, 2))
+
+
+@pytest.mark.parametrize("channels", [2, 17, 64, 130])
+@pytest.mark.parametrize("kernel", [(1, 2), (3, 3), (15, 17), (16, 16)])  # 256 taps are one more than a byte counts
+def test_depthwise_binary_convolutions_of_any_kernel(channels: int, kernel: tuple[int, int]) -> None:
+    make = PlanMaker(channels, 2, 19, 18)
+    bits = make.signs(make.conv(make.normalize(), channels, (1, 1), (1, 1), (0, 0), 1))
+    plan = make.plan(make.mean(make.binary_conv(bits, channels, kernel, (1, 1), (1, 0), "scale", groups=channels)))
+    batch = images(plan, 1)
+    assert_exact(plan, batch)
+    weight = next(op.weight for op in plan.ops if isinstance(op, BinaryConv))
+    for bit in (0, 1):  # one of them differs from most bits
+        plan.tensors[weight][:] = bit
+        assert_exact(plan, batch)
 
 
 @pytest.mark.parametrize("size", [63, 64, 65])  # 64 * 64 * 16 is one more than 16 bits can count
