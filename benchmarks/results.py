@@ -593,6 +593,9 @@ def _performance_page(
         "on registers alone they reach 1.09 times the plain limit on a Zen 5, where a ternary operation costs more",
         "than an xor, and in a whole convolution at most 1.03 times; they are not used.",
         "",
+        "Summing the cubes of the third moment in the Tail that writes the map, which saves a pass over that, was",
+        "tried: a row's sums wait for each other there, and on a Zen 3 the networks took as long as before.",
+        "",
         "![Share of the limit, layer by layer](performance-shares.svg)",
     ]
     for profile in profiles:
