@@ -32,8 +32,8 @@ install: .venv/installed ## install evenbit and its tools into .venv
 demo: .venv/installed ## train, pack and run a network on small real images
 	$(BIN)/evenbit demo
 
-test: .venv/installed ## run the tests, in two processes
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: .venv/installed ## run the tests, in three processes, since they also wait
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What has been freed is kept for a while there, so memory does grow.
 test-sanitize: .venv/installed ## run the tests of the engine and the C API with AddressSanitizer and UndefinedBehaviorSanitizer

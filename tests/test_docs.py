@@ -41,12 +41,13 @@ def test_commands_run(page: Path, photos: Path) -> None:
     folders = (Path(warm.command("evenbit")).parent, Path(sys.executable).parent, os.environ["PATH"])
     path = os.pathsep.join(map(str, folders))
     header = str(Path(nlohmann_json.__file__).parent)  # where CMake finds it if the system has none
-    environment = {**os.environ, "PATH": path, "CMAKE_PREFIX_PATH": header}
+    python = warm.command("python")
+    environment = {**os.environ, "PATH": path, "CMAKE_PREFIX_PATH": header, "PYTHON_EXEC": python}  # for torchrun
     found = BLOCK.findall(page.read_text(encoding="utf-8"))
     if page.name in ONE_PROGRAM:
         found = [("python", "", "\n".join(text for language, mark, text in found if language == "python" and not mark))]
     for language, mark, text in found:
-        command = {"sh": ["bash", "-euc", text], "python": [warm.command("python"), "-c", text]}.get(language)
+        command = {"sh": ["bash", "-euc", text], "python": [python, "-c", text]}.get(language)
         if command and not mark:
             result = subprocess.run(command, cwd=photos, env=environment, capture_output=True, text=True, check=False)
             assert result.returncode == 0, f"{text}\n{result.stderr}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+import warm
 from evenbit.train import Recipe, Result, read_checkpoint
 
 TRAIN = """
@@ -25,13 +25,12 @@ GRADIENTS = """
 import copy, sys
 import torch
 import torch.nn.functional as F
-from evenbit.models import create_model
+from evenbit.models.resnet import residual_network
 from evenbit.nn import resolve_method, set_progress
 from evenbit.train.compilation import compile_network
 
 torch.manual_seed(0)
-shape = {"channels": 3, "classes": 10, "height": 8, "width": 8}
-plain = create_model("resnet8", method=resolve_method(sys.argv[1], {}), mean=(0.5,) * 3, std=(0.25,) * 3, **shape)
+plain = residual_network(resolve_method(sys.argv[1], {}), 3, 10, (8, 8), (16, 32), 2)
 plain.to(memory_format=torch.channels_last).train()
 compiled = copy.deepcopy(plain)
 images, labels = torch.rand(8, 3, 8, 8), torch.randint(10, (8,))
@@ -46,7 +45,9 @@ for (name, one), (_, other) in zip(plain.named_buffers(), compiled.named_buffers
 
 
 def assert_runs(script: str, *arguments: str) -> None:
-    result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [warm.command("python"), "-c", script, *arguments], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert "recompile_limit" not in result.stderr
 

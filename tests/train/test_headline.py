@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import warm
 from evenbit import plan_file
 from evenbit.train import read_checkpoint
 
@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "headline.py"
 
 
 def test_it_trains_for_as_long_as_it_may_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), "--seconds", "1", "--data", "digits", "--model", "resnet8"]
+    command = [warm.command("python"), str(SCRIPT), "--seconds", "1", "--data", "digits", "--model", "resnet8"]
     command += ["--out", str(tmp_path / "run")]
     subprocess.run(command, check=True, capture_output=True)
     result = json.loads((tmp_path / "run" / "result.json").read_text())

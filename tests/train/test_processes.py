@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import warm
 from evenbit.train import Recipe, Result, read_checkpoint
 
 SCRIPT = """
@@ -33,8 +33,8 @@ def train_with_processes(recipe: Recipe, out: Path, count: int) -> None:
     workers = []
     for rank in range(count):
         env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        env |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, "-c", SCRIPT, recipe.model_dump_json(), str(out)]
+        env["ACCELERATE_USE_CPU"] = "true"
+        command = [warm.command("python"), "-c", SCRIPT, recipe.model_dump_json(), str(out)]
         environment = {**os.environ, **{key: str(value) for key, value in env.items()}}
         workers.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
