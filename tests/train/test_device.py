@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from evenbit import plan_file
+from evenbit import device, plan_file
 from evenbit.cli import main
 from evenbit.deploy import pack_run
 from evenbit.device import fit_device, untrained_plan
 from evenbit.errors import ExportError, RecipeError
 from evenbit.export.c.size import Memory, memory_of, parse_memory
+from evenbit.plan import Plan
 from evenbit.train import Recipe, load_recipe
 from evenbit.train.checkpoint import read_checkpoint
 
@@ -25,9 +27,26 @@ CASES = [("cifar10-resnet20-fd", "resnet20", 3, 32), ("digits-resnet8-fd", "resn
 def test_what_is_told_is_what_compiled_networks_take(kept: str, model: str, channels: int, size: int) -> None:
     measured = json.loads((RESULTS / f"microcontroller-{kept}.json").read_text())["microcontrollers"]
     told = memory_of(untrained_plan(load_recipe(None, {"model": model}), model, channels, size, 10))
-    for device in measured:
-        assert told.ram == device["ram_bytes"]
-        assert told.flash == pytest.approx(device["flash_bytes"], rel=0.01)
+    for row in measured:
+        assert told.ram == row["ram_bytes"]
+        assert told.flash == pytest.approx(row["flash_bytes"], rel=0.01)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def built_once() -> Iterator[None]:
+    """Each network of these tests is built once, which takes longer than all else in them."""
+    known: dict[str, Plan] = {}
+
+    def plan(recipe: Recipe, model: str, channels: int, size: int, classes: int) -> Plan:
+        method = recipe.resolved_method()
+        key = repr((method, model, channels, size, classes))
+        if key not in known:
+            known[key] = untrained_plan(recipe, model, channels, size, classes)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(device, "untrained_plan", plan)
+        yield
 
 
 def settings(pictures: Path, **changes: object) -> Recipe:
