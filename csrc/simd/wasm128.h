@@ -16,7 +16,7 @@ constexpr int kByteLanes = 16;
 // A browser on x86-64 has 16 registers: 8 for the sums of a tile.
 constexpr int kBinaryPixels = 4;
 constexpr int kBinaryBlocks = 2;
-#define EVENBIT_BINARY_TILES(TILE) TILE(4, 2) TILE(4, 1) TILE(2, 4)
+#define EVENBIT_BINARY_TILES(TILE) TILE(4, 2)
 constexpr int kConvPixels = 2;
 constexpr int kConvBlocks = 1;
 
