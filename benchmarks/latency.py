@@ -12,6 +12,7 @@ machine.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 from pathlib import Path
@@ -49,33 +50,43 @@ def networks() -> dict[str, Plan]:
 
 def measure(isa: str, seconds: float) -> dict[str, Measured]:
     """Least microseconds of each op and of a whole call."""
-    engines = {name: Engine(plan, threads=1, isa=isa) for name, plan in networks().items()}
-    ops = {name: np.full(len(engine.plan.ops), np.inf) for name, engine in engines.items()}
+    plans = networks()
+    engines = {name: Engine(plan, threads=1, isa=isa) for name, plan in plans.items()}
+    ops = {name: np.full(len(plan.ops), np.inf) for name, plan in plans.items()}
     whole = dict.fromkeys(engines, np.inf)
+    shapes = {name: (1, plan.channels, plan.height, plan.width) for name, plan in plans.items()}
+    images = {name: np.random.default_rng(0).random(shape, dtype=np.float32) for name, shape in shapes.items()}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         for name, engine in engines.items():
-            plan = engine.plan
-            image = np.random.default_rng(0).random((1, plan.channels, plan.height, plan.width), dtype=np.float32)
-            rounds = LARGE if plan.height > 32 else ROUNDS
+            image = images[name]
+            rounds = LARGE if plans[name].height > 32 else ROUNDS
             ops[name] = np.minimum(ops[name], [1e6 * op.seconds for op in engine.profile(image, rounds)])
             for _ in range(rounds):
                 start = time.perf_counter()
                 engine(image)
                 whole[name] = min(whole[name], 1e6 * (time.perf_counter() - start))
-    return {name: (engine.plan, list(map(float, ops[name])), whole[name]) for name, engine in engines.items()}
+    return {name: (plan, list(map(float, ops[name])), whole[name]) for name, plan in plans.items()}
 
 
 def keep(isa: str, seconds: float) -> dict[str, Any]:
     measured = measure(isa, seconds)
     model = LatencyModel.fit(measured.values())
+
+    @functools.cache  # for the network with float and with 8-bit layers
+    def fit_without(name: str) -> LatencyModel:
+        return LatencyModel.fit(found for other, found in measured.items() if _model(other) != name)
+
     rows = []
     for name, (plan, _, whole) in measured.items():
         row = {"network": name, "measured_us": whole, "predicted_us": model.predict(plan)}
-        unseen = LatencyModel.fit(m for n, m in measured.items() if n.split(",")[0] != name.split(",")[0])
-        rows.append(row | {"predicted_unseen_us": _predicted(unseen, plan)})
+        rows.append(row | {"predicted_unseen_us": _predicted(fit_without(_model(name)), plan)})
         print(*rows[-1].values())
     return {**origin(), "isa": isa, "call_us": model.call, "costs_us": model.costs, "latency": rows}
+
+
+def _model(network: str) -> str:
+    return network.split(",")[0]
 
 
 def _predicted(model: LatencyModel, plan: Plan) -> float | None:
@@ -83,10 +94,6 @@ def _predicted(model: LatencyModel, plan: Plan) -> float | None:
         return model.predict(plan)
     except EvenbitError:
         return None  # it alone has such an op
-
-
-def path_of(isa: str) -> Path:
-    return ROOT / "results" / f"latency-{isa}.json"
 
 
 def main() -> None:
@@ -98,7 +105,7 @@ def main() -> None:
     for each in (measuring, predicting):
         each.add_argument("--isa", default=isas()[0])
     arguments = parser.parse_args()
-    path = path_of(arguments.isa)
+    path = ROOT / "results" / f"latency-{arguments.isa}.json"
     if arguments.action == "measure":
         path.write_text(json.dumps(keep(arguments.isa, arguments.seconds), indent=1) + "\n", encoding="utf-8")
         return

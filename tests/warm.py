@@ -114,9 +114,9 @@ def _status(arguments: list[str]) -> int:
     program, *rest = arguments
     if program == "evenbit":
         rest = ["-m", "evenbit", *rest]
-    if rest[0] == "-u":  # what is printed need not be seen at once
-        rest = rest[1:]
     try:
+        if rest[0] == "-u":  # what is printed need not be seen at once
+            rest = rest[1:]
         if rest[0] == "-m":
             sys.argv = rest[1:]
             runpy.run_module(rest[1], run_name="__main__")

@@ -6,6 +6,8 @@
 
 namespace evenbit {
 
+constexpr int64_t kMaxBinaryFanIn = int64_t{1} << 24;  // whole numbers up to this are exact as floats
+
 constexpr int kPairBytes = 4;  // that `pair_bits` makes of a byte
 
 // out[y, x, o] = K - 2 * sum over (ky, j) of popcount(in[y * sy + ky, x * sx, j] xor weight[o, ky, j])

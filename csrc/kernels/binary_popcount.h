@@ -19,8 +19,8 @@ struct Differences {
 template <int kPixels, int kBlocks>
 using BinaryTile = UnitTile<Differences, kPixels, kBlocks>;
 
-constexpr int kStepBits = 32;                    // of the input that one step of the inner loop takes in
-constexpr int64_t kMaxFanIn = int64_t{1} << 24;  // a float holds it exactly
+constexpr int kStepBits = 32;  // of the input that one step of the inner loop takes in
+constexpr int64_t kMaxFanIn = kMaxBinaryFanIn;
 constexpr void (*pair_bits)(const uint8_t*, uint8_t*, int64_t, int64_t) = nullptr;  // bits are read as they are
 
 // The inner step of a tile on registers alone, `rounds` times; returns the number of 1-bit multiply-adds.

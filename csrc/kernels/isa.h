@@ -7,8 +7,8 @@
 //                               larger(a, b) = a > b ? a : b and smaller alike, all_finite(v)
 //   U                           vector of as many 32-bit integers: load_units, load_bytes_as_units, broadcast_unit,
 //                               to_floats, opaque (keeps the compiler from knowing a value), zero_counts,
-//                               add_popcount_xor(sum, a, b), and the operators ^ and +
-//                               dot_from_count(K, count) = K - 2 * count as floats
+//                               add_popcount_xor(sum, a, b), dot_from_count(K, count) = K - 2 * count as floats, and
+//                               the operators ^ and +
 //   kByteUnits                  whether add_dot(sum, a, w) adds four products of bytes, unsigned times signed, to each
 //                               lane, or two products of signed 16-bit integers
 //   store_rounded(p, v)         the 16 numbers v, rounded half to even, as bytes of q + 128 or as 16-bit integers

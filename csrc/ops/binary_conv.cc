@@ -5,8 +5,6 @@
 namespace evenbit::plan {
 namespace {
 
-constexpr int64_t kMaxBinaryFanIn = int64_t{1} << 24;
-
 // [outputs][taps][words] to [blocks of outputs][taps][units][16], a unit being 32 bits.
 Aligned<uint8_t> lay_out_groups(const std::vector<uint64_t>& weight, size_t outputs, size_t taps, size_t units) {
   const size_t words = weight.size() / outputs / taps;

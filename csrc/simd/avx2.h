@@ -16,7 +16,7 @@ constexpr int kByteLanes = 32;
 // 16 registers: 8 for the sums of a tile.
 constexpr int kBinaryPixels = 4;
 constexpr int kBinaryBlocks = 4;
-#define EVENBIT_BINARY_TILES(TILE) TILE(4, 4) TILE(2, 8) TILE(8, 2) TILE(8, 1)
+#define EVENBIT_BINARY_TILES(TILE) TILE(4, 4) TILE(8, 2) TILE(8, 1)
 constexpr int kConvPixels = 4;
 constexpr int kConvBlocks = 1;
 

@@ -12,7 +12,7 @@ import pytest
 from evenbit import device, plan_file
 from evenbit.cli import main
 from evenbit.deploy import pack_run
-from evenbit.device import fit_device, untrained_plan
+from evenbit.device import fit_device
 from evenbit.errors import ExportError, RecipeError
 from evenbit.export.c.size import Memory, memory_of, parse_memory
 from evenbit.plan import Plan
@@ -26,7 +26,7 @@ CASES = [("cifar10-resnet20-fd", "resnet20", 3, 32), ("digits-resnet8-fd", "resn
 @pytest.mark.parametrize(("kept", "model", "channels", "size"), CASES)
 def test_what_is_told_is_what_compiled_networks_take(kept: str, model: str, channels: int, size: int) -> None:
     measured = json.loads((RESULTS / f"microcontroller-{kept}.json").read_text())["microcontrollers"]
-    told = memory_of(untrained_plan(load_recipe(None, {"model": model}), model, channels, size, 10))
+    told = memory_of(device.untrained_plan(load_recipe(None, {"model": model}), model, channels, size, 10))
     for row in measured:
         assert told.ram == row["ram_bytes"]
         assert told.flash == pytest.approx(row["flash_bytes"], rel=0.01)
@@ -35,13 +35,14 @@ def test_what_is_told_is_what_compiled_networks_take(kept: str, model: str, chan
 @pytest.fixture(autouse=True, scope="module")
 def built_once() -> Iterator[None]:
     """Each network of these tests is built once, which takes longer than all else in them."""
+    build = device.untrained_plan
     known: dict[str, Plan] = {}
 
     def plan(recipe: Recipe, model: str, channels: int, size: int, classes: int) -> Plan:
         method = recipe.resolved_method()
         key = repr((method, model, channels, size, classes))
         if key not in known:
-            known[key] = untrained_plan(recipe, model, channels, size, classes)
+            known[key] = build(recipe, model, channels, size, classes)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patched:
@@ -110,7 +111,7 @@ def test_what_is_told_of_a_size_is_what_the_network_of_that_size_takes(
     recipe = settings(pictures, model=model)
     changed, told = fit_device(recipe, ("model",), parse_memory(None, ram), None)
     assert changed["image_size"] == size
-    assert f"takes about {memory_of(untrained_plan(recipe, model, 3, size, 2))} as C" in told
+    assert f"takes about {memory_of(device.untrained_plan(recipe, model, 3, size, 2))} as C" in told
 
 
 def test_sizes_that_a_network_refuses_are_not_chosen(pictures: Path) -> None:
@@ -143,7 +144,7 @@ def test_train_chooses_tells_and_export_refuses(
     plan = pack_run(run)
     needed = memory_of(plan)
     assert lines[-1] == f"as C for a device it takes about {needed}"
-    told = memory_of(untrained_plan(read_checkpoint(run).recipe, "resnet8", 3, 16, 2))
+    told = memory_of(device.untrained_plan(read_checkpoint(run).recipe, "resnet8", 3, 16, 2))
     assert told.ram == needed.ram
     assert told.flash == pytest.approx(needed.flash, rel=0.01)
     plan_file.save(plan, file)
