@@ -10,7 +10,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 
 from evenbit import plan_file
 from evenbit.models import registry
@@ -18,6 +17,7 @@ from evenbit.ops import OPS
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
 from evenbit.train import checkpoint, load_run, read_checkpoint, torch_predict
+from evenbit.train.optimizer import make_optimizer
 
 HERE = Path(__file__).parent
 NETWORKS = sorted(HERE.glob("evb-v*"))
@@ -69,7 +69,8 @@ def test_a_checkpoint_gives_the_same_network_and_can_be_resumed(folder: Path, go
     images, logits = np.load(folder / "images.npy"), np.load(folder / "logits.npy")
     # Not bit for bit: the order of torch's sums depends on the machine.
     np.testing.assert_allclose(torch_predict(run.model)(images), logits, rtol=1e-4, atol=1e-4)
-    optimizer = torch.optim.AdamW(run.model.parameters())
+    assert run.recipe.optimizer == "adamw"  # as when recipes did not say
+    optimizer = make_optimizer(run.recipe, run.model)
     read_checkpoint(folder).load_optimizer(optimizer, run.model)
     assert all(optimizer.state[parameter]["step"] == 1 for parameter in run.model.parameters())
 

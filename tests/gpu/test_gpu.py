@@ -22,6 +22,7 @@ from evenbit.runtime.engine import Engine
 from evenbit.train import read_checkpoint, torch_predict
 from evenbit.train.checkpoint import Task, build_model
 from evenbit.train.objective import Objective
+from evenbit.train.optimizer import make_optimizer
 from evenbit.train.placement import place
 from evenbit.train.recipe import Recipe
 from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
@@ -124,8 +125,8 @@ def test_a_step_is_captured_and_does_what_the_plain_one_does(method: str) -> Non
     labels = torch.randint(10, shape[:2], device="cuda", generator=generator)
     steps = []
     for network in (first, copy.deepcopy(first)):
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, fused=True)
-        steps.append(Step(network, network, Objective(recipe, task, network, labels.flatten()), optimizer))
+        objective = Objective(recipe, task, network, labels.flatten())
+        steps.append(Step(network, network, objective, make_optimizer(recipe, network)))
     captured = CapturedStep(steps[1], Batch(images[0], labels[0]), CudaGraph())
     for batch in map(Batch, images, labels):
         torch.testing.assert_close(captured(batch, 1e-3)[0], steps[0](batch, 1e-3)[0], rtol=1e-4, atol=1e-5)

@@ -18,6 +18,7 @@ from evenbit.nn import Sign
 from evenbit.train import Recipe, Result, load_run, read_checkpoint, torch_predict
 from evenbit.train import checkpoint as module
 from evenbit.train.checkpoint import Task, build_model, write_checkpoint
+from evenbit.train.optimizer import make_optimizer
 from evenbit.train.origin import Origin
 
 TASK = Task(("a", "b"), 3, 8, 8, (0.5, 0.25, 0.5), (0.25, 0.25, 0.25))
@@ -58,7 +59,7 @@ def test_schedules_of_a_loaded_run_stand_where_its_last_epoch_left_them(
 def test_the_state_of_the_optimizer_is_put_where_the_parameters_are(finished: Result) -> None:
     checkpoint = read_checkpoint(finished.folder)
     model = build_model(checkpoint.recipe, checkpoint.task).to("meta")
-    optimizer = torch.optim.AdamW(model.parameters())
+    optimizer = make_optimizer(checkpoint.recipe, model)
     checkpoint.load_optimizer(optimizer, model)
     devices = {value.device.type for state in optimizer.state.values() for value in state.values()}
     assert devices == {"meta"}

@@ -98,7 +98,7 @@ def test_the_learning_rate_warms_up_and_falls_to_almost_nothing(
 
 def test_weight_decay_is_apart_for_latent_weights_and_none_for_vectors(tiny_recipe: Callable[..., Recipe]) -> None:
     network = nn.Sequential(module.build_model(tiny_recipe(), _task()))
-    groups = module._optimizer(tiny_recipe(weight_decay=0.5, latent_weight_decay=0.25), network).param_groups
+    groups = module.make_optimizer(tiny_recipe(weight_decay=0.5, latent_weight_decay=0.25), network).param_groups
     latent = {id(weight) for weight in latent_weights(network)}
     assert len(latent) == 6
     for group in groups:

@@ -14,6 +14,7 @@ from evenbit.models import create_model
 from evenbit.nn import resolve_method
 from evenbit.train.checkpoint import Task
 from evenbit.train.objective import Objective
+from evenbit.train.optimizer import make_optimizer
 from evenbit.train.recipe import Recipe
 from evenbit.train.step import WARMUP_STEPS, Batch, CapturedStep, Step
 
@@ -42,8 +43,9 @@ class Recording:
 
 
 def make_step(network: nn.Module) -> Step:
-    objective = Objective(Recipe(model="resnet8"), TASK, network, torch.arange(10))
-    return Step(network, network, objective, torch.optim.AdamW(network.parameters(), lr=1.0, fused=True))
+    recipe = Recipe(model="resnet8", learning_rate=1.0)
+    objective = Objective(recipe, TASK, network, torch.arange(10))
+    return Step(network, network, objective, make_optimizer(recipe, network))
 
 
 @pytest.fixture

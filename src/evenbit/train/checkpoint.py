@@ -38,6 +38,7 @@ from evenbit.nn import Method, set_progress
 from evenbit.ops import MAX_ELEMENTS
 from evenbit.train.lock import LOCK
 from evenbit.train.network import Source, binary_network, find_source, is_converted, is_own, real_network
+from evenbit.train.optimizer import Optimizer
 from evenbit.train.origin import Origin, find_data
 from evenbit.train.precision import exact_float32
 from evenbit.train.recipe import Recipe, make_recipe
@@ -144,11 +145,11 @@ class Checkpoint:
         self._check(state, saved)
         model.load_state_dict(saved)
 
-    def load_optimizer(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    def load_optimizer(self, optimizer: Optimizer, model: nn.Module) -> None:
         """Sets the state of an optimizer of `model`'s parameters; see `load_model`."""
         saved = self._part("optimizer.")
         parameters = dict(model.named_parameters())
-        names = {f"{name}.{key}": key for name in parameters for key in ("step", "exp_avg", "exp_avg_sq")}
+        names = {f"{name}.{key}": key for name, p in parameters.items() for key in optimizer.state_names(p)}
         expected = {}
         for name, key in names.items():
             parameter = parameters[name.removesuffix(f".{key}")]
@@ -357,7 +358,7 @@ def _parse(metadata: Mapping[str, str], path: Path) -> tuple[Recipe, Task, int, 
 
 def _recipe_from_json(metadata: Mapping[str, str], origin: str) -> Recipe:
     """Raises RecipeError if recipe or method cannot be used, ValueError or KeyError if they are malformed."""
-    values = json.loads(metadata["recipe"])
+    values = {"optimizer": "adamw", **json.loads(metadata["recipe"])}  # the only one when recipes did not name it yet
     recipe = make_recipe(values, origin)
     now = dataclasses.asdict(recipe.resolved_method())
     if "method" in metadata:

@@ -36,7 +36,6 @@ from evenbit.images import describe_passed_over
 from evenbit.nn import (
     excitations,
     freeze_excitation,
-    latent_weights,
     set_progress,
 )
 from evenbit.nn._training import keep_freed_memory
@@ -63,6 +62,7 @@ from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
 from evenbit.train.network import SELF, Source, is_converted
 from evenbit.train.objective import Objective
+from evenbit.train.optimizer import make_optimizer
 from evenbit.train.origin import Origin, find_data
 from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
@@ -73,9 +73,6 @@ from evenbit.train.start import suggest_bundled, take_over
 from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
 
 PROBE_IMAGES = 1000  # of the measured images, the first ones
-# A shift that the next normalization removes has no gradient, only rounding errors of about 1e-8; other gradients are
-# 1e-5 and more. With a smaller ε, Adam would scale these errors up to full steps in random directions.
-ADAM_EPSILON = 1e-6
 LEAST_BATCH = 2  # images, since batch normalization has no statistics of a single one
 FINITE_CHECK_STEPS = 20  # steps between reads of the loss; each read waits for the device
 
@@ -224,7 +221,7 @@ class _Training:
             called = compile_network(self.network)
         elif recipe.compile:
             console.print("no C++ compiler was found, so the network is trained without being compiled")
-        self.model, self.optimizer = self.accelerator.prepare(called, _optimizer(recipe, self.network))
+        self.model, self.optimizer = self.accelerator.prepare(called, make_optimizer(recipe, self.network))
         self.first_epoch = checkpoint.epoch if checkpoint else 0
         self.extended = checkpoint is not None and checkpoint.recipe.epochs < recipe.epochs
         self.evaluation: Evaluation | None = None
@@ -451,19 +448,6 @@ def _check_folder(recipe: Recipe, out: Path, checkpoint: Checkpoint | None) -> N
             continue  # more of them: see `train`
         if there != here:
             raise CheckpointError(f"{out} was trained with another recipe: {key} is {there!r} there, but {here!r} here")
-
-
-def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.AdamW:
-    """AdamW with three groups: latent weights, real weights of convolutions and dense layers, everything else."""
-    latent = {id(parameter): parameter for parameter in latent_weights(network)}
-    others = [parameter for parameter in network.parameters() if id(parameter) not in latent]
-    groups = [
-        {"params": list(latent.values()), "weight_decay": recipe.latent_weight_decay},
-        {"params": [p for p in others if p.dim() > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=ADAM_EPSILON, fused=True)
 
 
 def _kept_metrics(out: Path, epochs: int) -> list[str]:

@@ -66,8 +66,10 @@ class Recipe(BaseModel):
         learning_rate: Peak of the schedule: linear warm-up, then half a cosine to 0, changed every step. The default
             is 2e-2 for binary methods and 4e-3 for float, times the square root of batch_size / 128 below 128.
         warmup_epochs: Length of the warm-up.
-        weight_decay: AdamW's, on real weights of convolutions and dense layers.
-        latent_weight_decay: AdamW's, on the latent weights of binary layers.
+        optimizer: "muon" updates the weights of convolutions and binary layers by Muon and everything else by AdamW
+            (`evenbit.train.optimizer`); "adamw" updates everything by AdamW.
+        weight_decay: Decoupled decay of the real weights of convolutions and dense layers.
+        latent_weight_decay: Decoupled decay of the latent weights of binary layers.
         class_weights: Whether each class has the same weight in the loss, however many images it has.
         label_smoothing: Share of the target that is spread over all classes.
         augment: "plain" or "strong": sets the defaults of `color`, `rotate`, `erase` and `mixup`.
@@ -110,6 +112,7 @@ class Recipe(BaseModel):
         default_factory=lambda known: good_rate(known.get("method", "fd"), known.get("batch_size", RATES_BATCH)), gt=0
     )
     warmup_epochs: float = Field(1, ge=0)
+    optimizer: Literal["muon", "adamw"] = "muon"
     weight_decay: float = Field(1e-2, ge=0)
     latent_weight_decay: float = Field(0, ge=0)
     class_weights: bool = False

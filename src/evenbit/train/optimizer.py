@@ -1,0 +1,136 @@
+"""The optimizer: Muon for the weights of convolutions and binary layers, AdamW for everything else.
+
+Adam scales each weight's step by itself. Muon treats the weights of a layer as one matrix, a row for each filter, and
+takes a step in which every direction counts alike: it replaces the singular values of the mean gradient by ones. Rare
+directions, which one strong direction would drown, are learned from the first epochs on. With W the weights `[O, K]`
+(K = inputs times kernel), G their gradient, η the learning rate, λ the weight decay and μ = 0.95:
+
+    M <- μ M + (1 - μ) G
+    W <- (1 - η λ) W - η s √max(O, K) orthogonal(μ M + (1 - μ) G)
+
+    orthogonal(U S Vᵀ) ≈ U Vᵀ        five steps of   X <- a X + (b X Xᵀ + c (X Xᵀ)²) X   from X / ||X||
+
+The factor √max(O, K) makes the root mean square of a step η s, whatever the shape; s = 0.2 is about what Adam's steps
+have, so that one learning rate serves both.
+
+Layers in groups, whose filters read different inputs, the dense layers of real networks, and vectors keep AdamW.
+
+Sources: Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024 (the iteration and its
+coefficients); Liu et al., Muon is scalable for LLM training, 2025 (0.2); Loshchilov and Hutter, Decoupled weight decay
+regularization, ICLR 2019 (AdamW).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evenbit.nn import latent_weights
+from evenbit.nn.conv import BinaryConv2d, BinaryLinear
+from evenbit.train.recipe import Recipe
+
+# A shift that the next normalization removes has no gradient, only rounding errors of about 1e-8; other gradients are
+# 1e-5 and more. With a smaller ε, Adam would scale these errors up to full steps in random directions.
+ADAM_EPSILON = 1e-6
+STEP = 0.2  # s
+MOMENTUM = 0.95  # μ
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # a, b, c
+ITERATIONS = 5
+SMALLEST_NORM = 1e-7  # a smaller gradient is left as it is
+
+
+class Optimizer(torch.optim.AdamW):
+    """AdamW, but Muon for some groups.
+
+    Args:
+        groups: Groups of parameters as in torch; those of Muon have a true value of `muon`.
+        rate: Learning rate.
+        bf16: Whether to orthogonalize in bfloat16.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], rate: float, *, bf16: bool = False) -> None:
+        super().__init__(groups, lr=rate, eps=ADAM_EPSILON, fused=True)
+        self._type = torch.bfloat16 if bf16 else torch.float32
+        self._by_muon = {id(weight) for group in groups if group["muon"] for weight in group["params"]}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Updates the parameters that have a gradient; those of Muon have none afterwards, so AdamW passes them by."""
+        for group in self.param_groups:
+            if group["muon"]:
+                weights = [(weight, weight.grad) for weight in group["params"] if weight.grad is not None]
+                for _, alike in itertools.groupby(sorted(weights, key=_shape), _shape):
+                    self._muon(list(alike), group)
+        loss: float | None = super().step(closure)
+        return loss
+
+    def state_names(self, parameter: nn.Parameter) -> tuple[str, ...]:
+        """Names of what is remembered of a parameter after a step."""
+        return ("momentum",) if id(parameter) in self._by_muon else ("step", "exp_avg", "exp_avg_sq")
+
+    def _muon(self, weights: list[tuple[nn.Parameter, Tensor]], group: dict[str, Any]) -> None:
+        """Updates weights of one shape by their gradients, orthogonalized in one batch of matrices."""
+        directions = []
+        for weight, gradient in weights:
+            state = self.state[weight]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(weight)
+            state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+            directions.append(gradient.lerp(state["momentum"], MOMENTUM).flatten(1))
+            weight.grad = None
+        stacked = torch.stack(directions)
+        steps = orthogonal(stacked.to(self._type)) * (STEP * max(stacked.shape[1:]) ** 0.5)
+        for (weight, _), step in zip(weights, steps, strict=True):
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.sub_(group["lr"] * step.view_as(weight))
+
+
+def _shape(weight: tuple[nn.Parameter, Tensor]) -> tuple[int, ...]:
+    return tuple(weight[0].shape)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Matrices `[B, O, K]` with about the singular vectors of those given, and all singular values about 1.
+
+    The iteration is chosen for speed: singular values end between 0.7 and 1.2, and those that are far smaller than the
+    largest one need not have arrived.
+    """
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = matrices if wide else matrices.mT
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=SMALLEST_NORM)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x if wide else x.mT
+
+
+def make_optimizer(recipe: Recipe, network: nn.Module) -> Optimizer:
+    """The optimizer of a run, with a group for each weight decay of each of the two rules."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    latent = {id(weight) for weight in latent_weights(network)}
+    whole = {id(weight) for weight in _of_whole_layers(network)}
+    for parameter in network.parameters():
+        if id(parameter) in latent:
+            decay = recipe.latent_weight_decay
+        else:
+            decay = recipe.weight_decay if parameter.dim() > 1 else 0.0
+        by_muon = recipe.optimizer == "muon" and id(parameter) in whole
+        groups.setdefault((decay, by_muon), []).append(parameter)
+    return Optimizer(
+        [{"params": p, "weight_decay": decay, "muon": by_muon} for (decay, by_muon), p in groups.items()],
+        recipe.learning_rate,
+        bf16=recipe.precision == "bf16",
+    )
+
+
+def _of_whole_layers(network: nn.Module) -> list[Tensor]:
+    """Weights of convolutions and binary layers whose filters all read the same inputs."""
+    layers = (BinaryConv2d, BinaryLinear, nn.Conv1d, nn.Conv2d)
+    return [
+        layer.weight for layer in network.modules() if isinstance(layer, layers) and getattr(layer, "groups", 1) == 1
+    ]
