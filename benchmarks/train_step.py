@@ -29,6 +29,7 @@ from evenbit.nn._training import keep_freed_memory
 from evenbit.train.checkpoint import Task, build_model
 from evenbit.train.compilation import compile_network
 from evenbit.train.objective import Objective
+from evenbit.train.optimizer import make_optimizer
 from evenbit.train.recipe import Recipe
 from evenbit.train.step import Batch, CapturedStep, CudaGraph, Step
 from origin import commit
@@ -54,10 +55,12 @@ def make_step(case: Case, arguments: argparse.Namespace) -> Callable[[], None]:
     """A function that does one step on the same random images."""
     device = arguments.device
     torch.manual_seed(0)
-    recipe = Recipe(model=arguments.model, method=case.method)
+    recipe = Recipe(
+        model=arguments.model, method=case.method, precision="bf16" if arguments.precision == "bf16" else "no"
+    )
     network = build_model(recipe, TASK).to(device, memory_format=torch.channels_last).train()
     run = compile_network(network) if case.compiled else network
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    optimizer = make_optimizer(recipe, network)
     labels = torch.randint(0, 10, (arguments.batch,), device=device)
     objective = Objective(recipe, TASK, network, labels)
     update = Step(run, network, objective, optimizer, bf16=arguments.precision == "bf16")
