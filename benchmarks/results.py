@@ -43,7 +43,7 @@ from evenbit.runtime.engine import Engine, isas
 from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, table
 from evenbit.train import load_run, read_checkpoint, torch_predict
 from evenbit.train.metrics import METRICS, read_metrics
-from evenbit.train.recipe import make_recipe
+from evenbit.train.recipe import EARLIER, make_recipe
 from plots import plot_peers, plot_shares
 
 # Model, float layers, instruction set, batch, threads.
@@ -134,8 +134,8 @@ def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
 
 
 def _whole(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe without its seed, and with the keys that came after it was kept: not to be set was their meaning."""
-    return make_recipe(recipe, "a kept row").model_dump(mode="json", exclude={"seed"})
+    """A recipe without its seed, and with the keys that came after it was kept, as they were then."""
+    return make_recipe(EARLIER | recipe, "a kept row").model_dump(mode="json", exclude={"seed"})
 
 
 def _common_origin(runs: list[Path], commit: str | None) -> dict[str, str]:
@@ -372,6 +372,7 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
         "",
         f"## {one['model']} on {one['dataset']}, {one['epochs']} epochs, {images}: {kept['sweep']}",
         "",
+        f"Weights are updated by {_optimizer(one['recipe'])}.",
         "Every row has the same blocks and the same budget. Accuracy is the mean over the seeds, spread the distance",
         "between the best and the worst of them; frozen is the accuracy with each group excitation and third moment at",
         "its mean over training images; the gap is to the better float row; balance is the mean of",
@@ -388,6 +389,10 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
     for row in rows:
         labels.setdefault(f"commit {row['commit']}, torch {row['torch']}, {row['machine']}", []).append(row["label"])
     return lines + [f"- {origin}: {'; '.join(labels[origin])}." for origin in sorted(labels)]
+
+
+def _optimizer(recipe: dict[str, Any]) -> str:
+    return {"adamw": "AdamW", "muon": "Muon"}[(EARLIER | recipe)["optimizer"]]
 
 
 def _compared(rows: list[dict[str, Any]]) -> list[str]:
@@ -433,9 +438,9 @@ def _results_page(
         "bits (at most 1); the gap is to the float twin: the same network, epochs and seed, with the better of its",
         "rates. Seconds an epoch are the median, on a machine that did other work beside.",
         "",
-        "| model | data | method | rate | epochs | torch % | engine % | gap | balance | entropy | s/epoch "
+        "| model | data | method | optimizer | rate | epochs | torch % | engine % | gap | balance | entropy | s/epoch "
         "| .evb bytes |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in sorted(runs, key=lambda row: (_task(row), row["recipe"]["method"] != "float", row["name"])):
         recipe, twin = row["recipe"], floats.get(_task(row))
@@ -446,7 +451,7 @@ def _results_page(
         rate = f"{recipe['learning_rate']:g}"
         changed = row["settings"] != asdict(make_recipe(recipe, row["name"]).resolved_method())
         method = f"{recipe['method']}, an earlier form" if changed else recipe["method"]
-        head = [recipe["model"], recipe["data"], method, rate, str(recipe["epochs"])]
+        head = [recipe["model"], recipe["data"], method, _optimizer(recipe), rate, str(recipe["epochs"])]
         lines.append(f"| {' | '.join(head + numbers)} |")
     for kept in sweeps:
         lines += _sweep_section(kept)

@@ -8,7 +8,7 @@ from torch import nn
 
 from evenbit.models import create_model
 from evenbit.nn import latent_weights
-from evenbit.train.optimizer import Optimizer, make_optimizer, orthogonal
+from evenbit.train.optimizer import STEP, Optimizer, make_optimizer, orthogonal
 from evenbit.train.recipe import Recipe, load_recipe
 
 RATE, DECAY, STEPS = 0.03, 0.1, 4
@@ -25,14 +25,16 @@ def muon(weights: list[nn.Parameter], *, bf16: bool = False) -> Optimizer:
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (1, 9), (5, 5)])
 def test_it_makes_the_steps_of_torch(shape: tuple[int, int]) -> None:
     ours, theirs = (nn.Parameter(seeded(*shape)) for _ in range(2))
-    optimizers = muon([ours], bf16=True), torch.optim.Muon([theirs], RATE, DECAY, adjust_lr_fn="match_rms_adamw")
+    # A step of torch is 0.2 times the rate, and the rate multiplies the decay too.
+    rate, decay = RATE * STEP / 0.2, DECAY * 0.2 / STEP
+    optimizers = muon([ours], bf16=True), torch.optim.Muon([theirs], rate, decay, adjust_lr_fn="match_rms_adamw")
     for step in range(STEPS):
         for weight, optimizer in zip((ours, theirs), optimizers, strict=True):
             weight.grad = seeded(*shape, seed=step + 1)
             optimizer.step()
     moved = (theirs - seeded(*shape)).abs().max()
     assert float(moved.detach()) > 0.02
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-3 * float(moved.detach()))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-3 * float(moved.detach()))  # bfloat16
 
 
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8)])

@@ -41,7 +41,7 @@ from evenbit.train.network import Source, binary_network, find_source, is_conver
 from evenbit.train.optimizer import Optimizer
 from evenbit.train.origin import Origin, find_data
 from evenbit.train.precision import exact_float32
-from evenbit.train.recipe import Recipe, make_recipe
+from evenbit.train.recipe import EARLIER, Recipe, make_recipe
 
 FORMAT = "evenbit-checkpoint"
 VERSION = 1
@@ -358,7 +358,7 @@ def _parse(metadata: Mapping[str, str], path: Path) -> tuple[Recipe, Task, int, 
 
 def _recipe_from_json(metadata: Mapping[str, str], origin: str) -> Recipe:
     """Raises RecipeError if recipe or method cannot be used, ValueError or KeyError if they are malformed."""
-    values = {"optimizer": "adamw", **json.loads(metadata["recipe"])}  # the only one when recipes did not name it yet
+    values = EARLIER | json.loads(metadata["recipe"])
     recipe = make_recipe(values, origin)
     now = dataclasses.asdict(recipe.resolved_method())
     if "method" in metadata:

@@ -21,6 +21,8 @@ from evenbit.train.toml import parse_toml
 # batches have noisier gradients, so their rate is multiplied by the square root of (batch size / 128).
 FLOAT_RATE, BINARY_RATE = 4e-3, 2e-2
 RATES_BATCH = 128
+# The values of keys that were added later, as they were before.
+EARLIER = {"optimizer": "adamw"}
 # Whether a mirrored image still belongs to its class.
 MIRRORED = {
     "digits": False,
