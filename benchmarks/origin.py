@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from evenbit.cpu import machine
+from evenbit.train.recipe import EARLIER
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,3 +23,8 @@ def commit() -> str:
     """The commit of this checkout, with "-dirty" behind it if files of it were changed."""
     described = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     return subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def optimizer(recipe: dict[str, Any]) -> str:
+    """Name of the optimizer of a kept recipe."""
+    return {"adamw": "AdamW", "muon": "Muon"}[(EARLIER | recipe)["optimizer"]]

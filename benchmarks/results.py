@@ -44,6 +44,7 @@ from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, table
 from evenbit.train import load_run, read_checkpoint, torch_predict
 from evenbit.train.metrics import METRICS, read_metrics
 from evenbit.train.recipe import EARLIER, make_recipe
+from origin import optimizer
 from plots import plot_peers, plot_shares
 
 # Model, float layers, instruction set, batch, threads.
@@ -368,11 +369,14 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
     rows = kept["rows"]
     one = rows[0]
     images = "test images" if one["measured"] == "test" else "training images held out"
+    other = (
+        ", if the row does not name another optimizer" if len({optimizer(row["recipe"]) for row in rows}) > 1 else ""
+    )
     lines = [
         "",
         f"## {one['model']} on {one['dataset']}, {one['epochs']} epochs, {images}: {kept['sweep']}",
         "",
-        f"Weights are updated by {_optimizer(one['recipe'])}.",
+        f"Weights are updated by {optimizer(one['recipe'])}{other}.",
         "Every row has the same blocks and the same budget. Accuracy is the mean over the seeds, spread the distance",
         "between the best and the worst of them; frozen is the accuracy with each group excitation and third moment at",
         "its mean over training images; the gap is to the better float row; balance is the mean of",
@@ -389,10 +393,6 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
     for row in rows:
         labels.setdefault(f"commit {row['commit']}, torch {row['torch']}, {row['machine']}", []).append(row["label"])
     return lines + [f"- {origin}: {'; '.join(labels[origin])}." for origin in sorted(labels)]
-
-
-def _optimizer(recipe: dict[str, Any]) -> str:
-    return {"adamw": "AdamW", "muon": "Muon"}[(EARLIER | recipe)["optimizer"]]
 
 
 def _compared(rows: list[dict[str, Any]]) -> list[str]:
@@ -451,7 +451,7 @@ def _results_page(
         rate = f"{recipe['learning_rate']:g}"
         changed = row["settings"] != asdict(make_recipe(recipe, row["name"]).resolved_method())
         method = f"{recipe['method']}, an earlier form" if changed else recipe["method"]
-        head = [recipe["model"], recipe["data"], method, _optimizer(recipe), rate, str(recipe["epochs"])]
+        head = [recipe["model"], recipe["data"], method, optimizer(recipe), rate, str(recipe["epochs"])]
         lines.append(f"| {' | '.join(head + numbers)} |")
     for kept in sweeps:
         lines += _sweep_section(kept)
