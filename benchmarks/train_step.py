@@ -55,15 +55,14 @@ def make_step(case: Case, arguments: argparse.Namespace) -> Callable[[], None]:
     """A function that does one step on the same random images."""
     device = arguments.device
     torch.manual_seed(0)
-    recipe = Recipe(
-        model=arguments.model, method=case.method, precision="bf16" if arguments.precision == "bf16" else "no"
-    )
+    bf16 = arguments.precision == "bf16"
+    recipe = Recipe(model=arguments.model, method=case.method, precision="bf16" if bf16 else "no")
     network = build_model(recipe, TASK).to(device, memory_format=torch.channels_last).train()
     run = compile_network(network) if case.compiled else network
     optimizer = make_optimizer(recipe, network)
     labels = torch.randint(0, 10, (arguments.batch,), device=device)
     objective = Objective(recipe, TASK, network, labels)
-    update = Step(run, network, objective, optimizer, bf16=arguments.precision == "bf16")
+    update = Step(run, network, objective, optimizer, bf16=bf16)
     images = torch.randint(0, 256, (arguments.batch, 32, 32, 3), dtype=torch.uint8).permute(0, 3, 1, 2).to(device)
     batch = Batch(images, labels)
     captured = CapturedStep(update, batch, CudaGraph()) if case.captured else None

@@ -22,6 +22,7 @@ from evenbit import plan_file  # noqa: E402
 from evenbit.models import register_model  # noqa: E402
 from evenbit.runtime import reference  # noqa: E402
 from evenbit.train import checkpoint  # noqa: E402
+from evenbit.train.optimizer import make_optimizer  # noqa: E402
 from evenbit.train.recipe import load_recipe  # noqa: E402
 
 
@@ -37,9 +38,9 @@ def make_evb(folder: Path) -> None:
 def make_checkpoint(folder: Path) -> None:
     """A run after one step, images, and its network's logits."""
     register_model(golden)
-    recipe = load_recipe(None, {"model": NAME, "method": "fd", "epochs": 2, "seed": 3})
+    recipe = load_recipe(None, {"model": NAME, "method": "fd", "epochs": 2, "learning_rate": 1e-2, "seed": 3})
     model = checkpoint.build_model(recipe, TASK)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = make_optimizer(recipe, model)
     images = np.random.default_rng(2).integers(0, 256, (6, TASK.channels, TASK.height, TASK.width), dtype=np.uint8)
     logits = model(checkpoint.to_float(torch.from_numpy(images)))
     torch.nn.functional.cross_entropy(logits, torch.arange(6) % 3).backward()
