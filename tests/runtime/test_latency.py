@@ -13,7 +13,7 @@ from evenbit.deploy import pack_untrained
 from evenbit.errors import EvenbitError
 from evenbit.plan import Plan
 
-MODELS = ("resnet8", "evennet_s", "vgg_slim")
+MODELS = ("resnet8", "evennet_m", "vgg_slim")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_it_finds_what_ops_cost(plans: list[Plan]) -> None:
 def test_a_network_that_was_not_measured_is_predicted(plans: list[Plan]) -> None:
     true = known_costs(plans)
     found = LatencyModel.fit((plan, true.ops(plan), true.predict(plan)) for plan in plans)
-    larger = pack_untrained("evennet_m", "fd", channels=3, size=32, classes=10)
+    larger = pack_untrained("evennet_l", "fd", channels=3, size=32, classes=10)
     assert found.predict(larger) == pytest.approx(true.predict(larger), rel=0.02)
 
 

@@ -23,7 +23,6 @@ decay regularization, ICLR 2019 (AdamW).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +47,7 @@ class Optimizer(torch.optim.AdamW):
     """AdamW, but Muon for some groups.
 
     Args:
-        groups: Groups of parameters as in torch; those of Muon have a true value of `muon`.
+        groups: Groups of parameters as in torch; those of Muon have a true value of `muon`, and weights of one shape.
         rate: Learning rate.
         bf16: Whether to orthogonalize in bfloat16.
     """
@@ -61,20 +60,23 @@ class Optimizer(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Updates the parameters that have a gradient; those of Muon have none afterwards, so AdamW passes them by."""
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         for group in self.param_groups:
             if group["muon"]:
-                weights = [(weight, weight.grad) for weight in group["params"] if weight.grad is not None]
-                for _, alike in itertools.groupby(sorted(weights, key=_shape), _shape):
-                    self._muon(list(alike), group)
-        loss: float | None = super().step(closure)
+                self._muon(group)
+        super().step()
         return loss
 
     def state_names(self, parameter: nn.Parameter) -> tuple[str, ...]:
         """Names of what is remembered of a parameter after a step."""
         return ("momentum",) if id(parameter) in self._by_muon else ("step", "exp_avg", "exp_avg_sq")
 
-    def _muon(self, weights: list[tuple[nn.Parameter, Tensor]], group: dict[str, Any]) -> None:
+    def _muon(self, group: dict[str, Any]) -> None:
         """Updates weights of one shape by their gradients, orthogonalized in one batch of matrices."""
+        weights = [(weight, weight.grad) for weight in group["params"] if weight.grad is not None]
+        if not weights:
+            return
         directions = []
         for weight, gradient in weights:
             state = self.state[weight]
@@ -88,10 +90,6 @@ class Optimizer(torch.optim.AdamW):
         for (weight, _), step in zip(weights, steps, strict=True):
             weight.mul_(1 - group["lr"] * group["weight_decay"])
             weight.sub_(group["lr"] * step.view_as(weight))
-
-
-def _shape(weight: tuple[nn.Parameter, Tensor]) -> tuple[int, ...]:
-    return tuple(weight[0].shape)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
@@ -111,8 +109,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def make_optimizer(recipe: Recipe, network: nn.Module) -> Optimizer:
-    """The optimizer of a run, with a group for each weight decay of each of the two rules."""
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    """The optimizer of a run: a group for each weight decay, and for Muon one for each shape, too."""
+    groups: dict[tuple[float, torch.Size | None], list[nn.Parameter]] = {}
     latent = {id(weight) for weight in latent_weights(network)}
     whole = {id(weight) for weight in _of_whole_layers(network)}
     for parameter in network.parameters():
@@ -121,9 +119,9 @@ def make_optimizer(recipe: Recipe, network: nn.Module) -> Optimizer:
         else:
             decay = recipe.weight_decay if parameter.dim() > 1 else 0.0
         by_muon = recipe.optimizer == "muon" and id(parameter) in whole
-        groups.setdefault((decay, by_muon), []).append(parameter)
+        groups.setdefault((decay, parameter.shape if by_muon else None), []).append(parameter)
     return Optimizer(
-        [{"params": p, "weight_decay": decay, "muon": by_muon} for (decay, by_muon), p in groups.items()],
+        [{"params": p, "weight_decay": decay, "muon": shape is not None} for (decay, shape), p in groups.items()],
         recipe.learning_rate,
         bf16=recipe.precision == "bf16",
     )

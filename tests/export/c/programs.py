@@ -57,9 +57,11 @@ class Program:
         names = [f"n{index}_network" for index in range(len(self.plans))] + ["driver"]
         objects = " ".join(f"{name}.o" for name in names)
         compile_flags = f"-std=c99 -ffp-contract=off {flags} -DEVENBIT_WORD_BITS={word_bits}"
+        cached = "ccache " if shutil.which("ccache") else ""
         (build / "Makefile").write_text(
+            "export CCACHE_NOHASHDIR = 1\n"  # the folder, which is new each time, does not matter
             f"driver: {objects}\n\t{compiler} {flags} -o $@ $^ -lm\n"
-            f"%.o: ../%.c\n\t{compiler} {compile_flags} -c -o $@ $<\n"
+            f"%.o: ../%.c\n\t{cached}{compiler} {compile_flags} -c -o $@ $<\n"
         )
         run("make", f"-j{os.cpu_count()}", cwd=build)
         pixels = b"".join(batch.transpose(0, 2, 3, 1).tobytes() for batch in images)

@@ -1,0 +1,96 @@
+"""How the shapes of `evenbit.models.evennet` were chosen: short trainings on held-out images, and the engine's time.
+
+    python benchmarks/shapes.py train 32,64,128x4 64,128,256x2 ... [--data-root FOLDER]
+    python benchmarks/shapes.py time [--isa avx2]
+
+A shape is the width of each stage, and how many convolutions each has: one number for all, or one for each stage
+(32,64,128,256x4,4,4,2). `train` trains it as the method `fd` on nine tenths of CIFAR-10's training images, for four
+epochs, and keeps its accuracy on the others in results/shapes.json; `time` adds bytes and milliseconds of all that are
+kept, one image and one thread, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from evenbit import plan_file
+from evenbit.bench import interleave, statistics
+from evenbit.deploy import pack_untrained, quantize_float_layers
+from evenbit.models.registry import register_model
+from evenbit.models.resnet import residual_network
+from evenbit.nn.method import Method
+from evenbit.runtime.engine import Engine
+from evenbit.train import load_recipe, train
+from origin import ROOT, origin
+
+KEPT = ROOT / "results/shapes.json"
+RUNS = ROOT / "runs/shapes"
+EPOCHS = 4
+ROUNDS = 60
+
+
+def register(shape: str) -> str:
+    """Registers the network of a shape and returns its name."""
+    if not re.fullmatch(r"\d+(,\d+)*x\d+(,\d+)*", shape):
+        raise SystemExit(f"a shape is written as 32,64,128x4, not {shape}")
+    widths, convs = (tuple(map(int, part.split(","))) for part in shape.split("x"))
+
+    def network(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
+        paired = dataclasses.replace(method, double_skip=True)
+        counts = convs if len(convs) > 1 else convs * len(widths)
+        return residual_network(paired, channels, classes, size, widths, counts, stem=(4, 2))
+
+    network.__name__ = f"shape_{shape}"
+    register_model(network)
+    return network.__name__
+
+
+def train_shape(shape: str, data_root: str | None) -> dict[str, Any]:
+    """Trains a shape, unless that is done, and returns what is kept of it."""
+    settings = {"data": "cifar10", "model": register(shape), "method": "fd", "epochs": EPOCHS, "validation": 0.1}
+    metrics = RUNS / shape / "metrics.jsonl"
+    if not metrics.exists() or len(metrics.read_text().splitlines()) < EPOCHS:
+        train(load_recipe(None, settings), RUNS / shape, data_root=data_root, resume=metrics.exists())
+    last = json.loads(metrics.read_text().splitlines()[-1])
+    return {"validation_accuracy": last["validation_accuracy"], "seconds_per_epoch": last["seconds"], **origin()}
+
+
+def time_shapes(kept: dict[str, Any], isa: str) -> None:
+    """Adds bytes and milliseconds of every shape."""
+    image = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
+    engines = {}
+    for shape in kept:
+        plan = quantize_float_layers(pack_untrained(register(shape), "fd", channels=3, size=32, classes=10), image)
+        kept[shape]["bytes"] = len(plan_file.to_bytes(plan))
+        engines[shape] = Engine(plan, threads=1, isa=isa)
+    times = interleave({shape: lambda engine=engine: engine(image) for shape, engine in engines.items()}, ROUNDS)
+    for shape, turns in times.items():
+        kept[shape].setdefault("ms", {})[isa] = statistics(turns)["ms"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train")
+    training.add_argument("shapes", nargs="+")
+    training.add_argument("--data-root", help="where CIFAR-10's files are")
+    commands.add_parser("time").add_argument("--isa", default="avx2")
+    asked = parser.parse_args()
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    if asked.command == "time":
+        time_shapes(kept, asked.isa)
+    else:
+        for shape in asked.shapes:
+            kept[shape] = {**kept.get(shape, {}), **train_shape(shape, asked.data_root)}
+    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
