@@ -215,7 +215,7 @@ def pages() -> dict[str, str]:
     return {
         "docs/results.md": page,
         "docs/performance.md": performance,
-        "docs/front.md": front_page.page(KEPT / "front"),
+        "docs/front.md": front_page.page(KEPT / "front", KEPT / "shapes.json"),
     }
 
 
