@@ -84,7 +84,7 @@ def test_resume_of_a_finished_run_changes_nothing(work: Path) -> None:
     before = (work / "run" / "metrics.jsonl").read_bytes()
     shown = run("train", "--resume", "--out", work / "run").stdout
     recorded = json.loads((work / "run" / "metrics.jsonl").read_text().splitlines()[-1])["test_accuracy"]
-    assert "all epochs (3) are done; to train on, give more with --epochs\n" in shown
+    assert "all epochs (3) are done; to continue, give a larger number with --epochs\n" in shown
     assert f"test accuracy {recorded:.2f} % of 359 images" in shown
     assert "most often taken for" in shown
     assert f"see the mistakes with: evenbit eval {work / 'run'} --wrong\npack it with: evenbit pack" in shown
@@ -263,9 +263,10 @@ def test_a_folder_of_images_goes_all_the_way(tmp_path: Path, draw_photos: Callab
     (tmp_path / "photos" / "dark" / "y.mov").touch()
     flags = ("--model", "resnet8", "--epochs", 4, "--out", "run", *settings)
     told = run("train", "--data", "photos", *flags, cwd=tmp_path).stdout
-    assert "\nphotos: 1 file is passed over: 1 .mov; save images of other kinds as JPEG or PNG\n" in told
+    assert "\nphotos: 1 file is skipped: 1 .mov; save images of other kinds as JPEG or PNG\n" in told
     told = run("pack", "run", "-o", "net.evb", cwd=tmp_path).stderr
-    assert re.fullmatch(r"evenbit: net\.evb will not say 'unsure', which needs 20 held-out images, not \d+\n", told)
+    unmarked = r"answers of net\.evb will not be marked 'unsure', since this needs 20 held-out images, not \d+"
+    assert re.fullmatch(rf"evenbit: {unmarked}\n", told)
     assert answer("eval", "net.evb", cwd=tmp_path)["accuracy"] == 100
     (guess,) = answer("predict", "net.evb", "photos/light/3.png", cwd=tmp_path)
     assert guess["classes"][0]["class"] == "light"
@@ -306,7 +307,7 @@ def _a_photo_in_the_wrong_folder_is_named(folder: Path) -> None:
     assert "no image is classified wrong" in told.stdout
     assert told.stderr == ""
     told = run("eval", "net.evb", "--data", "photos", cwd=folder)
-    assert told.stderr.startswith("evenbit: photos: 1 file is passed over: 1 .mov; ")
+    assert told.stderr.startswith("evenbit: photos: 1 file is skipped: 1 .mov; ")
     (folder / "laid" / "train" / "dark" / "z.png").symlink_to(folder / "laid" / "test" / "dark" / "y.png")
     result = answer("eval", "net.evb", "--data", "laid", "--wrong", "--all", cwd=folder)
     assert {(one["part"], Path(one["image"]).name) for one in result["wrong"]} == {
@@ -328,8 +329,8 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "unknown key 'epoch'; did you mean 'epochs'" in fails("train", tmp_path / "recipe.toml")
     assert "unknown method 'fdd'" in fails("train", "--method", "fdd", "--out", tmp_path / "x")
     assert "exists and is not empty" in fails("train", "digits-resnet8-fd", "--out", work / "run")
-    assert "no data set 'cats'" in fails("train", "--data", "cats", "--out", tmp_path / "x")
-    assert "wanted data_batch_1.bin" in fails("train", "cifar10-resnet20-fd", "--data-root", tmp_path, "--out", "x")
+    assert "unknown data set 'cats'" in fails("train", "--data", "cats", "--out", tmp_path / "x")
+    assert "it needs data_batch_1.bin" in fails("train", "cifar10-resnet20-fd", "--data-root", tmp_path, "--out", "x")
     assert "gone does not exist" in fails("pack", tmp_path / "gone", "-o", tmp_path / "y.evb")
     assert "nowhere: no such folder" in fails("pack", work / "run", "-o", tmp_path / "nowhere" / "y.evb")
     assert "give either" in fails("pack", "-o", tmp_path / "y.evb")

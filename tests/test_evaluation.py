@@ -107,7 +107,7 @@ def test_a_table_by_class_says_what_always_one_answer_would_give(
         "cat        15  100.00 %                      ",
         "dog         1    0.00 %  cat (1)             ",
         "",
-        "classified wrong, the surest first; if it is very sure, check whether the photo's class is right",
+        "classified wrong, the surest first; if the network is very sure, check whether the photo's class is right",
         "class  named  certainty  image   ",
         "dog    cat       90.0 %  image 15",
     ]

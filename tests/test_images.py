@@ -218,7 +218,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes):
 
 def test_floating_point_levels_are_refused(tmp_path: Path):
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "x.tif")
-    with pytest.raises(InputError, match=r"x\.tif cannot be read as an image: it holds floating-point levels"):
+    with pytest.raises(InputError, match=r"x\.tif cannot be read as an image: it holds floating-point pixel values"):
         load_image(tmp_path / "x.tif", 1, 4, 4)
 
 
@@ -294,11 +294,11 @@ def test_heic_is_read_where_its_package_is_installed(tmp_path: Path) -> None:
     data = load_dataset(str(tmp_path), size=8)
     assert len(data.train) + len(data.test) == 8
     assert describe_passed_over(data.passed_over) == (
-        "1 file is passed over: 1 .txt; save images of other kinds as JPEG or PNG"
+        "1 file is skipped: 1 .txt; save images of other kinds as JPEG or PNG"
     )
     told: list[str] = []
     assert len(predict_images(None, [tmp_path], tell=told.append)) == 8
-    assert told == [f"{tmp_path}: 1 file is passed over: 1 .txt; save images of other kinds as JPEG or PNG"]
+    assert told == [f"{tmp_path}: 1 file is skipped: 1 .txt; save images of other kinds as JPEG or PNG"]
 
 
 @pytest.mark.usefixtures("no_heif")
@@ -307,7 +307,7 @@ def test_heic_is_counted_where_its_package_is_missing(tmp_path: Path) -> None:
     data = load_dataset(str(tmp_path), size=8)
     assert len(data.train) + len(data.test) == 4
     others = (
-        "5 files are passed over: 4 .heic, 1 .txt; to read HEIC: pip install 'evenbit[heic]'; "
+        "5 files are skipped: 4 .heic, 1 .txt; to read HEIC: pip install 'evenbit[heic]'; "
         "save images of other kinds as JPEG or PNG"
     )
     assert describe_passed_over(data.passed_over) == others
@@ -322,7 +322,7 @@ def test_heic_is_counted_where_its_package_is_missing(tmp_path: Path) -> None:
 def test_a_folder_of_nothing_but_heic_says_why_it_is_empty(tmp_path: Path) -> None:
     for name in "ab":
         save_heic(tmp_path / name / "1.heic")
-    why = r"1 file is passed over: 1 \.heic; to read HEIC: pip install 'evenbit\[heic\]'"
+    why = r"1 file is skipped: 1 \.heic; to read HEIC: pip install 'evenbit\[heic\]'"
     with pytest.raises(DataError, match=rf"class folder .*a holds 0 images; it needs at least 2; {why}$"):
         load_dataset(str(tmp_path))
     with pytest.raises(InputError, match=f"a holds no images; {why}$"):

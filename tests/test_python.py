@@ -61,7 +61,7 @@ def test_an_image_of_pillow_is_brought_to_size_as_its_file_is(tmp_path: Path) ->
         np.testing.assert_array_equal(load_image(image, 3, 16, 16), expected)
         np.testing.assert_array_equal(load_image(image, 3, 16, 16), expected)  # it was not closed
     np.testing.assert_array_equal(load_image(Image.fromarray(pixels), 3, 16, 16), expected)
-    with pytest.raises(InputError, match="the image cannot be read as an image: it holds floating-point levels"):
+    with pytest.raises(InputError, match="the image cannot be read as an image: it holds floating-point pixel values"):
         load_image(Image.new("F", (4, 4)), 3, 8, 8)
 
 

@@ -43,7 +43,7 @@ TEMPERATURES = 201  # are tried, evenly spaced in their logarithm
 
 @dataclass(frozen=True)
 class Confidence:
-    """What was measured; see the module.
+    """What was measured; see the module's docstring.
 
     Attributes:
         temperature: Divides the logits.
@@ -90,8 +90,8 @@ def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *ima
 
     Args:
         logits: `[N, K]` of at least `LEAST_IMAGES` held-out images.
-        labels: Of the same, `[N]`.
-        images: What is usual: arrays `[N, C, H, W]` of the training images and of the held-out ones.
+        labels: Their labels, `[N]`.
+        images: Arrays `[N, C, H, W]` of the training and the held-out images, which show what is usual.
     """
     temperature = fit_temperature(logits, labels)
     certainty = softmax(logits, temperature).max(1)
@@ -116,7 +116,7 @@ def calibrated(result: Evaluation) -> Evaluation:
 
 
 def statistics(images: Images) -> npt.NDArray[np.float64]:
-    """`STATISTICS` of images `[N, C, H, W]`, `[N, 3]`."""
+    """`STATISTICS` of images `[N, C, H, W]`, as `[N, 3]`."""
     levels = images.astype(np.float64)
     grey = levels.mean(1)
     contrast = grey.std((1, 2))

@@ -1,4 +1,4 @@
-"""What Linux says of this machine's CPU."""
+"""What Linux says about this machine's CPU."""
 
 from __future__ import annotations
 

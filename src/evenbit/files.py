@@ -27,7 +27,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     If several processes write to one path at a time, each waits for the others, and the last one's content stays.
 
     Raises:
-        OSError: If the folder cannot be written or the disk is full; names `path`, whose old content is unchanged.
+        OSError: If the folder cannot be written or the disk is full; the error names `path`, whose old content stays.
     """
     write_together({path: data})
 
@@ -36,7 +36,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     """Writes files that belong together: all are whole on disk before the first of them is replaced.
 
     Raises:
-        OSError: If a file cannot be written; names it, and all files are then unchanged.
+        OSError: If a file cannot be written; the error names it, and all files are then unchanged.
     """
     with contextlib.ExitStack() as parts:
         for path, data in files.items():
@@ -52,7 +52,7 @@ def append_line(path: Path, line: str) -> None:
     """Adds a line to a text file, and returns when it is on disk.
 
     Raises:
-        OSError: If that fails; names `path`, which may then end in part of the line.
+        OSError: If that fails; the error names `path`, which may then end in part of the line.
     """
     with _naming(path), path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")

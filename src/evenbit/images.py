@@ -64,7 +64,7 @@ def describe_passed_over(paths: Sequence[Path]) -> str:
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
     advice = [HEIC_ADVICE] * any(suffix in counts for suffix in HEIC_SUFFIXES)
     advice += ["save images of other kinds as JPEG or PNG"] * any(suffix not in HEIC_SUFFIXES for suffix in counts)
-    return f"{len(paths)} {'file is' if len(paths) == 1 else 'files are'} passed over: {kinds}; {'; '.join(advice)}"
+    return f"{len(paths)} {'file is' if len(paths) == 1 else 'files are'} skipped: {kinds}; {'; '.join(advice)}"
 
 
 def load_image(
@@ -127,7 +127,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
 
 
 def some_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Width and height of evenly spaced ones of some images; those that cannot be read are left out."""
+    """Width and height of some of the images, evenly spaced; those that cannot be read are left out."""
     sizes = []
     for path in paths[:: max(1, -(-len(paths) // LOOKED_AT))]:
         with contextlib.suppress(InputError), open_image(path) as image:
@@ -164,7 +164,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     """Grey or RGB; a 16-bit image by its high byte, a transparent one over white."""
     if image.mode == "F":
-        raise ValueError("it holds floating-point levels, and nothing says which of them are black and white")
+        raise ValueError("it holds floating-point pixel values, and which of them are black and white is unknown")
     if image.mode.startswith("I"):
         image = Image.fromarray(np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8))
     if image.has_transparency_data:

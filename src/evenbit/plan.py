@@ -87,7 +87,7 @@ class Plan:
 
     @property
     def gives_map(self) -> bool:
-        """Whether there are logits for each pixel of a map, and not only for the image."""
+        """Whether each pixel of a map has its own logits, instead of the image as a whole."""
         return self.shapes()[self.output][1:3] != (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Texts made fit to show."""
+"""Makes texts safe to print."""
 
 from __future__ import annotations
 

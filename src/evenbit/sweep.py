@@ -1,6 +1,6 @@
 """A sweep: a list of recipes, each with some seeds, trained one after another into one table.
 
-    name = "methods"                what the table is called
+    name = "methods"                the name of the table
     seeds = [0]                     the seeds of every run that gives none
     [base]                          keys of a recipe that all runs share
     data = "cifar10"
@@ -58,7 +58,7 @@ class Sweep:
     """What a sweep file asks for.
 
     Attributes:
-        name: Of the sweep.
+        name: Name of the sweep.
         entries: Its rows.
     """
 
@@ -66,7 +66,7 @@ class Sweep:
     entries: tuple[Entry, ...]
 
     def folder(self, out: Path, entry: Entry, recipe: Recipe) -> Path:
-        """Where a run goes."""
+        """The folder of a run."""
         return out / f"{_slug(entry.label)}-seed{recipe.seed}"
 
 
@@ -78,17 +78,17 @@ def load_sweep(path: Path) -> Sweep:
     """Reads and checks a sweep file.
 
     Raises:
-        RecipeError: If the file or a recipe in it is not valid; names the file and the run.
+        RecipeError: If the file or a recipe in it is not valid; the message names the file and the run.
     """
     values = parse_toml(path.read_bytes(), str(path))
     if others := values.keys() - KEYS:
         raise RecipeError(f"{path}: {unknown('key', min(others), KEYS)}")
     seeds, base, runs = values.get("seeds", [0]), values.get("base", {}), values.get("run", [])
     if not isinstance(runs, list) or not runs:
-        raise RecipeError(f"{path} names no [[run]]")
+        raise RecipeError(f"{path} has no [[run]] table")
     for table in (base, *runs):
         if not isinstance(table, dict) or not isinstance(table.get("knobs", {}), dict):
-            raise RecipeError(f"{path}: base, each run and the knobs in them should be tables of keys")
+            raise RecipeError(f"{path}: base, each run and their knobs have to be TOML tables")
     entries = tuple(_entry(path, number, run, base, seeds) for number, run in enumerate(runs, 1))
     folders: dict[str, str] = {}
     for entry in entries:

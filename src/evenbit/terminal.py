@@ -115,7 +115,9 @@ def show_mistakes(results: Mapping[str, Evaluation]) -> None:
     if not mistakes:
         console.print("no image is classified wrong")
         return
-    console.print("\nclassified wrong, the surest first; if it is very sure, check whether the photo's class is right")
+    console.print(
+        "\nclassified wrong, the surest first; if the network is very sure, check whether the photo's class is right"
+    )
     rows = []
     for item in mistakes:
         certainty = f"{100 * item['certainty']:.1f} %"

@@ -30,14 +30,13 @@ def test_nothing_is_told_of_files_that_differ_or_are_equal_where_it_does_no_harm
 def test_the_same_file_in_two_classes_is_told_once(tmp_path: Path) -> None:
     found = describe_copies(dataset(tmp_path, {"a1": b"1", "b1": b"1", "b2": b"7"}, {"a2": b"5", "b3": b"5"}))
     assert found == [
-        f"2 photos are in two classes, as {tmp_path / 'a1'} and {tmp_path / 'b1'} are the same file; "
-        "remove the wrong one"
+        f"2 photos are in two classes: {tmp_path / 'a1'} and {tmp_path / 'b1'} are the same file; remove the wrong one"
     ]
 
 
 def test_both_are_told_of_one_file(tmp_path: Path) -> None:
     found = describe_copies(dataset(tmp_path, {"a1": b"1", "b1": b"1"}, {"b2": b"1"}))
-    assert [line.split(",")[0] for line in found] == [
+    assert [line.split(":")[0] for line in found] == [
         "1 photo is in two classes",
         "1 photo is trained on and tested on",
     ]
@@ -59,5 +58,5 @@ def test_only_files_that_begin_alike_are_read_whole(tmp_path: Path, monkeypatch:
 def test_a_file_to_train_and_to_test_on_is_told(tmp_path: Path) -> None:
     found = describe_copies(dataset(tmp_path, {"a1": b"1", "b1": b"2"}, {"a2": b"1", "b2": b"3"}))
     assert found == [
-        f"1 photo is trained on and tested on, as {tmp_path / 'a1'} and {tmp_path / 'a2'} are the same file; remove one"
+        f"1 photo is trained on and tested on: {tmp_path / 'a1'} and {tmp_path / 'a2'} are the same file; remove one"
     ]

@@ -66,13 +66,13 @@ def test_stratified_split_is_the_same_for_ever():
 
 def test_an_unknown_name_lists_the_known_ones_and_the_folder():
     known = "digits, cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet"
-    with pytest.raises(DataError, match=f"no data set 'mnits': neither one of {known} nor the path of a folder"):
+    with pytest.raises(DataError, match=f"unknown data set 'mnits': it has to be one of {known}, or the path"):
         load_dataset("mnits")
 
 
 def test_a_file_is_no_folder_of_images(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="no data set"):
+    with pytest.raises(DataError, match="unknown data set"):
         load_dataset(str(tmp_path / "file"))
 
 

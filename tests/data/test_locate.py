@@ -56,12 +56,12 @@ def test_missing_data_names_files_places_and_page(tmp_path: Path):
     with pytest.raises(DataError) as caught:
         find(tmp_path / "here", ("/no/such/place",))
     message = str(caught.value)
-    assert message.startswith("set not found: wanted one.bin, two.bin; looked in ")
+    assert message.startswith("set not found: it needs one.bin, two.bin; looked in ")
     for part in (tmp_path / "here", tmp_path / "here" / "set-bin", "/no/such/place", "https://example.org/set"):
         assert str(part) in message
     assert "\n" not in message
 
 
 def test_without_any_place_it_says_how_to_give_one():
-    with pytest.raises(DataError, match=r"wanted .*; give --data-root or set EVENBIT_DATA; get them from"):
+    with pytest.raises(DataError, match=r"it needs .*; give --data-root or set EVENBIT_DATA; get them from"):
         find(None)

@@ -50,5 +50,5 @@ def test_damaged_files_are_named(files: Path):
 
 
 def test_missing_files_are_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"svhn not found: wanted train_32x32\.mat, test_32x32\.mat"):
+    with pytest.raises(DataError, match=r"svhn not found: it needs train_32x32\.mat, test_32x32\.mat"):
         load_dataset("svhn", root=tmp_path)

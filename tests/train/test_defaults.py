@@ -115,9 +115,9 @@ def test_the_command_says_what_was_chosen_and_a_flag_wins(
     ("settings", "told"),
     [
         ({}, "more photos, a start from a trained network (--from bundled), more epochs (--epochs 36)"),
-        ({"start": "bundled"}, "the most helpful first: more photos, more epochs (--epochs 36)"),
-        ({"model": "own.py:make"}, "the most helpful first: more photos, more epochs (--epochs 36)"),
-        ({"data": "digits"}, "the most helpful first: more photos, more epochs (--epochs 36)"),
+        ({"start": "bundled"}, "what helps, best first: more photos, more epochs (--epochs 36)"),
+        ({"model": "own.py:make"}, "what helps, best first: more photos, more epochs (--epochs 36)"),
+        ({"data": "digits"}, "what helps, best first: more photos, more epochs (--epochs 36)"),
     ],
 )
 def test_a_network_that_has_hardly_learned_is_told_what_may_help(settings: dict[str, Any], told: str) -> None:
@@ -126,7 +126,7 @@ def test_a_network_that_has_hardly_learned_is_told_what_may_help(settings: dict[
     always_the_first = score(np.tile(np.array([1, 0], np.float32), (20, 1)), labels)
     first, second = advice(recipe, always_the_first)
     assert first.endswith(told)
-    assert second == "small classes are named worse than large ones; --set class_weights=true may help them"
+    assert second == "small classes are recognized less often than large ones; --set class_weights=true may help them"
     assert advice(recipe.model_copy(update={"class_weights": True}), always_the_first) == [first]
     assert advice(recipe, score(np.eye(2, dtype=np.float32)[labels], labels)) == []
 
@@ -135,7 +135,7 @@ def test_what_may_be_chance_is_told() -> None:
     labels = np.array([0] * 6 + [1] * 4)
     answers = np.where(np.arange(10) < 3, 1 - labels, labels)  # 70 % right, of 40 to 89 %; always the first gives 60 %
     found = advice(load_recipe(None, {"data": "photos"}), score(np.eye(2, dtype=np.float32)[answers], labels))
-    assert [line.split(";")[0] for line in found] == ["this may be no better than always the same answer"]
+    assert [line.split(";")[0] for line in found] == ["this may be no better than always giving the same answer"]
 
 
 def test_a_recipe_wins(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,7 +163,7 @@ def test_a_finished_run_goes_on_with_more_epochs(
     console = Console(width=1000, file=io.StringIO())
     result = train(tiny_recipe(epochs=4), tmp_path / "run", resume=True, console=console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert re.search(r"the learning rate goes on at \d\.\de-03, where a run of 4 epochs has it after 2", told)
+    assert re.search(r"the learning rate continues at \d\.\de-03, its value after 2 epochs in a run of 4", told)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[:2] == first
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]

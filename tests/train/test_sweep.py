@@ -138,12 +138,12 @@ def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictu
 @pytest.mark.parametrize(
     ("runs", "message"),
     [
-        ("", r"names no \[\[run\]\]"),
+        ("", r"has no \[\[run\]\] table"),
         ('[[run]]\nmethod = "fdd"\n', "'fdd': unknown method 'fdd'"),
         ('[[run]]\nmethod = "fd"\nepoch = 1\n', "'fd': unknown key 'epoch'; did you mean 'epochs'"),
         ('[[run]]\nmethod = "fd"\n[[run]]\nmethod = "fd"\n', "the runs 'fd' and 'fd' would share a folder"),
         ('[[run]]\nlabel = "a b"\n[[run]]\nlabel = "A-B"\n', "the runs 'a b' and 'A-B' would share a folder"),
-        ("[[run]]\nknobs = 1\n", "should be tables of keys"),
+        ("[[run]]\nknobs = 1\n", "have to be TOML tables"),
         ('[[run]]\nmethod = "fd"\nseeds = []\n', "seeds should be a list of different numbers"),
         ('[[run]]\nmethod = "fd"\n[more]\n', "unknown key 'more'"),
         ("[[run]\n", "is not valid TOML"),
@@ -157,8 +157,8 @@ def test_bad_sweeps_are_named(tmp_path: Path, pictures: Path, runs: str, message
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("run = [1]\n", "should be tables of keys"),
-        ("base = 1\n[[run]]\n", "should be tables of keys"),
+        ("run = [1]\n", "have to be TOML tables"),
+        ("base = 1\n[[run]]\n", "have to be TOML tables"),
         ("seeds = [[]]\n[[run]]\n", "seeds should be a list of different numbers"),
         ("seeds = 3\n[[run]]\n", "seeds should be a list of different numbers"),
         ("run = " + "[" * 100_000, "is nested too deeply"),

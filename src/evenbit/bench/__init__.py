@@ -1,9 +1,9 @@
 """Our engine and other runtimes side by side.
 
-All runtimes get the same float images. They take turns (ours, A, B, ours, A, B, ...), so that what else the machine
-does falls on all of them. A turn is a rest, one call that is not timed and a few that are, its time that of one call;
-what is reported is the median over the turns with its quartiles, and the least time of any call: on a machine that does
-much else, medians say more about that, and the ratio of the least times is the one to go by.
+All runtimes get the same float images. They take turns (ours, A, B, ours, A, B, ...), so that other work of the
+machine slows all of them alike. A turn is a rest, one call that is not timed, and a few calls that are; its time is
+their mean. The results are the median over the turns with its quartiles, and the least time of any call. On a busy
+machine, the medians depend more on the other work, and the ratio of the least times is the better measure.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def run_benchmark(
         path: An `.evb` file.
         peers: Keys of `evenbit.bench.peers.PEERS`.
         threads: Threads of every runtime.
-        batch: Images a call.
-        rounds: Turns of every runtime.
+        batch: Images per call.
+        rounds: How many turns each runtime takes.
         isa: Instruction set of our engine, None for the best one.
-        progress: Called after each round with the number of rounds done and of all.
+        progress: Called after each round with the number of rounds done and their total.
 
     Returns:
         `ours` and, by name, `peers`: `ms`, `low_ms`, `high_ms` and `least_ms` (median, quartiles and least time of a

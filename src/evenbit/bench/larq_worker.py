@@ -1,9 +1,9 @@
 """The twin of a residual network in Larq Compute Engine, in a process of its own.
 
 Larq needs TensorFlow, so this file is run by the interpreter of another environment and imports nothing of evenbit.
-Its first line of input is JSON: `widths`, `convs` (a stage), `large` (whether the stem is ImageNet's), `shape` (number,
-height, width and channels of the images), `classes` and `threads`. It answers `ready`; then each line of input runs
-the network once, in the fastest of the engine's settings, and is answered by an empty line.
+Its first line of input is JSON: `widths`, `convs` (per stage), `large` (whether the stem is ImageNet's), `shape`
+(number, height, width and channels of the images), `classes` and `threads`. It answers `ready`; then each line of input
+runs the network once, in the fastest of the engine's settings, and is answered by an empty line.
 """
 
 from __future__ import annotations

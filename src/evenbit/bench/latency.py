@@ -4,9 +4,9 @@ The time of an op grows with what it does, and each kind of op does it at its ow
 
     t = a + b * multiply-adds + c * values written + d * values read + (for each part of its Tail) e * values written
 
-with `a, b, c, d` of the op's class and `e` of the part, none of them negative. Channels count as what they fill in
-memory, whole blocks of 16. A call costs a constant beside its ops. The numbers are those of one CPU and instruction
-set; `benchmarks/latency.py` measures them.
+with `a, b, c, d` of the op's class and `e` of the part; none of them is negative. Channels are counted in whole blocks
+of 16, as they lie in memory. A call costs a constant on top of its ops. The numbers are those of one CPU and
+instruction set; `benchmarks/latency.py` measures them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class LatencyModel:
     """Microseconds that each part of each class of op costs.
 
     Attributes:
-        call: Microseconds of a call beside its ops.
-        costs: By class of op: `each` op, a million `macs`, a thousand values `out` and `in`; and by part of a Tail,
-            under `tail`, a thousand values.
+        call: Microseconds that a call costs on top of its ops.
+        costs: By class of op, the microseconds of `each` op, of a million multiply-adds (`macs`), and of a thousand
+            values written (`out`) and read (`in`); under `tail`, by part of a Tail, those of a thousand values.
     """
 
     call: float
@@ -46,7 +46,7 @@ class LatencyModel:
         """The model that is nearest to measured times, absolute and relative errors counting alike.
 
         Args:
-            measured: Of each network its Plan, the microseconds of each op, and those of a whole call.
+            measured: For each network, its Plan, the microseconds of each op, and those of a whole call.
         """
         from scipy.optimize import nnls
 
@@ -85,7 +85,7 @@ class LatencyModel:
         kind, part = key
         if kind not in self.costs or part not in self.costs[kind]:
             what = f"a Tail with {part}" if kind == "tail" else kind
-            raise EvenbitError(f"{op.name} cannot be predicted: no network with {what} was measured")
+            raise EvenbitError(f"the time of {op.name} cannot be predicted: no network with {what} was measured")
         return self.costs[kind][part]
 
 

@@ -20,7 +20,7 @@ def profile_layers(engine: Engine) -> dict[str, Any]:
 
     Returns:
         `info` of the network; `isa`; `limit_gmacs`: the limit of a binary convolution, its inner step on registers
-        alone, in 1e9 1-bit multiply-adds a second. `layers`: for each op `op`, `name`, `output` (shape), `us`
+        alone, in 1e9 1-bit multiply-adds per second. `layers`: for each op `op`, `name`, `output` (shape), `us`
         (microseconds, its Tail included) and, for convolutions, `macs` and `gmacs`; for binary ones also `share` of
         the limit; for those without groups also `sums_us` and `tail_us` (the time without the Tail and of the Tail
         alone) and `sums_share`. `kinds`: the microseconds of all ops of a kind.

@@ -90,7 +90,7 @@ def larq(plan: Plan, images: Images, threads: int) -> Peer:
         )
     model = plan.info.get("model", "")
     if model not in RESIDUAL:
-        raise EvenbitError(f"there is no Larq twin of the model '{model}'; there are of {', '.join(RESIDUAL)}")
+        raise EvenbitError(f"there is no Larq twin of the model '{model}', only of {', '.join(RESIDUAL)}")
     widths, convs, large = RESIDUAL[model]
     shape = [len(images), plan.height, plan.width, plan.channels]
     request = {"widths": widths, "convs": convs, "large": large, "shape": shape, "classes": len(plan.classes)}
@@ -132,7 +132,7 @@ def _onnxruntime_session(model: bytes, images: Images, threads: int) -> Peer:
 
 
 def onnxruntime_predict(model: bytes, threads: int) -> Callable[[Images], Images]:
-    """From images to the logits that ONNX Runtime computes of them, all graph optimizations on."""
+    """A function from images to the logits that ONNX Runtime computes, all graph optimizations on."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -210,7 +210,7 @@ def _quiet(logger: str) -> Iterator[None]:
 
 
 def float_twin(plan: Plan, images: Images) -> bytes:
-    """The twin as ONNX, with fresh weights: what they are does not change the time."""
+    """The twin as ONNX, with random weights: their values do not change the time."""
     if importlib.util.find_spec("torch") is None:
         raise EvenbitError("peers run a float twin that torch makes; pip install 'evenbit[train,bench]'")
     _need("onnxscript")
@@ -239,7 +239,7 @@ def _exported_twin(model: str, classes: int, shape: tuple[int, ...]) -> bytes:
 
 
 def to_onnx(network: nn.Module, images: Images) -> bytes:
-    """A torch network as ONNX, for images of that shape alone."""
+    """A torch network as ONNX, for images of that shape only."""
     import torch
 
     with _quiet("torch.onnx"):

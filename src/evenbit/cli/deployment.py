@@ -85,13 +85,16 @@ def pack(
         try:
             dataset = run_dataset(run, data_root)
         except DataError as error:
-            terminal.print_error(f"{out} will not say 'unsure', which is measured on held-out images: {error}")
+            terminal.print_error(
+                f"answers of {out} will not be marked 'unsure', since this needs the data of the run: {error}"
+            )
         else:
             with bar("measuring certainty") as progress:
                 plan = with_confidence(plan, Engine(plan), dataset, progress)
             if len(dataset.test) < LEAST_IMAGES:
                 terminal.print_error(
-                    f"{out} will not say 'unsure', which needs {LEAST_IMAGES} held-out images, not {len(dataset.test)}"
+                    f"answers of {out} will not be marked 'unsure', since this needs {LEAST_IMAGES} held-out images, "
+                    f"not {len(dataset.test)}"
                 )
     plan_file.save(plan, out)
     row = {"file": str(out), "bytes": out.stat().st_size, "ops": len(plan.ops), **accuracy}
@@ -154,7 +157,8 @@ def predict(
 def info(path: Path, *, as_json: Json = False) -> None:
     """List the ops of a packed file.
 
-    Shapes, 1-bit and float multiply-adds, bytes, what stays float, and what memory it takes as C on a device.
+    The table shows shapes, 1-bit and float multiply-adds, and bytes. Below it are what stays float, and how much memory
+    the network takes as C on a device.
 
     Args:
         path: An .evb file.
@@ -197,9 +201,9 @@ def export(
     if to not in EXPORTERS:
         raise ExportError(unknown("form", to, EXPORTERS))
     if name is not None and to != "c":
-        raise ExportError("--name goes with --to c")
+        raise ExportError("--name can only be used with --to c")
     if (fit_flash or fit_ram) and to != "c":
-        raise ExportError("--fit-flash and --fit-ram go with --to c")
+        raise ExportError("--fit-flash and --fit-ram can only be used with --to c")
     plan = plan_file.load(path)
     if fit_flash or fit_ram:
         check_fits(plan, parse_memory(fit_flash, fit_ram))

@@ -14,7 +14,7 @@ def doctor(*, data_root: str | None = None, as_json: Json = False) -> None:
     """Show versions, CPU, instruction sets and data found.
 
     Args:
-        data_root: Where the files of data sets are; if not given, the variable EVENBIT_DATA says it.
+        data_root: Where the files of data sets are; if not given, the folder that the variable EVENBIT_DATA names.
         as_json: Print JSON.
     """
     from evenbit.doctor import diagnose
@@ -27,7 +27,7 @@ def install_completion(*, shell: Literal["bash", "zsh", "fish"] | None = None) -
     """Let the shell complete commands and options.
 
     Args:
-        shell: The shell; the one that this runs in if not given.
+        shell: The shell; the one that runs this command if not given.
     """
     from cyclopts.completion.detect import ShellDetectionError
 

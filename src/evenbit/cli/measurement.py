@@ -67,7 +67,7 @@ def evaluate(
         )
     if dataset.classes != network.classes:
         differing = _differing(network.classes, dataset.classes)
-        raise DataError(f"{path} knows other classes than {dataset.name} has: {differing}")
+        raise DataError(f"the classes of {path} are not those of {dataset.name}: {differing}")
     if data is not None and (others := describe_passed_over(dataset.passed_over)):
         terminal.print_error(f"{dataset.name}: {others}")
     splits = {"test": dataset.test}
@@ -156,8 +156,8 @@ def probe(run: Path, *, data_root: str | None = None, images: int = 1000, as_jso
 def report(*runs: Path, out: Out, data_root: str | None = None, images: int = 1000) -> None:
     """Show runs side by side on one HTML page.
 
-    Accuracy and loss, what binarization does to every layer, mistakes, sizes, times, and how each run was made. The
-    page needs no internet connection.
+    The page shows accuracy and loss, what binarization does to every layer, mistakes, sizes, times, and how each run
+    was made. It needs no internet connection.
 
     Args:
         runs: Folders of runs that were measured on the same images, such as a float run and a binary one.
@@ -182,8 +182,8 @@ def _differing(known: Sequence[str], there: Sequence[str]) -> str:
     """The first classes that only one side has; if there are none, that the order differs."""
     ours = [name for name in known if name not in there][:MOST_NAMED]
     theirs = [name for name in there if name not in known][:MOST_NAMED]
-    parts = [f"it knows {', '.join(ours)}"] * bool(ours) + [f"the data have {', '.join(theirs)}"] * bool(theirs)
-    return ", ".join(parts) or "they are in another order"
+    parts = [f"the network has {', '.join(ours)}"] * bool(ours) + [f"the data have {', '.join(theirs)}"] * bool(theirs)
+    return ", ".join(parts) or "the same names in a different order"
 
 
 class _Classifier(NamedTuple):
@@ -192,9 +192,9 @@ class _Classifier(NamedTuple):
     Attributes:
         predict: Runs it.
         classes: Names of its classes.
-        shape: Of its images.
+        shape: Shape of its images.
         trained_on: The data that it was trained on, if it says so.
-        temperature: Of its probabilities; None if it is still to be measured.
+        temperature: Temperature of its probabilities; None if it is still to be measured.
         validation: The share of the training images that it was not trained on.
     """
 

@@ -239,7 +239,7 @@ def demo(*, out: Out = Path("runs/demo"), as_json: Json = False) -> None:
         raise
     terminal.show_demo(result, as_json=as_json)
     if not as_json:
-        print(f"what binarization does to it, on one page: {out / REPORT}")
+        print(f"what binarization does to the network, on one page: {out / REPORT}")
 
 
 def _command(*words: str | Path) -> str:

@@ -45,8 +45,9 @@ def load_dataset(name: str | os.PathLike[str], root: str | os.PathLike[str] | No
     if Path(name).is_dir():
         return read_folder(Path(name), size)
     if name.startswith(":"):
-        raise DataError(f"the run's data, {name[1:]}, were passed in a call, and only a call can pass them again")
-    raise DataError(f"no data set '{name}': neither one of {', '.join(READERS)} nor the path of a folder of images")
+        raise DataError(f"the run's data, {name[1:]}, were passed in a call, so they have to be passed in a call again")
+    known = ", ".join(READERS)
+    raise DataError(f"unknown data set '{name}': it has to be one of {known}, or the path of a folder of images")
 
 
 __all__ = ["READERS", "Dataset", "Split", "channel_statistics", "hold_out", "load_dataset"]

@@ -43,9 +43,9 @@ def describe_copies(dataset: Dataset) -> list[str]:
                 on_both_sides.append([sides[True], sides[False]])
     told = []
     if mislabelled:
-        told.append(f"{_photos(len(mislabelled))} in two classes, as {_pair(mislabelled[0])}; remove the wrong one")
+        told.append(f"{_photos(len(mislabelled))} in two classes: {_pair(mislabelled[0])}; remove the wrong one")
     if on_both_sides:
-        told.append(f"{_photos(len(on_both_sides))} trained on and tested on, as {_pair(on_both_sides[0])}; remove one")
+        told.append(f"{_photos(len(on_both_sides))} trained on and tested on: {_pair(on_both_sides[0])}; remove one")
     return told
 
 

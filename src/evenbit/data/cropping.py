@@ -18,6 +18,6 @@ def describe_cropping(paths: Sequence[Path]) -> str:
     if share < OFTEN:
         return ""
     return (
-        f"{100 * share:.0f} % of the images are at least half as long again as they are wide or high; a third or more "
-        "of each is cut away, since only the middle square is seen"
+        f"{100 * share:.0f} % of the images have one side at least 1.5 times as long as the other; a third or more of "
+        "each is cut away, since the network sees only the middle square"
     )

@@ -104,7 +104,8 @@ def hold_out(dataset: Dataset, share: float) -> Dataset:
 def channel_statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in units of [0, 1].
 
-    From the exact integer sums `s` of the `n` levels and `q` of their squares, so the same on every machine:
+    They come from the exact integer sums `s` of the `n` levels and `q` of their squares, so they are the same on every
+    machine:
 
         mean = s / (255 n)        std = sqrt(n q - s^2) / (255 n)
 
@@ -114,7 +115,7 @@ def channel_statistics(images: ImageSource) -> tuple[tuple[float, ...], tuple[fl
         images: `[N, C, H, W]`, uint8.
 
     Returns:
-        Means and deviations, each with one number a channel.
+        Means and standard deviations, each with one number per channel.
     """
     counts = np.zeros((images.shape[1], 256), np.int64)
     taken = np.linspace(0, len(images), min(len(images), MOST_IN_STATISTICS), endpoint=False).astype(np.int64)

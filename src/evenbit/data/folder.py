@@ -58,7 +58,7 @@ def read_folder(folder: Path, size: int) -> Dataset:
     """Every image of a folder as RGB of `size` x `size`; classes are sorted by name, images are in a mixed order.
 
     Raises:
-        DataError: See `list_folder`; also if images cannot be read; names them.
+        DataError: If `list_folder` raises it, or images cannot be read; the message names them.
     """
     classes, train, test = list_folder(folder)
     dataset = read_parts(str(folder), classes, train.mixed(), test.mixed(), size)
@@ -75,7 +75,7 @@ def read_parts(name: str, classes: tuple[str, ...], train: Part, test: Part, siz
     """The data set of listed files, which are read into memory if they fit.
 
     Raises:
-        DataError: If images cannot be read; names them.
+        DataError: If images cannot be read; the message names them.
     """
     images = read_if_it_fits([ImageFiles(part.paths, size) for part in (train, test)])
     labels = [np.array(part.labels, np.int64) for part in (train, test)]
@@ -85,8 +85,8 @@ def read_parts(name: str, classes: tuple[str, ...], train: Part, test: Part, siz
 def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     """The classes of a folder, its images to train on and those to test on.
 
-    Hidden files, files that are not images (`evenbit.images.is_image`), and folders inside a class folder are passed
-    over.
+    Hidden files, files that are not images (`evenbit.images.is_image`), and folders inside a class folder are
+    skipped.
 
     Raises:
         DataError: If there are fewer than two classes, a class has too few images, or the parts differ in their
@@ -104,7 +104,7 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     for name in laid_out[0]:
         if any(item.is_dir() for item in (folder / name).iterdir()):
             others = ", ".join(f"{other}/" for other in TEST_FOLDERS)
-            raise DataError(f"{folder} holds {name}/ with folders in it, but none of {others} beside it to test on")
+            raise DataError(f"{folder} holds {name}/ with folders in it, but none of {others} beside it for testing")
     classes = _classes(folder)
     sides = [_divided(_files(folder / name, LEAST_IMAGES)) for name in classes]
     return classes, joined([train for train, _ in sides]), joined([test for _, test in sides])

@@ -50,7 +50,7 @@ class ImageFiles:
         """The images at some indices.
 
         Raises:
-            DataError: If images cannot be read; names them.
+            DataError: If images cannot be read; the message names them.
         """
         errors: list[str] = []
         images = self.subset(index).read(errors)
@@ -65,7 +65,7 @@ class ImageFiles:
         """Reads all images, in several threads.
 
         Args:
-            errors: For each image that cannot be read, what is wrong is added here; it becomes black.
+            errors: For each image that cannot be read, a message is added here; the image becomes black.
         """
         images = np.zeros(self.shape, np.uint8)
 
@@ -79,7 +79,7 @@ class ImageFiles:
         """Checks the beginning of each file, which holds format and size.
 
         Args:
-            errors: For each file that is not an image, what is wrong is added here.
+            errors: For each file that is not an image, a message is added here.
         """
         self._each(lambda index: open_image(self.paths[index]).close(), errors)
 
@@ -99,7 +99,7 @@ def read_if_it_fits(parts: Sequence[ImageFiles]) -> list[npt.NDArray[np.uint8]] 
     """The images of all parts in memory or, if they would take more than a quarter of it, the files as they are.
 
     Raises:
-        DataError: If files cannot be read, or do not begin like images; names them.
+        DataError: If files cannot be read, or do not begin like images; the message names them.
     """
     fits = sum(part.nbytes for part in parts) <= _memory() / MEMORY_SHARE
     errors: list[str] = []

@@ -39,7 +39,7 @@ class Source:
             root: The user's folder.
 
         Raises:
-            DataError: If no folder holds all files; names the files, the folders and the page.
+            DataError: If no folder holds all files; the message names the files, the folders and the page.
         """
         given = root if root is not None else os.environ.get(ROOT_VARIABLE)
         places = [Path(given), Path(given) / self.folder] if given else []
@@ -49,4 +49,4 @@ class Source:
                 return place
         looked = "looked in " + ", ".join(map(str, places)) if places else f"give --data-root or set {ROOT_VARIABLE}"
         wanted = ", ".join(self.files)
-        raise DataError(f"{self.name} not found: wanted {wanted}; {looked}; get them from {self.page}")
+        raise DataError(f"{self.name} not found: it needs {wanted}; {looked}; get them from {self.page}")

@@ -29,7 +29,7 @@ SPARE = 4096  # bytes of a matrix besides its values, at most
 
 
 def read_mat(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[np.uint8]]:
-    """Arrays by name; other arrays in the file are passed over.
+    """Arrays by name; other arrays in the file are skipped.
 
     Args:
         path: The file.

@@ -80,7 +80,7 @@ def pack_run(folder: str | os.PathLike[str], *, freeze_on: Split | None = None, 
         folder: Folder of the run.
         freeze_on: If given, images over which each excitation is averaged into a constant
             (`evenbit.nn.freeze_excitation`).
-        progress: Called before each batch of these images, with the number of images done and of all.
+        progress: Called before each batch of these images, with the number of images done and their total.
 
     Raises:
         CheckpointError: If the folder holds no run.

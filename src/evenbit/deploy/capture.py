@@ -151,7 +151,7 @@ def _check_in_place(node: Node) -> None:
     source: Any = node.args[0]
     shared = [user for user in source.users if user is not node and user.target in VIEWS]
     if shared or (source.target in VIEWS and len(source.all_input_nodes[0].users) > 1):
-        raise CaptureError(f"{where(node)}: {node.target} changes a tensor in place while a view is used too")
+        raise CaptureError(f"{where(node)}: {node.target} changes a tensor in place while a view of it is in use")
 
 
 def _made_by(node: Node) -> Node:

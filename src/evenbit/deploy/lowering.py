@@ -59,7 +59,7 @@ class Lowering:
         return torch.fx.node.map_arg(item, lambda node: self.constants[node])
 
     def forget(self, node: Node) -> None:
-        """Lets go of what is known of a node that nothing reads any more: weights and places fill the memory."""
+        """Drops what is known about a node that nothing reads any more: weights and places take much memory."""
         for known in (self.constants, self.values, self.parts, self.places, self.pads):
             known.pop(node, None)
 
@@ -103,7 +103,7 @@ class Lowering:
         return self.gathered(node, value, self.placed(node), axis)
 
     def rows(self, node: Any) -> str:
-        """Plan value of an argument as vectors along its last axis, a pixel each, those of an image together.
+        """Plan value of an argument as vectors along its last axis, one pixel each, with those of an image together.
 
         They do not lie together where tokens come before images, `[L, N, C]`, as inside `nn.MultiheadAttention`.
         """
@@ -188,7 +188,7 @@ class Lowering:
     def worked_on(self, node: Any) -> str:
         """Plan value of an argument to work on number by number, in whatever order they lie.
 
-        It is made one that has the node's numbers and no others, where it is not.
+        If the node does not have every number of the value once, a value of just its numbers is made first.
         """
         value = self.value(node)
         if not self.is_whole(node):
@@ -227,15 +227,15 @@ class Lowering:
         return constant
 
     def per_channel(self, constant: Floats, node: Node, axis: int | None = None) -> Floats | None:
-        """A constant that is combined elementwise with a computed node, as one number a channel.
+        """A constant that is combined elementwise with a computed node, as one number per channel.
 
         Args:
             constant: It broadcasts to the shape of the node.
             node: The node, or one of its shape.
-            axis: Of the node's channels; None for those of the value that it is in.
+            axis: The axis of the node's channels; None for the channels of the value that it is in.
 
         Returns:
-            `[C]`; None if the pixels of a channel are not alike.
+            `[C]`; None if the constant differs between the pixels of a channel.
         """
         shape = shape_of(node)
         padded = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
@@ -278,9 +278,9 @@ def layout_of(shape: tuple[int, ...], axis: int) -> Map:
 
 
 def check_images(node: Node) -> None:
-    """Refuses what is not one map an image, for an op whose window would reach over what it was taken apart into."""
+    """Refuses images that were split into parts, for an op whose window would reach from one part into another."""
     if shape_of(node)[0] != BATCH:
-        raise CaptureError(f"{where(node)}: images were taken apart, which cannot be lowered before {node.target}")
+        raise CaptureError(f"{where(node)}: {node.target} cannot be lowered once images are split along the batch axis")
 
 
 def is_plain(shape: tuple[int, ...], axis: int = 1) -> bool:

@@ -35,7 +35,7 @@ def quantize_float_layers(plan: Plan, images: npt.NDArray[Any], progress: Report
     Args:
         plan: A Plan made by `evenbit.deploy.pack`.
         images: At least one image `[N, C, H, W]`, uint8 or float32, like those that the network was trained on.
-        progress: Called after each convolution, with the number of convolutions done and of all.
+        progress: Called after each convolution, with the number of convolutions done and their total.
 
     Returns:
         The Plan; its other ops are the same.

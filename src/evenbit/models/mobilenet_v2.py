@@ -55,9 +55,9 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int =
 
 @register_model
 def mobilenet_v2(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
-    """Ten inverted residuals, widths 16 to 64; in float alone, since its narrow maps are no place for bits."""
+    """Ten inverted residuals, widths 16 to 64; only in float, since bits do not suit its narrow maps."""
     if method.binary:
-        raise RecipeError("the network mobilenet_v2 is for the method float; binary ones: mobilenet, resnet20")
+        raise RecipeError("mobilenet_v2 is only for the method float; for a binary one, use mobilenet or resnet20")
     check_size(size, 4)
     layers = nn.Sequential()
     layers.add_module("stem", Stem(channels, BLOCKS[0][0], method))

@@ -47,8 +47,8 @@ class Normalize(nn.Module):
     """`(x - mean) / std` for each channel, part of the network so that its file takes plain images.
 
     Args:
-        mean: For each channel, in units of [0, 1].
-        std: For each channel, in units of [0, 1].
+        mean: Mean of each channel, in units of [0, 1].
+        std: Standard deviation of each channel, in units of [0, 1].
 
     Shape:
         Images `[N, C, H, W]` in [0, 1] to the same shape.
@@ -95,7 +95,7 @@ def create_model(
         A network from images `[N, channels, height, width]` in [0, 1] to logits `[N, classes]`.
 
     Raises:
-        RecipeError: If name or method are unknown, the images are too small for the network, or the method asks for
+        RecipeError: If name or method is unknown, the images are too small for the network, or the method asks for
             shortcuts over two convolutions of a network that has none.
     """
     if name not in _MODELS:

@@ -30,7 +30,7 @@ def residual_network(
     stem: tuple[int, int] = (3, 1),
     stem_pool: bool = False,
 ) -> nn.Sequential:
-    """Stem, one stage for each width with `convs` convolutions, global mean, head; a stage after the first halves.
+    """Stem, one stage of `convs` convolutions per width, global mean, head; stages after the first halve the map.
 
     Args:
         method: The way to binarize.
@@ -40,7 +40,7 @@ def residual_network(
         widths: Channels of each stage.
         convs: Convolutions of each stage, an even number.
         stem: Kernel and stride of the first convolution.
-        stem_pool: Whether a max pooling that halves follows it.
+        stem_pool: Whether a max pooling that halves the map follows the stem.
     """
     check_size(size, 2 ** (len(widths) - 1) * stem[1] * (2 if stem_pool else 1))
     layers = nn.Sequential()
@@ -59,7 +59,7 @@ def residual_network(
 
 
 def size_after_stem(size: tuple[int, int], kernel: int, stride: int) -> tuple[int, int]:
-    """Height and width of what a stem of stride 1 or 2 makes of images of a size."""
+    """Height and width of the map that a stem of stride 1 or 2 makes of images of a size."""
     if stride == 1:
         return size
     return (size[0] // 2, size[1] // 2) if kernel % 2 == 0 else (-(-size[0] // 2), -(-size[1] // 2))

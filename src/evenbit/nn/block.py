@@ -67,7 +67,7 @@ def make_conv(
 
 
 def make_shortcut(inputs: int, outputs: int, stride: int, even: bool) -> nn.Module:
-    """The shortcut around a convolution: average pooling where that halves, a real 1x1 convolution where it widens.
+    """The shortcut around a convolution: average pooling at stride 2, a real 1x1 convolution if the channels change.
 
     A map whose height or width is odd (not `even`) is subsampled instead of pooled.
     """
@@ -274,9 +274,9 @@ class BinaryLayer(nn.Module):
 
 
 class BinaryTokensLayer(BinaryLayer):
-    """The same where a dense layer stood that was applied along the last axis, `[..., C]` to `[..., O]`.
+    """`BinaryLayer` for a dense layer that was applied along the last axis, `[..., C]` to `[..., O]`.
 
-    Tokens are vectors like others: their number is that of images times tokens.
+    The tokens of all images are treated as one batch of vectors.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -285,7 +285,7 @@ class BinaryTokensLayer(BinaryLayer):
 
 
 class BinarySequenceLayer(BinaryLayer):
-    """The same where a `Conv1d` stood, `[N, C, L]` to `[N, O, L']`: sequences are maps of one row."""
+    """`BinaryLayer` for a `Conv1d`, `[N, C, L]` to `[N, O, L']`: sequences are maps of one row."""
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

@@ -30,7 +30,7 @@ class BinaryConv2d(nn.Module):
     Args:
         in_channels: Channels C of the input.
         out_channels: Filters O.
-        kernel_size: Height and width of the kernel; one number if they are equal, also for the other sizes.
+        kernel_size: Height and width of the kernel; like the other sizes, one number if both are equal.
         binarizer: How the latent weights become signs and scales.
         stride: Vertical and horizontal step.
         padding: Rows added above and below, columns left and right.
@@ -157,6 +157,6 @@ def keep_latent_weights_within_reach(module: nn.Module) -> None:
 def latent_weights(module: nn.Module) -> list[nn.Parameter]:
     """The real-valued weights in `module` that are binarized on use.
 
-    Only their signs carry information, not their sizes, so optimizers treat them apart (nearly no weight decay).
+    Only their signs carry information, not their sizes, so optimizers treat them separately (nearly no weight decay).
     """
     return [child.weight for child in module.modules() if isinstance(child, BinaryConv2d | BinaryLinear)]

@@ -1,4 +1,4 @@
-"""Training of binary networks on a CPU: kernels that go once over a map where torch goes many times.
+"""Training of binary networks on a CPU: kernels that pass over a map once where torch passes over it many times.
 
     adjusted_sign    sign(s_nc x + o_nc)                              with s, o from the moments of x
     binary_conv      scale (x ⊛ signs), padded with +1               by the engine's kernels: xor and popcount

@@ -1,4 +1,4 @@
-"""The two ops of its own that a captured network contains as single nodes; all other nodes are standard ATen ops.
+"""evenbit's own two ops, which are single nodes in a captured network; all other nodes are standard ATen ops.
 
 Training differentiates through `evenbit.nn.sign` and ordinary convolutions, which a compiler can fuse; under
 `torch.export` the modules emit these ops instead, so that deployment finds them in any network.

@@ -22,7 +22,7 @@ BATCH = 2  # of the example input; any batch runs
 
 
 class Logits(nn.Module):
-    """A network with nothing around its logits: Hugging Face's return a dataclass that holds them.
+    """Makes a network return its logits alone: Hugging Face's networks return a dataclass that holds them.
 
     Args:
         network: From images to something that holds logits.
@@ -92,7 +92,7 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
 
 @contextmanager
 def in_eval_mode(network: nn.Module) -> Iterator[None]:
-    """Every part of the network in eval mode; afterwards each is in its mode again."""
+    """Sets every module of the network to eval mode; afterwards, each is back in its own mode."""
     modes = [(part, part.training) for part in network.modules()]
     try:
         network.eval()

@@ -26,7 +26,7 @@ class AddMap(Op):
     map: TensorName
 
     def result(self, source: Shape, scope: Scope) -> Shape:
-        """That of the input."""
+        """The shape of the input."""
         scope.tensor(self.map, np.float32, source[1:])
         return source
 

@@ -22,7 +22,7 @@ class AvgPool(Op):
         kernel: Height and width of the window.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right, which do not count.
-        overhang: More rows below and columns right.
+        overhang: Additional rows below and columns right.
     """
 
     kind: ClassVar[str] = "avg_pool"
@@ -49,5 +49,5 @@ class AvgPool(Op):
         return np.asarray(v / count)
 
     def window(self, tensors: Mapping[str, Array]) -> Window:
-        """As its fields say."""
+        """The window that the fields describe."""
         return Window(self.kernel, self.stride, self.padding, self.overhang)

@@ -22,7 +22,7 @@ class MaxPool(Op):
         kernel: Height and width of the window.
         stride: Vertical and horizontal step.
         padding: Rows above and below, columns left and right.
-        overhang: More rows below and columns right, for windows that hang over the edge.
+        overhang: Additional rows below and columns right, for windows that hang over the edge.
     """
 
     kind: ClassVar[str] = "max_pool"
@@ -47,5 +47,5 @@ class MaxPool(Op):
         return v
 
     def window(self, tensors: Mapping[str, Array]) -> Window:
-        """As its fields say."""
+        """The window that the fields describe."""
         return Window(self.kernel, self.stride, self.padding, self.overhang)

@@ -21,7 +21,7 @@ LEAST = -120.0  # so that no exponential is below the least normal float32
 
 @dataclass(frozen=True)
 class Softmax(Op):
-    """What each channel of a pixel has of the sum of the exponentials.
+    """Each channel's share of the sum of a pixel's exponentials.
 
         m = the largest x of the pixel
         e = 2^f * 2^n with z = (x - m) * LOG2_E, at least LEAST; n = z rounded half to even, f = z - n
@@ -34,7 +34,7 @@ class Softmax(Op):
     kind: ClassVar[str] = "softmax"
 
     def result(self, source: Shape, scope: Scope) -> Shape:
-        """That of the input."""
+        """The shape of the input."""
         return source
 
     def accumulate(self, x: Array, source: Shape, known: Mapping[str, Array]) -> Array:

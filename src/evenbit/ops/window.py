@@ -21,7 +21,7 @@ class Window(NamedTuple):
         kernel: Its height and width.
         stride: Its steps, vertical and horizontal.
         padding: Rows above and below the map, columns left and right of it.
-        overhang: More rows below and columns right.
+        overhang: Additional rows below and columns right.
     """
 
     kernel: Pair

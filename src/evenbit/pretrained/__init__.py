@@ -21,7 +21,7 @@ START_CARD = START.with_suffix(".json")
 
 
 def card(path: Path = CARD) -> dict[str, Any]:
-    """What is known of a network.
+    """What is known about a network.
 
     Args:
         path: `CARD` or `START_CARD`.
@@ -30,7 +30,7 @@ def card(path: Path = CARD) -> dict[str, Any]:
         `bytes` and `sha256` of the file; `data`, `model`, `method`, `seed`, `epochs` and `of_epochs` (done and
         planned) of its training, the `command` of it and the `commit` it ran at; `accuracy` in
         percent, of the packed file on the engine or of the start in torch, over that many test `images`; for the packed
-        file `calibrated_on`, the number of these, the first ones, on which it was measured how sure it may be.
+        file `calibrated_on`: on how many of these images, from the first on, its confidence was measured.
     """
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content

@@ -98,7 +98,7 @@ def collect(
     """Reads and measures runs.
 
     Args:
-        folders: Of the runs; at least one.
+        folders: Folders of the runs; at least one.
         data_root: Where the files of a named data set are.
         images: How many of the measured images to observe the layers on.
         tell: Called with a line before each run is measured.

@@ -63,8 +63,8 @@ class Engine:
         threads: Number of threads of the engine, including the caller's.
 
     Raises:
-        PlanError: If the Plan is not valid or needs more than 2 GiB for one image; if the file cannot be read, is no
-            `.evb`, is damaged, or is of a newer format version.
+        PlanError: If the Plan is not valid or needs more than 2 GiB for one image; if the file cannot be read, is not
+            an `.evb`, is damaged, or is of a newer format version.
         EvenbitError: If the instruction set or tile is unknown here or `threads` is out of range.
     """
 

@@ -61,7 +61,7 @@ class Task:
         height: Height of an image.
         width: Width of an image.
         mean: Mean of the training images for each channel, in units of [0, 1].
-        std: Standard deviation of the same; at least 1/255, since that of a constant channel is 0.
+        std: Their standard deviation for each channel; at least 1/255, since a constant channel has 0.
     """
 
     classes: tuple[str, ...]
@@ -204,7 +204,7 @@ class Run:
         return find_data(self.recipe.data, self.origin)
 
     def unfinished(self, folder: Path, data_root: str | None) -> str:
-        """That epochs of the run in `folder` are missing, and how to go on; empty if all are done."""
+        """A line that says how many epochs of the run are done, and how to continue; empty if all are done."""
         if self.epoch == self.recipe.epochs:
             return ""
         done = f"{folder} has done {self.epoch} of its {self.recipe.epochs} epochs"

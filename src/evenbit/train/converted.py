@@ -1,4 +1,4 @@
-"""How a run starts whose network is made from a real one."""
+"""The start of a run whose network is made from a real one."""
 
 from __future__ import annotations
 

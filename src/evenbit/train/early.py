@@ -12,7 +12,7 @@ from evenbit.train.weights import read_weights
 
 
 def check_before_reading(recipe: Recipe, known: Source | None) -> None:
-    """Opens all that a recipe names beside its images.
+    """Opens everything that a recipe names, except its images.
 
     Args:
         recipe: The settings.

@@ -72,7 +72,7 @@ def finetune(
 
     Raises:
         RecipeError: If a setting, the network, its weights or the teacher cannot be used.
-        DataError: If the data cannot be used; names the batch.
+        DataError: If the data cannot be used; the message names the batch.
         CaptureError, BinarizeError: If the network cannot be made binary.
         CheckpointError, TrainingError: See `evenbit.train.train`.
     """

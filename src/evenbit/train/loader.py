@@ -56,7 +56,7 @@ class Loader:
             seed: For the random numbers of loader, sampler and transforms.
 
         Raises:
-            DataError: If a batch is malformed; names it.
+            DataError: If a batch is malformed; the message names it.
         """
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  (the user's transforms may use it)
@@ -115,11 +115,11 @@ def loader_dataset(name: str, train: Loader, test: Loader, classes: Sequence[str
     """What the training loop keeps in memory of two loaders: all test images and the first training images.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         train: Batches to train on.
         test: Batches to measure on.
         classes: Their names, or their number.
-        seed: For the pass over each.
+        seed: Seed for the pass over each loader.
 
     Raises:
         DataError: If a loader gives a malformed batch.

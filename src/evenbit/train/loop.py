@@ -104,7 +104,7 @@ class Given:
         network: The real network, with its weights.
         teacher: A real network to distil from.
         dataset: The data.
-        loader: Batches to train on instead of the data's training images, which are then only the first images of it.
+        loader: Batches to train on; the training images of `dataset` are then only the first ones of the loader.
     """
 
     network: nn.Module | None = None
@@ -274,11 +274,11 @@ class _Training:
         if self.extended and self.first_epoch:
             rate = self._learning_rate(self.first_epoch * self.steps)
             self._tell(
-                f"the learning rate goes on at {rate:.1e}, where a run of {self.recipe.epochs} epochs has it after "
-                f"{self.first_epoch}; the accuracy may fall before it rises"
+                f"the learning rate continues at {rate:.1e}, its value after {self.first_epoch} epochs in a run of "
+                f"{self.recipe.epochs}; the accuracy may fall before it rises"
             )
         if self.first_epoch == self.recipe.epochs:
-            self._tell(f"all epochs ({self.first_epoch}) are done; to train on, give more with --epochs")
+            self._tell(f"all epochs ({self.first_epoch}) are done; to continue, give a larger number with --epochs")
         elif self.recipe.resolved_method().binary:
             self._tell("entropy: how much a bit of the binary layers says, from 0 (always the same) to 1 (half are +1)")
         for epoch in range(self.first_epoch, self.recipe.epochs):

@@ -27,7 +27,7 @@ class Origin:
 
     Attributes:
         command: The command line.
-        versions: Of Python and of each of `PACKAGES`.
+        versions: Versions of Python and of each of `PACKAGES`.
         machine: Model and number of the CPUs, and the GPU that trained.
         commit: Commit of evenbit's source, ending in "-dirty" if files were changed; None if evenbit was not run from
             a git checkout.

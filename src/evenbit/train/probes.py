@@ -45,14 +45,14 @@ class ActivationProbe:
     """One binary activation; see the module's docstring.
 
     Attributes:
-        share: Of +1, for each channel.
-        balance: Distance from even shares.
-        spread: Of the shares over the channels.
-        entropy: Of the bits.
+        share: Share of +1, for each channel.
+        balance: Mean distance of the shares from 1/2.
+        spread: Standard deviation of the shares over the channels.
+        entropy: Mean entropy of the bits.
         window: Share of values that pass a gradient.
-        zero_point: For each channel.
-        displacement: Of the zero points from the means.
-        error: Of the binarization.
+        zero_point: Zero point of each channel.
+        displacement: Median distance of the zero points from the means.
+        error: Mean error of the binarization.
     """
 
     share: tuple[float, ...]

@@ -51,7 +51,7 @@ class Recipe(BaseModel):
     """Settings of a run.
 
     Attributes:
-        data: Name of a data set, or path of a folder with one subfolder of images a class.
+        data: Name of a data set, or path of a folder with one subfolder of images per class.
         image_size: Height and width to which the images of a folder are resized.
         model: Name of a network, or the user's own network: FILE.py:FUNCTION or MODULE:FUNCTION.
         weights: Weights of the real network that the binary one is made from: a safetensors file, or the folder of its
@@ -160,7 +160,7 @@ def load_recipe(source: str | Path | None, overrides: Mapping[str, Any]) -> Reci
         overrides: Values that replace the file's; the method's knobs are replaced one by one.
 
     Raises:
-        RecipeError: If the file cannot be read, or a key or value is not valid; names file and key.
+        RecipeError: If the file cannot be read, or a key or value is not valid; the message names both.
     """
     values: dict[str, Any] = {}
     if source is not None:
@@ -176,7 +176,7 @@ def change_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any], origi
 
 
 def distil_from_itself(recipe: Recipe) -> Recipe:
-    """The recipe; if its binary network starts from a real one's weights, with that as teacher unless it names one."""
+    """The recipe; if it makes a binary network from a real one and names no teacher, the real one is the teacher."""
     binary = recipe.resolved_method().binary
     wanted = binary and recipe.teacher is None and (recipe.weights is not None or recipe.model.startswith(":"))
     return recipe.model_copy(update={"teacher": SELF}) if wanted else recipe
@@ -206,7 +206,7 @@ def make_recipe(values: Mapping[str, Any], origin: str) -> Recipe:
     if recipe.model not in model_names() and not is_own(recipe.model):
         raise RecipeError(f"{origin}: {unknown('model', recipe.model, model_names())}")
     if recipe.teacher == SELF and recipe.weights is None and not recipe.model.startswith(":"):
-        raise RecipeError(f"{origin}: the teacher '{SELF}' is the real network, but its weights are not given")
+        raise RecipeError(f"{origin}: the teacher '{SELF}' needs the weights of the real network; set 'weights'")
     return recipe
 
 

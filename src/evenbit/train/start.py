@@ -40,11 +40,11 @@ def load_start(start: str) -> Run:
 
 
 def suggest_bundled(recipe: Recipe, task: Task, images: int) -> str:
-    """Advice to start from the network that comes along, if few images can; else empty."""
+    """Advice to start from the network that comes with evenbit, if the images are few and fit it; else empty."""
     fits = (recipe.model, recipe.method, recipe.knobs) == ("resnet8", "fd", {}) and task.input == "3x32x32"
     if not fits or images >= FEW_IMAGES or recipe.start is not None or recipe.weights is not None:
         return ""
-    return "so few images mostly gain from a start that has seen others: --from bundled"
+    return "with so few images, it mostly helps to start from a trained network: --from bundled"
 
 
 def like_start(start: str) -> dict[str, Any]:

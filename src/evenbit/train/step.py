@@ -52,7 +52,7 @@ class Step:
         model: What is called: the network, compiled or wrapped for several processes.
         network: The network itself.
         objective: Its loss.
-        optimizer: Of the network's parameters.
+        optimizer: The optimizer of the network's parameters.
         backward: Computes the gradients of the loss.
         bf16: Whether the network runs under autocast to bfloat16.
     """

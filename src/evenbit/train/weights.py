@@ -39,7 +39,8 @@ def load_weights(network: nn.Module, path: Path, classes: int) -> str | None:
         Path of the module whose weights were left out, or None.
 
     Raises:
-        RecipeError: If the file is missing, is not a safetensors file, or does not fit; names the first three problems.
+        RecipeError: If the file is missing, is not a safetensors file, or does not fit; the message names the first
+            three problems.
     """
     tensors = read_weights(path)
     state = network.state_dict()
@@ -88,7 +89,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if metadata.get("format") != "evenbit-checkpoint":
         return tensors
     if not isinstance(recipe, dict) or recipe.get("method") != "float":
-        raise RecipeError(f"{path} is a run of a binary network, but the weights to start from should be a real one's")
+        raise RecipeError(f"{path} is a run of a binary network, but a start needs the weights of a real one")
     return {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
 
 

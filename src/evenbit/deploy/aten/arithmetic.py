@@ -110,7 +110,7 @@ def _quotient(lowering: Lowering, node: Node) -> None:
     """`x / y` as `x * (y q q)` with `q = 1 / sqrt(y y)`; y may be the side that is broadcast."""
     x: Any = argument(node, 0)
     if not is_computed(lowering, x) or shape_of(x) != shape_of(node):
-        raise CaptureError(f"{where(node)}: divides what is smaller than the divisor, which cannot be lowered")
+        raise CaptureError(f"{where(node)}: dividing a constant, or a smaller by a larger tensor, cannot be lowered")
     builder = lowering.builder
 
     def combine(first: str, second: str) -> str:

@@ -35,7 +35,7 @@ def _attention(lowering: Lowering, node: Node) -> None:
     query, key, value = (node.args[index] for index in range(3))
     mask, causal = argument(node, 3, None), argument(node, 5, False)
     if is_computed(lowering, mask) or argument(node, 4, 0.0):
-        raise CaptureError(f"{where(node)}: attention with a computed mask or dropout")
+        raise CaptureError(f"{where(node)}: attention with a computed mask or dropout cannot be lowered")
     assert isinstance(query, Node)
     assert isinstance(key, Node)
     builder = lowering.builder
@@ -65,7 +65,7 @@ def _masked(lowering: Lowering, node: Node, scores: str, mask: torch.Tensor, sha
     spread[spread_out(shape, -1).reshape(-1)] = np.broadcast_to(summand.double().numpy(), shape).reshape(-1)
     first, second = spread.reshape(BATCH, channels, height, width)
     if not np.array_equal(first, second) or np.isnan(first).any():
-        raise CaptureError(f"{where(node)}: attention with a mask that differs between the images of a batch")
+        raise CaptureError(f"{where(node)}: a mask that differs between the images of a batch cannot be lowered")
     return lowering.builder.add(AddMap, scores, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
 
 
@@ -86,7 +86,7 @@ def _check_readers(node: Node, summand: Floats) -> None:
 
 
 def summand_of(lowering: Lowering, constant: Any, node: Node) -> Floats:
-    """The constant in the sum `node`: finite, but for the -inf in a mask for scores that only softmax reads."""
+    """The constant in the sum `node`: finite, except for the -inf in a mask for scores that only softmax reads."""
     masks = _only_softmax_reads(node)
     summand = lowering.array(constant, node, minus_infinity=masks)
     if masks:

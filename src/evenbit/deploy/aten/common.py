@@ -24,7 +24,7 @@ aten = torch.ops.aten
 
 
 def unary(lowering: Lowering, node: Node, tail: Callable[[int], Tail]) -> None:
-    """A function of each number alone; `tail` makes a Tail of it for so many channels."""
+    """A function that is applied to each number by itself; `tail` makes its Tail for a number of channels."""
     source: Any = argument(node, 0)
     value = lowering.worked_on(source)
     made = lowering.builder.elementwise(value, tail(lowering.maps[value][0]))
@@ -58,19 +58,23 @@ def affine(
                 lowering.define(node, made, axis)
             return
     if scale is not None or bias is None:
-        raise CaptureError(f"{where(node)}: {node.target} with a constant that is not one number a channel")
+        raise CaptureError(
+            f"{where(node)}: {node.target} with a constant that is not one number per channel cannot be lowered"
+        )
     add_map(lowering, node, bias)
 
 
 def add_map(lowering: Lowering, node: Node, constant: Floats) -> None:
-    """Adds a constant that broadcasts to the shape of a node which is defined as what it is added to."""
+    """Adds a constant to the value that a node has so far; the constant broadcasts to the shape of the node."""
     shape, value = shape_of(node), lowering.values[node]
     channels, height, width = lowering.maps[value]
     spread = np.empty(BATCH * channels * height * width)
     spread[lowering.placed(node).reshape(-1)] = np.broadcast_to(constant, shape).reshape(-1)
     first, second = spread.reshape(BATCH, channels, height, width)
     if not np.array_equal(first, second):
-        raise CaptureError(f"{where(node)}: {node.target} with a constant that differs between the images of a batch")
+        raise CaptureError(
+            f"{where(node)}: {node.target} with a constant that differs between the images of a batch cannot be lowered"
+        )
     made = lowering.builder.add(AddMap, value, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
     lowering.values[node], lowering.maps[made] = made, lowering.maps[value]
 
@@ -83,7 +87,7 @@ def alias(lowering: Lowering, node: Node) -> None:
 
 
 def pair_for(node: Node, setting: Any, of_rows: int) -> tuple[int, int]:
-    """Vertical and horizontal of a setting; sequences have but one row, for which it is `of_rows`."""
+    """Vertical and horizontal value of a setting; sequences have one row, so `of_rows` is their vertical value."""
     return (of_rows, pair(setting)[0]) if len(shape_of(node)) == 3 else pair(setting)
 
 

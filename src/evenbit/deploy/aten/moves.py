@@ -53,7 +53,7 @@ def _move(lowering: Lowering, node: Node) -> None:
 
 
 def pick(lowering: Lowering, node: Node) -> None:
-    """One of several tensors; of a pooling, the values and not their places."""
+    """One of several tensors; of a pooling, the values and not their indices."""
     source: Any = argument(node, 0)
     index = argument(node, 1)
     if source in lowering.parts:
@@ -61,7 +61,7 @@ def pick(lowering: Lowering, node: Node) -> None:
     elif index == 0:
         alias(lowering, node)
     elif node.users:
-        raise CaptureError(f"{where(node)}: the places of the largest values cannot be lowered")
+        raise CaptureError(f"{where(node)}: the indices of the largest values cannot be lowered")
 
 
 def _cat(lowering: Lowering, node: Node) -> None:

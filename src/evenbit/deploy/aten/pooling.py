@@ -115,7 +115,9 @@ def _adaptive_kernel(node: Node, source: Map, result: Map) -> tuple[int, int]:
     """The window of an adaptive pooling whose windows are all alike."""
     if not _divides(source, result):
         sizes = f"from {source[1]}x{source[2]} to {result[1]}x{result[2]} pixels"
-        raise CaptureError(f"{where(node)}: an adaptive pooling {sizes} cannot be lowered; the sizes have to divide")
+        raise CaptureError(
+            f"{where(node)}: an adaptive pooling {sizes} cannot be lowered; each size must be a multiple of the new one"
+        )
     return source[1] // result[1], source[2] // result[2]
 
 
@@ -142,7 +144,7 @@ def _avg_pool(lowering: Lowering, node: Node) -> None:
     """Zeros of the padding count as values if torch says so; then they are added before."""
     source: Any = argument(node, 0)
     if argument(node, 6, None):
-        raise CaptureError(f"{where(node)}: average pooling with a divisor of its own cannot be lowered")
+        raise CaptureError(f"{where(node)}: average pooling with divisor_override cannot be lowered")
     fields = _pool_window(node)
     value, (y, x) = lowering.stored(source), fields["padding"]
     if argument(node, 5, True) and (y or x):

@@ -1,11 +1,12 @@
 """How much flash and RAM a network takes as C on a microcontroller, before anything is compiled.
 
-RAM is the arena and known exactly. Flash is the constants, also exact, and the code, for which compiled networks give
+RAM is the arena, which is known exactly. Flash is the constants, also exact, and the code. For the code, compiled
+networks give
 
     code = 5,600 bytes for the kernels + 114 bytes for the call of each op
 
-with GCC 12 at -O2 for Cortex-M4: 4 % more or less of the code of resnet8, resnet20 and vgg_slim, and so less than 1 %
-of the flash.
+with GCC 12 at -O2 for Cortex-M4. For resnet8, resnet20 and vgg_slim, this is within 4 % of the size of the code, which
+is less than 1 % of the flash.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Memory:
     """Memory in bytes, of a network or of a device.
 
     Attributes:
-        flash: For constants and code; None for a device of which it is not known.
+        flash: For constants and code; None for a device whose flash is not known.
         ram: For the arena; None likewise.
     """
 
@@ -57,10 +58,10 @@ def memory_of(plan: Plan) -> Memory:
 
 
 def parse_memory(flash: str | None, ram: str | None) -> Memory:
-    """That of a device, from texts such as 256K.
+    """The memory of a device, from texts such as 256K.
 
     Raises:
-        ExportError: If a text is no number of bytes.
+        ExportError: If a text is not a number of bytes.
     """
     return Memory(_bytes(flash, "--fit-flash"), _bytes(ram, "--fit-ram"))
 
@@ -85,5 +86,5 @@ def _bytes(text: str | None, flag: str) -> int | None:
 
 
 def in_kib(size: int) -> str:
-    """A number of bytes as text, from 1,024 on in KiB."""
+    """A number of bytes as text, in KiB from 1,024 bytes on."""
     return f"{size:,} bytes" if size < 2**10 else f"{size / 2**10:.1f} KiB"

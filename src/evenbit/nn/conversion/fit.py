@@ -1,8 +1,8 @@
-"""A start that is not chance: a fresh binary network fitted to the real one, in one pass over a few hundred images.
+"""A start better than chance: a new binary network fitted to the real one in one pass over a few hundred images.
 
 Both networks see the same images. In the order in which the binary network computes, each part is set in closed form
 so that what it makes of *the binary network's own* values comes closest, in least squares, to what the real network has
-there. So each part also makes good what the parts before it did. Tokens are looked at as the pixels of a map are.
+there. So each part also corrects errors of the parts before it. Tokens are treated like the pixels of a map.
 
     zero points      t_c = (E[x | x >= t_c] + E[x | x < t_c]) / 2     of each channel of a binary layer's input: the two
                                                                       values closest to x on average meet there
@@ -10,11 +10,11 @@ there. So each part also makes good what the parts before it did. Tokens are loo
                                                                       one makes; from sign(w), one sign at a time
     normalizations   γ, β with γ ŷ + β closest to the real result     ŷ: normalized by the moments of y, which become
                                                                       the running ones
-    RPReLU, Maxout   slope 0 in the place of a ReLU, which they are then
+    RPReLU, Maxout   slope 0 where they replace a ReLU, which they then equal
     last layer       ΔW, Δb closest to the difference of the logits   by ridge regression
 
-A sign's size, |w|, stays, and with it how easily training changes it. Where the method has no part that moves a zero
-point, it stays.
+The size |w| of each weight stays, and with it how easily training changes its sign. Where the method has no part that
+moves a zero point, the zero point stays.
 
 Sources: Lloyd, Least squares quantization in PCM, 1982 (zero points); Frantar et al., GPTQ, ICLR 2023 (weights chosen
 by the second moments of what a layer reads). How they are put together is this project's choice.
