@@ -36,7 +36,7 @@ SHAPES_HEAD = """## How the binary networks got their shape
 
 Stages of binary convolutions after a stem that halves the image, each stage with half the height and width of the one
 before. Each shape was trained for four epochs on nine tenths of CIFAR-10's training images; the accuracy is that on
-the others, of one seed. Kept by [benchmarks/shapes.py](../benchmarks/shapes.py).
+the others, of one seed. A teacher was trained on the same nine tenths. Kept by [benchmarks/shapes.py](../benchmarks/shapes.py).
 """
 
 ADVICE = """## What to take
@@ -273,15 +273,16 @@ def _origins(points: Sequence[Point]) -> list[str]:
 
 def _shapes(kept: dict[str, dict[str, Any]]) -> list[str]:
     isas = sorted({isa for row in kept.values() for isa in row["ms"]})
-    head = ["widths", "convolutions a stage", "held-out %", "bytes", *(f"ms, {isa}" for isa in isas)]
-    lines = [SHAPES_HEAD, f"| {' | '.join(head)} |", "|---|---|" + "--:|" * (len(head) - 2)]
-    for shape, row in sorted(kept.items(), key=lambda item: -item[1]["validation_accuracy"]):
-        widths, convs = shape.replace(",", ", ").split("x")
-        cells = [widths, convs, f"{row['validation_accuracy']:.2f}", f"{row['bytes']:,}"]
+    head = ["widths", "convolutions a stage", "teacher", "held-out %", "bytes", *(f"ms, {isa}" for isa in isas)]
+    lines = [SHAPES_HEAD, f"| {' | '.join(head)} |", "|---|---|---|" + "--:|" * (len(head) - 3)]
+    for row in sorted(kept.values(), key=lambda row: -row["validation_accuracy"]):
+        widths, convs = row["shape"].replace(",", ", ").split("x")
+        cells = [widths, convs, Path(row["teacher"] or "").name]
+        cells += [f"{row['validation_accuracy']:.2f}", f"{row['bytes']:,}"]
         cells += [f"{row['ms'][isa]:.3f}" if isa in row["ms"] else "" for isa in isas]
         lines.append(f"| {' | '.join(cells)} |")
-    commands = " ".join(kept)
-    return [*lines, "", f"`python benchmarks/shapes.py train {commands}`, then `python benchmarks/shapes.py time`", ""]
+    commands = dict.fromkeys(row["command"] for row in kept.values())
+    return [*lines, "", *(f"- `{command}`" for command in [*commands, "python benchmarks/shapes.py time"]), ""]
 
 
 def _timed(times: dict[str, dict[str, Any]]) -> list[str]:

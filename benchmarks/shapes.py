@@ -1,11 +1,12 @@
 """How the shapes of `evenbit.models.evennet` were chosen: short trainings on held-out images, and the engine's time.
 
-    python benchmarks/shapes.py train 32,64,128x4 64,128,256x2 ... [--data-root FOLDER]
+    python benchmarks/shapes.py train 32,64,128x4 64,128,256x2 ... [--teacher RUN] [--data-root FOLDER]
     python benchmarks/shapes.py time [--isa avx2]
 
 A shape is the width of each stage, and how many convolutions each has: one number for all, or one for each stage
 (32,64,128,256x4,4,4,2). `train` trains it as the method `fd` on nine tenths of CIFAR-10's training images, for four
-epochs, and keeps its accuracy on the others in results/shapes.json; `time` adds bytes and milliseconds of all that are
+epochs, and keeps its accuracy on the others in results/shapes.json; a teacher must be trained on the same nine tenths
+(`evenbit train --data cifar10 --set validation=0.1 --model patch14 --method float ...`). `time` adds bytes and milliseconds of all that are
 kept, one image and one thread, in turns.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import dataclasses
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,27 +54,35 @@ def register(shape: str) -> str:
     return network.__name__
 
 
-def train_shape(shape: str, data_root: str | None) -> dict[str, Any]:
+def train_shape(shape: str, teacher: str | None, data_root: str | None) -> dict[str, Any]:
     """Trains a shape, unless that is done, and returns what is kept of it."""
     settings = {"data": "cifar10", "model": register(shape), "method": "fd", "epochs": EPOCHS, "validation": 0.1}
-    metrics = RUNS / shape / "metrics.jsonl"
+    folder = RUNS / name_of(shape, teacher)
+    metrics = folder / "metrics.jsonl"
     if not metrics.exists() or len(metrics.read_text().splitlines()) < EPOCHS:
-        train(load_recipe(None, settings), RUNS / shape, data_root=data_root, resume=metrics.exists())
+        recipe = load_recipe(None, settings | ({"teacher": teacher} if teacher else {}))
+        train(recipe, folder, data_root=data_root, resume=metrics.exists())
     last = json.loads(metrics.read_text().splitlines()[-1])
-    return {"validation_accuracy": last["validation_accuracy"], "seconds_per_epoch": last["seconds"], **origin()}
+    return {"shape": shape, "teacher": teacher, "validation_accuracy": last["validation_accuracy"], **origin()}
+
+
+def name_of(shape: str, teacher: str | None) -> str:
+    """What a training is kept as."""
+    return f"{shape} from {Path(teacher).name}" if teacher else shape
 
 
 def time_shapes(kept: dict[str, Any], isa: str) -> None:
     """Adds bytes and milliseconds of every shape."""
     image = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
-    engines = {}
-    for shape in kept:
+    engines, sizes = {}, {}
+    for shape in sorted({row["shape"] for row in kept.values()}):
         plan = quantize_float_layers(pack_untrained(register(shape), "fd", channels=3, size=32, classes=10), image)
-        kept[shape]["bytes"] = len(plan_file.to_bytes(plan))
+        sizes[shape] = len(plan_file.to_bytes(plan))
         engines[shape] = Engine(plan, threads=1, isa=isa)
     times = interleave({shape: lambda engine=engine: engine(image) for shape, engine in engines.items()}, ROUNDS)
-    for shape, turns in times.items():
-        kept[shape].setdefault("ms", {})[isa] = statistics(turns)["ms"]
+    for row in kept.values():
+        row["bytes"] = sizes[row["shape"]]
+        row.setdefault("ms", {})[isa] = statistics(times[row["shape"]])["ms"]
 
 
 def main() -> None:
@@ -80,6 +90,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train")
     training.add_argument("shapes", nargs="+")
+    training.add_argument("--teacher", help="folder of a float run")
     training.add_argument("--data-root", help="where CIFAR-10's files are")
     commands.add_parser("time").add_argument("--isa", default="avx2")
     asked = parser.parse_args()
@@ -88,7 +99,7 @@ def main() -> None:
         time_shapes(kept, asked.isa)
     else:
         for shape in asked.shapes:
-            kept[shape] = {**kept.get(shape, {}), **train_shape(shape, asked.data_root)}
+            kept[name_of(shape, asked.teacher)] = train_shape(shape, asked.teacher, asked.data_root)
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
 
 

@@ -35,7 +35,8 @@ def kept(tmp_path: Path) -> Callable[..., Path]:
             times |= {f"{model} {runtime}": {"ms": value} for runtime, value in ms.items()}
         timed = {"isa": "avx512", "command": "time", "commit": "c", "machine": "m", "ms": times}
         (tmp_path / "times-avx512.json").write_text(json.dumps(timed))
-        shapes = {"32,64x2": {"validation_accuracy": 70.5, "bytes": 9_000, "ms": {"avx2": 0.25}}}
+        shape = {"shape": "32,64x2", "teacher": "runs/big", "validation_accuracy": 70.5, "command": "train"}
+        shapes = {"32,64x2 from big": {**shape, "bytes": 9_000, "ms": {"avx2": 0.25}}}
         (tmp_path.parent / "shapes.json").write_text(json.dumps(shapes))
         return tmp_path
 
@@ -63,7 +64,7 @@ def test_the_page_compares_what_fits(front_page: Any, kept: Callable[..., Path])
     assert f"{rival} 5.00 times the time\n" in text
     assert f"{rival} 2.50 times the bytes\n" in text
     assert "| resnet20 fd | binary | big | 0 | 83.00 |  | 120,000 | 0.110 (evenbit) |" in text
-    assert "| 32, 64 | 2 | 70.50 | 9,000 | 0.250 |" in text
+    assert "| 32, 64 | 2 | big | 70.50 | 9,000 | 0.250 |" in text
 
 
 def test_a_network_that_another_beats_is_not_on_the_front(front_page: Any, kept: Callable[..., Path]) -> None:
