@@ -36,7 +36,8 @@ SHAPES_HEAD = """## How the binary networks got their shape
 
 Stages of binary convolutions after a stem that halves the image, each stage with half the height and width of the one
 before. Each shape was trained for four epochs on nine tenths of CIFAR-10's training images; the accuracy is that on
-the others, of one seed. A teacher was trained on the same nine tenths. Kept by [benchmarks/shapes.py](../benchmarks/shapes.py).
+the others, of one seed. A teacher was trained on the same nine tenths. Kept by
+[benchmarks/shapes.py](../benchmarks/shapes.py).
 """
 
 ADVICE = """## What to take

@@ -5,9 +5,9 @@
 
 A shape is the width of each stage, and how many convolutions each has: one number for all, or one for each stage
 (32,64,128,256x4,4,4,2). `train` trains it as the method `fd` on nine tenths of CIFAR-10's training images, for four
-epochs, and keeps its accuracy on the others in results/shapes.json; a teacher must be trained on the same nine tenths
-(`evenbit train --data cifar10 --set validation=0.1 --model patch14 --method float ...`). `time` adds bytes and milliseconds of all that are
-kept, one image and one thread, in turns.
+epochs, and keeps its accuracy on the others in results/shapes.json. A teacher must be trained on the same nine tenths:
+`evenbit train --data cifar10 --set validation=0.1 --model patch14 --method float --epochs 12 --out runs/patch14`.
+`time` adds bytes and milliseconds of all that are kept, one image and one thread, in turns.
 """
 
 from __future__ import annotations
