@@ -86,7 +86,12 @@ class Point:
     @property
     def teacher(self) -> str:
         """Name of the run that it was distilled from, or nothing."""
-        return Path(self.row["recipe"]["teacher"] or "").name
+        return _run_name(self.row["recipe"]["teacher"])
+
+
+def _run_name(folder: str | None) -> str:
+    """Name of a run, or nothing for none."""
+    return Path(folder or "").name
 
 
 def read(kept: Path) -> tuple[list[Point], dict[str, dict[str, Any]]]:
@@ -197,16 +202,15 @@ def _largest(points: Sequence[Point]) -> tuple[str, int, str]:
 
 def _table(points: Sequence[Point], isas: Sequence[str]) -> list[str]:
     head = ["network", "kind", "teacher", "seed", "deployed %", "before 8 bits %", "bytes"]
-    lines = [f"| {' | '.join([*head, *(f'ms, {isa}' for isa in isas)])} |"]
-    lines.append("|" + "---|" * 3 + "--:|" * (len(head) - 3 + len(isas)))
+    rows = []
     for point in sorted(points, key=lambda point: -point.accuracy):
         row = point.row
         before = {"binary": row.get("float_layers_accuracy"), "int8": row.get("float_accuracy")}.get(point.kind)
         cells = [point.label, point.kind, point.teacher, str(row["recipe"]["seed"]), f"{point.accuracy:.2f}"]
         cells += [f"{before:.2f}" if before is not None else "", f"{point.bytes:,}"]
         cells += [f"{point.ms[isa]:.3f} ({point.runtime[isa]})" if isa in point.ms else "" for isa in isas]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append(cells)
+    return _grid([*head, *(f"ms, {isa}" for isa in isas)], rows)
 
 
 def _budgets(points: Sequence[Point], isa: str, timed: dict[str, Any]) -> list[str]:
@@ -275,15 +279,22 @@ def _origins(points: Sequence[Point]) -> list[str]:
 def _shapes(kept: dict[str, dict[str, Any]]) -> list[str]:
     isas = sorted({isa for row in kept.values() for isa in row["ms"]})
     head = ["widths", "convolutions a stage", "teacher", "held-out %", "bytes", *(f"ms, {isa}" for isa in isas)]
-    lines = [SHAPES_HEAD, f"| {' | '.join(head)} |", "|---|---|---|" + "--:|" * (len(head) - 3)]
+    rows = []
     for row in sorted(kept.values(), key=lambda row: -row["validation_accuracy"]):
         widths, convs = row["shape"].replace(",", ", ").split("x")
-        cells = [widths, convs, Path(row["teacher"] or "").name]
+        cells = [widths, convs, _run_name(row["teacher"])]
         cells += [f"{row['validation_accuracy']:.2f}", f"{row['bytes']:,}"]
         cells += [f"{row['ms'][isa]:.3f}" if isa in row["ms"] else "" for isa in isas]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     commands = dict.fromkeys(row["command"] for row in kept.values())
-    return [*lines, "", *(f"- `{command}`" for command in [*commands, "python benchmarks/shapes.py time"]), ""]
+    told = [f"- `{command}`" for command in [*commands, "python benchmarks/shapes.py time"]]
+    return [SHAPES_HEAD, *_grid(head, rows), "", *told, ""]
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: three columns of names, then numbers."""
+    rule = "|" + "---|" * 3 + "--:|" * (len(head) - 3)
+    return [f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(cells)} |" for cells in rows)]
 
 
 def _timed(times: dict[str, dict[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ epochs, and keeps its accuracy on the others in results/shapes.json. A teacher m
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import functools
 import json
 import re
 from pathlib import Path
@@ -25,8 +25,8 @@ from torch import nn
 from evenbit import plan_file
 from evenbit.bench import interleave, statistics
 from evenbit.deploy import pack_untrained, quantize_float_layers
+from evenbit.models.evennet import evennet
 from evenbit.models.registry import register_model
-from evenbit.models.resnet import residual_network
 from evenbit.nn.method import Method
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_recipe, train
@@ -45,9 +45,7 @@ def register(shape: str) -> str:
     widths, convs = (tuple(map(int, part.split(","))) for part in shape.split("x"))
 
     def network(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
-        paired = dataclasses.replace(method, double_skip=True)
-        counts = convs if len(convs) > 1 else convs * len(widths)
-        return residual_network(paired, channels, classes, size, widths, counts, stem=(4, 2))
+        return evennet(method, channels, classes, size, widths, convs if len(convs) > 1 else convs[0])
 
     network.__name__ = f"shape_{shape}"
     register_model(network)
@@ -56,12 +54,12 @@ def register(shape: str) -> str:
 
 def train_shape(shape: str, teacher: str | None, data_root: str | None) -> dict[str, Any]:
     """Trains a shape, unless that is done, and returns what is kept of it."""
-    settings = {"data": "cifar10", "model": register(shape), "method": "fd", "epochs": EPOCHS, "validation": 0.1}
+    settings = {"data": "cifar10", "model": register(shape), "method": "fd", "teacher": teacher}
+    settings |= {"epochs": EPOCHS, "validation": 0.1}
     folder = RUNS / name_of(shape, teacher)
     metrics = folder / "metrics.jsonl"
     if not metrics.exists() or len(metrics.read_text().splitlines()) < EPOCHS:
-        recipe = load_recipe(None, settings | ({"teacher": teacher} if teacher else {}))
-        train(recipe, folder, data_root=data_root, resume=metrics.exists())
+        train(load_recipe(None, settings), folder, data_root=data_root, resume=metrics.exists())
     last = json.loads(metrics.read_text().splitlines()[-1])
     return {"shape": shape, "teacher": teacher, "validation_accuracy": last["validation_accuracy"], **origin()}
 
@@ -74,12 +72,12 @@ def name_of(shape: str, teacher: str | None) -> str:
 def time_shapes(kept: dict[str, Any], isa: str) -> None:
     """Adds bytes and milliseconds of every shape."""
     image = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
-    engines, sizes = {}, {}
+    runners, sizes = {}, {}
     for shape in sorted({row["shape"] for row in kept.values()}):
         plan = quantize_float_layers(pack_untrained(register(shape), "fd", channels=3, size=32, classes=10), image)
         sizes[shape] = len(plan_file.to_bytes(plan))
-        engines[shape] = Engine(plan, threads=1, isa=isa)
-    times = interleave({shape: lambda engine=engine: engine(image) for shape, engine in engines.items()}, ROUNDS)
+        runners[shape] = functools.partial(Engine(plan, threads=1, isa=isa), image)
+    times = interleave(runners, ROUNDS)
     for row in kept.values():
         row["bytes"] = sizes[row["shape"]]
         row.setdefault("ms", {})[isa] = statistics(times[row["shape"]])["ms"]

@@ -24,6 +24,8 @@ def kept(tmp_path: Path) -> Callable[..., Path]:
 
     def keep(*networks: tuple[str, str, float, int, dict[str, float]]) -> Path:
         times = {}
+        folder = tmp_path / "front"
+        folder.mkdir()
         for kind, model, accuracy, size, ms in networks:
             method = "float" if kind == "int8" else "fd"
             recipe = {"model": model, "method": method, "data": "cifar10", "epochs": 12, "seed": 0}
@@ -31,14 +33,14 @@ def kept(tmp_path: Path) -> Callable[..., Path]:
             origin = {"command": f"evenbit train {model}", "commit": "c", "machine": "m", "torch": "t"}
             row = {"kind": kind, "recipe": recipe, "accuracy": accuracy, "float_accuracy": accuracy + 0.25, **origin}
             sizes = {"bytes": size, "float_bytes": 4 * size}
-            (tmp_path / f"{model}.json").write_text(json.dumps({**row, **sizes}))
+            (folder / f"{model}.json").write_text(json.dumps({**row, **sizes}))
             times |= {f"{model} {runtime}": {"ms": value} for runtime, value in ms.items()}
         timed = {"isa": "avx512", "command": "time", "commit": "c", "machine": "m", "ms": times}
-        (tmp_path / "times-avx512.json").write_text(json.dumps(timed))
+        (folder / "times-avx512.json").write_text(json.dumps(timed))
         shape = {"shape": "32,64x2", "teacher": "runs/big", "validation_accuracy": 70.5, "command": "train"}
         shapes = {"32,64x2 from big": {**shape, "bytes": 9_000, "ms": {"avx2": 0.25}}}
-        (tmp_path.parent / "shapes.json").write_text(json.dumps(shapes))
-        return tmp_path
+        (tmp_path / "shapes.json").write_text(json.dumps(shapes))
+        return folder
 
     return keep
 

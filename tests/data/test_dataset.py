@@ -66,7 +66,8 @@ def test_stratified_split_is_the_same_for_ever():
 
 def test_an_unknown_name_lists_the_known_ones_and_the_folder():
     known = "digits, cifar10, cifar100, fashion-mnist, svhn, tiny-imagenet"
-    with pytest.raises(DataError, match=f"unknown data set 'mnits': it has to be one of {known}, or the path"):
+    message = f"unknown data set 'mnits': it has to be one of {known}, or the path of a folder"
+    with pytest.raises(DataError, match=message):
         load_dataset("mnits")
 
 

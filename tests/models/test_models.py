@@ -84,5 +84,5 @@ def test_bad_requests_are_named() -> None:
         make("resnet18", "fd", size=(4, 16))
     with pytest.raises(RecipeError, match="the knob 'double_skip' is for residual networks; vgg_small has no pairs"):
         make("vgg_small", "fd", size=(16, 16), double_skip=True)
-    with pytest.raises(RecipeError, match="mobilenet_v2 is only for the method float; for a binary one, use"):
+    with pytest.raises(RecipeError, match="only for the method float; for a binary one, use mobilenet or resnet20"):
         make("mobilenet_v2", "fd")

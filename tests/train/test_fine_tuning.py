@@ -303,7 +303,7 @@ def test_a_teacher_of_other_classes_is_refused(file: Path, real: Result, digits:
         finetune(f"{file}:make_model", few, teacher=real.network, out=tmp_path / "a", console=QUIET)
     with pytest.raises(RecipeError, match="was trained on other classes"):
         finetune(f"{file}:make_model", few, teacher=real.folder, out=tmp_path / "b", console=QUIET)
-    with pytest.raises(RecipeError, match="the teacher 'self' needs the weights of the real network"):
+    with pytest.raises(RecipeError, match="the teacher 'self' needs the weights of the real network; set 'weights'"):
         finetune(f"{file}:make_model", "digits", out=tmp_path / "c", console=QUIET)
 
 

@@ -19,7 +19,11 @@ def seeded(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def muon(weights: list[nn.Parameter], *, bf16: bool = False) -> Optimizer:
-    return Optimizer([{"params": weights, "weight_decay": DECAY, "muon": True}], RATE, bf16=bf16)
+    alike: dict[torch.Size, list[nn.Parameter]] = {}
+    for weight in weights:
+        alike.setdefault(weight.shape, []).append(weight)
+    groups = [{"params": same, "weight_decay": DECAY, "muon": True} for same in alike.values()]
+    return Optimizer(groups, RATE, bf16=bf16)
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (1, 9), (5, 5)])
@@ -49,16 +53,17 @@ def test_singular_values_become_about_one_and_vectors_stay(shape: tuple[int, int
 
 
 def test_weights_that_share_a_batch_do_not_mix() -> None:
-    together, alone = ([nn.Parameter(seeded(4, 3, 3, 3, seed=i)) for i in range(3)] for _ in range(2))
+    shapes = [(4, 3, 3, 3), (8, 27), (4, 3, 3, 3), (6, 5)]
+    together, alone = ([nn.Parameter(seeded(*shape, seed=i)) for i, shape in enumerate(shapes)] for _ in range(2))
     optimizers = [muon(together), *(muon([weight]) for weight in alone)]
     for weights in (together, alone):
         for i, weight in enumerate(weights):
             weight.grad = seeded(*weight.shape, seed=10 + i)
     for optimizer in optimizers:
         optimizer.step()
-    for weight, other in zip(together, alone, strict=True):
+    for weight, other, shape in zip(together, alone, shapes, strict=True):
         torch.testing.assert_close(weight, other, rtol=1e-5, atol=1e-6)
-        assert weight.shape == (4, 3, 3, 3)
+        assert weight.shape == shape
 
 
 def test_a_weight_without_gradient_stays() -> None:

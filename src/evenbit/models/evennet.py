@@ -29,33 +29,38 @@ from evenbit.models.resnet import residual_network
 from evenbit.nn.method import Method
 
 
-def _evennet(
-    method: Method, channels: int, classes: int, size: tuple[int, int], width: int, convs: int
+def evennet(
+    method: Method,
+    channels: int,
+    classes: int,
+    size: tuple[int, int],
+    widths: tuple[int, ...],
+    convs: int | tuple[int, ...],
 ) -> nn.Sequential:
+    """A network by these rules with other stages; the arguments are those of `residual_network`."""
     paired = dataclasses.replace(method, double_skip=True)
-    widths = (width, 2 * width, 4 * width)
     return residual_network(paired, channels, classes, size, widths, convs, stem=(4, 2))
 
 
 @register_model
 def evennet_s(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of 4 convolutions, widths 32, 64 and 128."""
-    return _evennet(method, channels, classes, size, 32, 4)
+    return evennet(method, channels, classes, size, (32, 64, 128), 4)
 
 
 @register_model
 def evennet_m(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of 2 convolutions, widths 64, 128 and 256."""
-    return _evennet(method, channels, classes, size, 64, 2)
+    return evennet(method, channels, classes, size, (64, 128, 256), 2)
 
 
 @register_model
 def evennet_l(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of 4 convolutions, widths 64, 128 and 256."""
-    return _evennet(method, channels, classes, size, 64, 4)
+    return evennet(method, channels, classes, size, (64, 128, 256), 4)
 
 
 @register_model
 def evennet_xl(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Sequential:
     """Three stages of 8 convolutions, widths 64, 128 and 256."""
-    return _evennet(method, channels, classes, size, 64, 8)
+    return evennet(method, channels, classes, size, (64, 128, 256), 8)
