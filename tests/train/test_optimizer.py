@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from evenbit.models import create_model
 from evenbit.nn import latent_weights
-from evenbit.train.optimizer import STEP, Optimizer, make_optimizer, orthogonal
+from evenbit.train.optimizer import COEFFICIENTS, ITERATIONS, STEP, Optimizer, make_optimizer, orthogonal
 from evenbit.train.recipe import Recipe, load_recipe
 
 RATE, DECAY, STEPS = 0.03, 0.1, 4
@@ -18,12 +20,12 @@ def seeded(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def muon(weights: list[nn.Parameter], *, bf16: bool = False) -> Optimizer:
+def muon(weights: list[nn.Parameter]) -> Optimizer:
     alike: dict[torch.Size, list[nn.Parameter]] = {}
     for weight in weights:
         alike.setdefault(weight.shape, []).append(weight)
     groups = [{"params": same, "weight_decay": DECAY, "muon": True} for same in alike.values()]
-    return Optimizer(groups, RATE, bf16=bf16)
+    return Optimizer(groups, RATE)
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (1, 9), (5, 5)])
@@ -31,14 +33,14 @@ def test_it_makes_the_steps_of_torch(shape: tuple[int, int]) -> None:
     ours, theirs = (nn.Parameter(seeded(*shape)) for _ in range(2))
     # A step of torch is 0.2 times the rate, and the rate multiplies the decay too.
     rate, decay = RATE * STEP / 0.2, DECAY * 0.2 / STEP
-    optimizers = muon([ours], bf16=True), torch.optim.Muon([theirs], rate, decay, adjust_lr_fn="match_rms_adamw")
+    optimizers = muon([ours]), torch.optim.Muon([theirs], rate, decay, adjust_lr_fn="match_rms_adamw")
     for step in range(STEPS):
         for weight, optimizer in zip((ours, theirs), optimizers, strict=True):
             weight.grad = seeded(*shape, seed=step + 1)
             optimizer.step()
     moved = (theirs - seeded(*shape)).abs().max()
     assert float(moved.detach()) > 0.02
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=5e-3 * float(moved.detach()))  # bfloat16
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-2 * float(moved.detach()))  # theirs is in bfloat16
 
 
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8)])
@@ -50,6 +52,18 @@ def test_singular_values_become_about_one_and_vectors_stay(shape: tuple[int, int
     assert float(values.min()) > 0.65
     assert float(values.max()) < 1.25
     torch.testing.assert_close(turned, torch.diag(values), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(64, 576), (300, 40)])
+@pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-4])
+def test_it_is_the_iteration_to_rounding(shape: tuple[int, int], smallest: float) -> None:
+    left, values, right = torch.linalg.svd(seeded(*shape), full_matrices=False)
+    matrix = (left * torch.logspace(0, math.log10(smallest), len(values)) @ right)[None]
+    x = matrix.double() / matrix.double().norm()
+    for _ in range(ITERATIONS):
+        a, b, c = COEFFICIENTS
+        x = a * x + (b * x @ x.mT + c * (x @ x.mT) @ (x @ x.mT)) @ x
+    torch.testing.assert_close(orthogonal(matrix), x.float(), rtol=0, atol=1e-4)
 
 
 def test_weights_that_share_a_batch_do_not_mix() -> None:

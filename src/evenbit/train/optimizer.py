@@ -8,7 +8,7 @@ directions, which one strong direction would drown, are learned from the first e
     M <- μ M + (1 - μ) G
     W <- (1 - η λ) W - η s √max(O, K) orthogonal(μ M + (1 - μ) G)
 
-    orthogonal(U S Vᵀ) ≈ U Vᵀ        five steps of   X <- a X + (b X Xᵀ + c (X Xᵀ)²) X   from X / ||X||
+    orthogonal(U S Vᵀ) ≈ U Vᵀ        five steps of   X <- (a I + b X Xᵀ + c (X Xᵀ)²) X   from X / ||X||
 
 The factor √max(O, K) makes the root mean square of a step about η s, whatever the shape, so that one learning rate
 serves both. Adam's steps have about 0.2 η late in training and 1 η at its beginning; s = 0.5 is between them. With 0.2,
@@ -49,12 +49,10 @@ class Optimizer(torch.optim.AdamW):
     Args:
         groups: Groups of parameters as in torch; those of Muon have a true value of `muon`, and weights of one shape.
         rate: Learning rate.
-        bf16: Whether to orthogonalize in bfloat16.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], rate: float, *, bf16: bool = False) -> None:
+    def __init__(self, groups: list[dict[str, Any]], rate: float) -> None:
         super().__init__(groups, lr=rate, eps=ADAM_EPSILON, fused=True)
-        self._type = torch.bfloat16 if bf16 else torch.float32
         self._by_muon = {id(weight) for group in groups if group["muon"] for weight in group["params"]}
 
     @torch.no_grad()
@@ -86,7 +84,7 @@ class Optimizer(torch.optim.AdamW):
             directions.append(gradient.lerp(state["momentum"], MOMENTUM).flatten(1))
             weight.grad = None
         stacked = torch.stack(directions)
-        steps = orthogonal(stacked.to(self._type)) * (STEP * max(stacked.shape[1:]) ** 0.5)
+        steps = orthogonal(stacked) * (STEP * max(stacked.shape[1:]) ** 0.5)
         for (weight, _), step in zip(weights, steps, strict=True):
             weight.mul_(1 - group["lr"] * group["weight_decay"])
             weight.sub_(group["lr"] * step.view_as(weight))
@@ -96,16 +94,29 @@ def orthogonal(matrices: Tensor) -> Tensor:
     """Matrices `[B, O, K]` with about the singular vectors of those given, and all singular values about 1.
 
     The iteration is chosen for speed: singular values end between 0.7 and 1.2, and those that are far smaller than the
-    largest one need not have arrived.
+    largest one need not have arrived. Each step multiplies X by a polynomial Q of its Gram matrix G = X Xᵀ, and all of
+    these commute. So the steps are made with square matrices as small as the shorter side, G <- Q² G and P <- Q P, and
+    X is multiplied once at the end. That needs float32: with the rounding of bfloat16, G loses the small directions.
     """
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x = matrices if wide else matrices.mT
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=SMALLEST_NORM)
+    gram = x @ x.mT
+    turn = factor = _factor(gram)
+    for _ in range(ITERATIONS - 1):
+        gram = factor @ (factor @ gram)
+        factor = _factor(gram)
+        turn = factor @ turn
+    turned: Tensor = turn @ x
+    return turned if wide else turned.mT
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """Q = a I + b G + c G²."""
     a, b, c = COEFFICIENTS
-    for _ in range(ITERATIONS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x if wide else x.mT
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=-2, dim2=-1).add_(a)
+    return factor
 
 
 def make_optimizer(recipe: Recipe, network: nn.Module) -> Optimizer:
@@ -123,7 +134,6 @@ def make_optimizer(recipe: Recipe, network: nn.Module) -> Optimizer:
     return Optimizer(
         [{"params": p, "weight_decay": decay, "muon": shape is not None} for (decay, shape), p in groups.items()],
         recipe.learning_rate,
-        bf16=recipe.precision == "bf16",
     )
 
 
