@@ -111,6 +111,8 @@ def test_shapes_of_values_and_results() -> None:
         (Flatten("e", "y", "z", Tail(bias="c")), r"tensor 'c' should be float32 \[2100\]"),
         (Elementwise("e", "y", "z", Tail(bias="head")), r"should be float32 \[70\]"),
         (Elementwise("e", "y", "z", Tail(residual="x")), "residual 'x' is 6x5x2, not 6x5x70"),
+        (Elementwise("e", "y", "z", Tail(second_residual="y")), "with a second residual, both should be 6x5x70"),
+        (Elementwise("e", "y", "z", Tail(residual="y", second_residual="m")), "both should be 6x5x70"),
         (Elementwise("e", "y", None, Tail(bits=Bits("z", "c", "spare"))), "bits set past channel 70"),
         (Elementwise("e", "y", None, Tail(bits=Bits("z", "x", "flip"))), "threshold 'x' should be 1x1x70"),
         (Threshold("e", "y", "z", scale="c", offset="c", flip="flip"), "needs a vector, but 'y' is 6x5x70"),

@@ -1,6 +1,6 @@
 // The Tail: what ends every kernel, on a tile of pixels x blocks that is still in registers.
 //
-//   v = v * scale + bias;  v = v + residual;  v = activation(v);  v = v + shift
+//   v = v * scale + bias;  v = v + residuals;  v = activation(v);  v = v + shift
 //   store v;  store round(v * multiplier);  row sum += v;  bit = (v >= threshold) xor flip
 #pragma once
 
@@ -15,6 +15,7 @@ struct Tail {
   const float* scale = nullptr;  // vectors have one float a channel, padded with zeros to whole blocks
   const float* bias = nullptr;
   FloatView residual;
+  FloatView second_residual;
   const float* slope = nullptr;
   const float* low = nullptr;  // given with `high`
   const float* high = nullptr;
@@ -98,10 +99,12 @@ inline bool has_activation(const Tail& tail) {
 // Brings in what `finish` will read: the map is too large for the first-level cache, and a tile takes long enough.
 template <int kPixels, int kBlocks>
 EVENBIT_INLINE void prefetch(const Tail& tail, int64_t y, int64_t x, int block) {
-  if (!tail.residual.base) return;
-  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-    const float* const at = tail.residual.at(y, x + p) + int64_t{block} * kBlock;
-    EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(at + b * kBlock);
+  for (const FloatView& map : {tail.residual, tail.second_residual}) {
+    if (!map.base) break;
+    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+      const float* const at = map.at(y, x + p) + int64_t{block} * kBlock;
+      EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(at + b * kBlock);
+    }
   }
 }
 
@@ -119,8 +122,13 @@ EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y
   }
   if (tail.residual.base) {
     const float* at = tail.residual.at(y, x) + c;
+    const float* second = tail.second_residual.base ? tail.second_residual.at(y, x) + c : nullptr;
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.residual.pixel) {
-      const BlockOf r = load_block(at);
+      BlockOf r = load_block(at);
+      if (second) {
+        const BlockOf s = load_block(second + p * tail.second_residual.pixel);
+        EVENBIT_EACH(n) r.v[n] = add(r.v[n], s.v[n]);
+      }
       EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], r.v[n]);
     }
   }

@@ -26,6 +26,7 @@ struct Tail {
   Name scale;
   Name bias;
   Name residual;
+  Name second_residual;
   std::string activation = "none";
   Name slope;
   Name low;
@@ -39,6 +40,7 @@ struct Tail {
     fields.optional("scale", scale);
     fields.optional("bias", bias);
     fields.optional("residual", residual);
+    fields.optional("second_residual", second_residual);
     fields.optional("activation", activation);
     fields.optional("slope", slope);
     fields.optional("low", low);

@@ -76,6 +76,11 @@ void Scope::check_tail(const plan::Tail& tail, const Shape& shape) const {
   require(tail.low.has_value() == clamp && tail.high.has_value() == clamp,
           "low and high go with the activation clamp, and only with it");
   if (tail.residual) check_same_or_vector("residual", *tail.residual, shape);
+  if (tail.second_residual) {
+    for (const plan::Name* name : {&tail.residual, &tail.second_residual}) {
+      require(*name && other_map(**name) == shape, "with a second residual, both should be " + text(shape));
+    }
+  }
   if (!tail.bits) return;
   const std::string& threshold = tail.bits->threshold;
   check_spare_bits(tail.bits->flip, flips(tail.bits->flip, shape.channels), shape.channels);

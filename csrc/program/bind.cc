@@ -11,6 +11,7 @@ namespace {
 Tail bind_tail(const Memory& memory, const Node& node) {
   Tail tail = node.tail;
   tail.residual = memory.spread(node.residual);
+  tail.second_residual = memory.floats(node.second_residual);
   tail.out = memory.floats(node.out);
   if (node.quantized != kNone) {
     const Value& v = memory.value(node.quantized);

@@ -148,6 +148,8 @@ void Builder::add_tail(const plan::Tail& tail, Node& node) {
   node.tail.rsqrt = tail.activation == "rsqrt";
   node.tail.shift = constant(tail.shift);
   node.residual = named(tail.residual);
+  node.second_residual = named(tail.second_residual);
+  if (node.second_residual != kNone) node.pixelwise.push_back(node.second_residual);
   node.mean = named(tail.mean);
   if (node.mean != kNone) node.row_sums = new_value({false, node.height, 1, node.channels});
   if (!tail.bits) return;

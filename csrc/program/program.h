@@ -108,7 +108,7 @@ struct Node {
   std::vector<int> whole;      // values that it reads in some other way than the next
   std::vector<int> pixelwise;  // values of which it reads, for a pixel of its result, that pixel alone
   Tail tail;                   // constants alone
-  int residual = kNone, out = kNone, mean = kNone, bits = kNone, threshold = kNone;
+  int residual = kNone, second_residual = kNone, out = kNone, mean = kNone, bits = kNone, threshold = kNone;
   int row_sums = kNone;   // internal value for the mean
   int quantized = kNone;  // internal value for the int8 convolutions that read the result
   float multiplier = 0;   // of its numbers

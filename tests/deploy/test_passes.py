@@ -251,6 +251,41 @@ def test_either_side_of_a_sum_may_come_last() -> None:
     assert_same(before, after, exact=True)
 
 
+def sum_and_conv(*others: Op) -> Plan:
+    """A convolution to which `total`, the sum of x and y, is added, and more ops."""
+    return plan(
+        Elementwise("act", "x", "y", Tail(activation="softsign")),
+        Elementwise("sum", "x", "total", Tail(residual="y")),
+        *others,
+        Conv("conv", "x", "z", Tail(scale="s", residual="total"), weight="wide", padding=(1, 1)),
+        mean("z"),
+    )
+
+
+def test_a_sum_that_only_a_tail_reads_is_made_there() -> None:
+    before = sum_and_conv()
+    after = passes.join_sums(before)
+    _, conv, _ = ops_after_stem(after)
+    assert conv.tail == Tail(scale="s", residual="x", second_residual="y")
+    assert_same(before, after, exact=True)
+
+
+def test_a_sum_that_others_read_stays() -> None:
+    for reader in (mean("total", "also"), Elementwise("act2", "total", "w", Tail(activation="softsign"))):
+        before = sum_and_conv(reader)
+        assert passes.join_sums(before).ops == before.ops
+
+
+def test_a_sum_with_a_vector_stays() -> None:
+    before = plan(
+        mean("x", "e"),
+        Elementwise("sum", "x", "total", Tail(residual="e")),
+        Conv("conv", "x", "z", Tail(residual="total"), weight="wide", padding=(1, 1)),
+        mean("z"),
+    )
+    assert passes.join_sums(before).ops == before.ops
+
+
 def test_fuse_outputs_and_remove_dead() -> None:
     before = plan(
         Conv("conv", "x", "y", weight="wide", padding=(1, 1)),

@@ -296,7 +296,7 @@ def test_every_part_of_a_plan_is_known_here() -> None:
     }
     tail = {field.name for field in dataclasses.fields(Tail)}
     assert tail == {
-        *("scale", "bias", "residual", "activation", "slope", "low", "high", "shift"),
+        *("scale", "bias", "residual", "second_residual", "activation", "slope", "low", "high", "shift"),
         *("mean", "bits"),
     }
     assert set(typing.get_args(Activation)) == {

@@ -38,7 +38,7 @@ from evenbit.runtime import reference
 
 Pair = tuple[int, int]
 NAMED = ("sigmoid", "softsign", "normal_cdf", "rsqrt")  # activations without parameters
-TAIL_PARTS = ("scale", "bias", "residual", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf", "shift")
+TAIL_PARTS = ("scale", "bias", "residual", "second", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf", "shift")
 
 
 class Constants:
@@ -90,11 +90,12 @@ class PlanMaker(Constants):
         """A Tail with those of `TAIL_PARTS`."""
         channels = size[2]
         fields: dict[str, Any] = {part: self.floats(channels) for part in ("scale", "bias", "shift") if part in parts}
-        if "residual" in parts:
-            fits = [name for name, other in self.sizes.items() if self.is_float(name) and other == size]
-            vectors = [name for name, other in self.sizes.items() if self.is_float(name) and other == (1, 1, channels)]
-            if fits + vectors:
-                fields["residual"] = str(self.rng.choice(fits + vectors))
+        fits = [name for name, other in self.sizes.items() if self.is_float(name) and other == size]
+        vectors = [name for name, other in self.sizes.items() if self.is_float(name) and other == (1, 1, channels)]
+        if "second" in parts and fits:
+            fields |= {"residual": str(self.rng.choice(fits)), "second_residual": str(self.rng.choice(fits))}
+        elif "residual" in parts and fits + vectors:
+            fields["residual"] = str(self.rng.choice(fits + vectors))
         if "prelu" in parts:
             fields |= {"activation": "prelu", "slope": self.floats(channels)}
         elif "clamp" in parts:
@@ -269,10 +270,11 @@ def everything(seed: int, channels: int) -> Plan:
     y = make.elementwise(make.binary_conv(bits, channels, (1, 1), (1, 1), (0, 0), "residual"), "bias", "residual")
     y = make.elementwise(y, "residual", "softsign", "shift") if mean else y
     gate = make.conv(make.mean(y), channels, (1, 1), (1, 1), (0, 0), 1, "bias", "sigmoid")
-    y = make.multiply(make.multiply(y, gate, "bias", "clamp"), y, "residual", "sigmoid")
+    y = make.multiply(make.multiply(y, gate, "bias", "clamp"), y, "second", "sigmoid")
     y = make.cube(y, "scale", "residual")
     y = make.conv(make.concat(y, (x, y), "bias", "prelu"), channels, (1, 1), (1, 1), (0, 0), 1)
     y = make.conv(y, channels, (3, 3), (1, 1), (1, 1), channels, "scale", "clamp")
+    y = make.binary_conv(make.signs(y), channels, (3, 3), (1, 1), (1, 1), "bias", "second")
     z = make.binary_conv(make.signs(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
     shortcut = make.conv(make.pool(x, False, (1, 1), (2, 2), (0, 0)), channels + 1, (1, 1), (1, 1), (0, 0), 1)
     assert make.sizes[z] == make.sizes[shortcut]

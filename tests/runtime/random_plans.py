@@ -93,6 +93,8 @@ class RandomPlan(Constants):
         fitting = [name for name, other in self.shapes.items() if other == shape] + self.vectors(shape.channels)
         if fitting and self.rng.random() < 0.7:
             parts["residual"] = self.pick(*fitting)
+            if self.shapes[parts["residual"]] == shape and self.rng.random() < 0.5:
+                parts["second_residual"] = self.pick(*(name for name in fitting if self.shapes[name] == shape))
         parts["activation"] = self.pick("none", "prelu", "clamp", "sigmoid", "softsign", "normal_cdf")
         if parts["activation"] == "prelu":
             parts["slope"] = self.floats(shape.channels)

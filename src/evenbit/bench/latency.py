@@ -105,8 +105,10 @@ def _amounts(op: Op, source: Shape, out: Shape, plan: Plan) -> Amounts:
     parts = {"each": 1.0, "macs": written * fan_in / 1e3, "out": written, "in": read}
     amounts = {(kind, part): amount for part, amount in parts.items()}
     tail = op.tail
-    has = {"residual": tail.residual, "mean": tail.mean, "bits": tail.bits, tail.activation: tail.activation != "none"}
-    return amounts | {("tail", part): written for part, is_there in has.items() if is_there}
+    residuals = (tail.residual is not None) + (tail.second_residual is not None)
+    has = {"mean": tail.mean, "bits": tail.bits, tail.activation: tail.activation != "none"}
+    parts = {part: 1 for part, is_there in has.items() if is_there} | ({"residual": residuals} if residuals else {})
+    return amounts | {("tail", part): written * times for part, times in parts.items()}
 
 
 def _class(op: Op, groups: int, out: Shape) -> str:

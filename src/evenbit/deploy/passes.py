@@ -267,6 +267,21 @@ def _try_join(rewriter: Rewriter, producer: Op, op: Elementwise, second: Tail) -
     return True
 
 
+def join_sums(plan: Plan) -> Plan:
+    """Lets a Tail add two maps, `v + (x + y)`, instead of reading a sum that an op of its own has stored."""
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        residual = op.tail.residual
+        total = rewriter.producer(residual) if residual else None
+        if not isinstance(total, Elementwise) or total.tail != Tail(residual=total.tail.residual):
+            continue
+        vectors = any(map(rewriter.is_vector, (total.input, total.tail.residual)))
+        if op.tail.second_residual is None and not vectors and rewriter.is_sole_reader(op, residual):
+            rewriter.replace(total)
+            rewriter.replace(op, replace_tail(op, residual=total.input, second_residual=total.tail.residual))
+    return rewriter.plan()
+
+
 def _parts(tail: Tail) -> set[int]:
     """Positions of the parts that a Tail has."""
     return {index for index, part in enumerate(_PARTS) if getattr(tail, part) not in (None, "none")}
@@ -338,6 +353,7 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
     remove_dead,
     fold_affine,
     fuse_tails,
+    join_sums,
     fuse_outputs,
     remove_dead,
     share_tensors,

@@ -179,7 +179,10 @@ class Lowering(ABC):
         if tail.bias is not None:
             v = step("Add", v, self.vector(tail.bias))
         if tail.residual is not None:
-            v = step("Add", v, self.values[tail.residual])
+            added = self.values[tail.residual]
+            if tail.second_residual is not None:
+                added = step("Add", added, self.values[tail.second_residual])
+            v = step("Add", v, added)
         match tail.activation:
             case "none":
                 pass

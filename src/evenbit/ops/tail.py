@@ -58,6 +58,7 @@ class Tail:
         v = v + bias[c]                                     bias: tensor [C]
         v = v + residual                                    residual: float value of the same shape, or a
                                                             vector (1, 1, C) that is added to every pixel
+        v = v + (residual + second_residual)                instead, if there are two; both of the same shape
         v = v if v >= 0 else v * slope[c]                   activation "prelu"; slope: tensor [C]
         v = low[c] if low[c] > v else v                     activation "clamp"; low, high: tensors [C]
         v = high[c] if high[c] < v else v
@@ -82,6 +83,7 @@ class Tail:
     scale: TensorName | None = None
     bias: TensorName | None = None
     residual: ValueName | None = None
+    second_residual: ValueName | None = None
     activation: Activation = "none"
     slope: TensorName | None = None
     low: TensorName | None = None
@@ -112,6 +114,10 @@ class Tail:
             raise PlanError(f"unknown activation '{self.activation}'")
         if self.residual is not None:
             scope.same_or_vector("residual", self.residual, shape)
+        if self.second_residual is not None:
+            for name in (self.residual, self.second_residual):
+                if name is None or scope.value(name, "float") != shape:
+                    raise PlanError(f"with a second residual, both should be {shape}")
         if self.bits is not None:
             flip = scope.tensor(self.bits.flip, np.uint64, (words(shape.channels),))
             check_spare_bits(self.bits.flip, flip, shape.channels)
@@ -136,7 +142,9 @@ class Tail:
             v = v * known[self.scale]
         if self.bias is not None:
             v = v + known[self.bias]
-        if self.residual is not None:
+        if self.second_residual is not None:
+            v = v + (known[self.residual] + known[self.second_residual])
+        elif self.residual is not None:
             v = v + known[self.residual]
         if self.activation == "prelu" and self.slope is not None:
             v = np.where(v >= 0, v, v * known[self.slope])

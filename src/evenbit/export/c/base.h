@@ -55,7 +55,8 @@ typedef struct {
 /* The end of an op, and its result's shape. Parts that are NULL or 0 are left out; they apply in this order:
  *
  *   v = v * scale[c] + bias[c], in two roundings
- *   v = v + residual[pixel * residual_step + c]     the step is 0 where a vector is added to every pixel
+ *   v = v + residual[pixel * residual_step + c]     the step is 0 where a vector is added to every pixel; if there is
+ *                                                   a second residual, the sum of both is added
  *   v = v if v >= 0 else v * slope[c]
  *   v = low[c] if low[c] > v else v, then v = high[c] if high[c] < v else v
  *   v = evenbit_logistic(v)                         where `sigmoid` is set
@@ -70,7 +71,7 @@ typedef struct {
 typedef struct {
   int32_t height, width, channels;
   float* pixel;
-  const float *scale, *bias, *residual, *slope, *low, *high, *shift;
+  const float *scale, *bias, *residual, *second_residual, *slope, *low, *high, *shift;
   int32_t residual_step, sigmoid, softsign, normal_cdf, rsqrt;
   float *out, *mean, *row;
   evenbit_word* bits;
@@ -163,7 +164,12 @@ static inline void evenbit_finish(const evenbit_tail* tail, int32_t pixel) {
   }
   if (tail->residual) {
     const float* residual = tail->residual + pixel * tail->residual_step;
-    for (int32_t c = 0; c < channels; ++c) v[c] += residual[c];
+    if (tail->second_residual) {
+      const float* second = tail->second_residual + pixel * channels;
+      for (int32_t c = 0; c < channels; ++c) v[c] += residual[c] + second[c];
+    } else {
+      for (int32_t c = 0; c < channels; ++c) v[c] += residual[c];
+    }
   }
   if (tail->slope) {
     for (int32_t c = 0; c < channels; ++c) v[c] = v[c] >= 0.0f ? v[c] : v[c] * tail->slope[c];

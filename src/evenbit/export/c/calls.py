@@ -129,6 +129,8 @@ class Calls:
         if tail.residual is not None:
             fields["residual"] = self.at(tail.residual)
             fields["residual_step"] = str(result.channels if self.shapes[tail.residual] == result else 0)
+        if tail.second_residual is not None:
+            fields["second_residual"] = self.at(tail.second_residual)
         if tail.activation in ("sigmoid", "softsign", "normal_cdf", "rsqrt"):
             fields[tail.activation] = "1"
         elif tail.activation not in ("none", "prelu", "clamp"):
