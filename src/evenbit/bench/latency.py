@@ -106,9 +106,9 @@ def _amounts(op: Op, source: Shape, out: Shape, plan: Plan) -> Amounts:
     amounts = {(kind, part): amount for part, amount in parts.items()}
     tail = op.tail
     residuals = (tail.residual is not None) + (tail.second_residual is not None)
-    has = {"mean": tail.mean, "bits": tail.bits, tail.activation: tail.activation != "none"}
-    parts = {part: 1 for part, is_there in has.items() if is_there} | ({"residual": residuals} if residuals else {})
-    return amounts | {("tail", part): written * times for part, times in parts.items()}
+    activated = tail.activation != "none"
+    has = {"residual": residuals, "mean": bool(tail.mean), "bits": bool(tail.bits), tail.activation: activated}
+    return amounts | {("tail", part): written * times for part, times in has.items() if times}
 
 
 def _class(op: Op, groups: int, out: Shape) -> str:

@@ -271,8 +271,8 @@ def join_sums(plan: Plan) -> Plan:
     """Lets a Tail add two maps, `v + (x + y)`, instead of reading a sum that an op of its own has stored."""
     rewriter = Rewriter(plan)
     for op in plan.ops:
-        residual = op.tail.residual
-        total = rewriter.producer(residual) if residual else None
+        residual = op.tail.residual or ""
+        total = rewriter.producer(residual)
         if not isinstance(total, Elementwise) or total.tail != Tail(residual=total.tail.residual):
             continue
         vectors = any(map(rewriter.is_vector, (total.input, total.tail.residual)))

@@ -142,10 +142,11 @@ class Tail:
             v = v * known[self.scale]
         if self.bias is not None:
             v = v + known[self.bias]
-        if self.second_residual is not None:
-            v = v + (known[self.residual] + known[self.second_residual])
-        elif self.residual is not None:
-            v = v + known[self.residual]
+        if self.residual is not None:
+            added = known[self.residual]
+            if self.second_residual is not None:
+                added = added + known[self.second_residual]
+            v = v + added
         if self.activation == "prelu" and self.slope is not None:
             v = np.where(v >= 0, v, v * known[self.slope])
         if self.activation == "clamp" and self.low is not None and self.high is not None:
