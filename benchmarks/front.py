@@ -3,9 +3,10 @@
 - `python benchmarks/front.py keep RUN...` measures finished runs over all test images and keeps each as
   results/front/NAME.json: a binary one on the engine, its real layers in 8 bits; a float one both as it is and in the
   8 bits of ONNX Runtime (static quantization, per channel, calibrated on training images), which run there;
-- `python benchmarks/front.py time` times all networks that are kept, one image and one thread, in turns, and keeps
-  results/front/times-ISA.json for each instruction set that is asked for with `--isa`: ours by the engine, rivals
-  by ONNX Runtime, in float32 and in 8 bits, and by OpenVINO. Times do not depend on weights, so fresh ones are taken;
+- `python benchmarks/front.py time` times all networks that are kept, one image and one thread, those of a data set in
+  turns, and keeps results/front/times-ISA.json for each instruction set that is asked for with `--isa`: ours by the
+  engine, rivals by ONNX Runtime, in float32 and in 8 bits, and by OpenVINO. Times do not depend on weights, so fresh
+  ones are taken;
 - `python benchmarks/results.py render` writes the page.
 """
 
@@ -35,6 +36,7 @@ from origin import ROOT, origin
 from results import origin_of
 
 KEPT = ROOT / "results/front"
+IMAGES = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels, height and width
 BATCH = 100  # the 8-bit rivals are exported for so many images at once
 CALIBRATION = 1_000  # training images that give the ranges of activations
 ROUNDS = 30
@@ -79,21 +81,28 @@ def _on_floats(predict: Callable[..., npt.NDArray[np.float32]]) -> Callable[...,
 
 
 def time_networks(isa: str) -> None:
-    """Times every network that is kept, and the yardstick, in turns."""
-    kept = {(row["kind"], row["recipe"]["model"], row["recipe"]["method"]) for row in kept_rows(KEPT)}
-    networks = sorted(kept | {("int8", YARDSTICK, "float")})
-    image = np.random.default_rng(0).random((1, 3, 32, 32), dtype=np.float32)
+    """Times every network that is kept."""
+    rows = kept_rows(KEPT)
+    ms = {}
+    for data in sorted({row["recipe"]["data"] for row in rows}):
+        kept = [(row["kind"], row["recipe"]) for row in rows if row["recipe"]["data"] == data]
+        ms[data] = _times(data, {(kind, recipe["model"], recipe["method"]) for kind, recipe in kept}, isa)
+    (KEPT / f"times-{isa}.json").write_text(json.dumps({**origin(), "isa": isa, "ms": ms}, indent=1) + "\n")
+
+
+def _times(data: str, kept: set[tuple[str, str, str]], isa: str) -> dict[str, dict[str, float]]:
+    """Times the networks of a data set, and the yardstick, in turns."""
+    channels, size = IMAGES[data]
+    image = np.random.default_rng(0).random((1, channels, size, size), dtype=np.float32)
     runners = {}
-    for kind, model, method in networks:
-        plan = pack_untrained(model, method, channels=3, size=32, classes=10)
+    for kind, model, method in sorted(kept | {("int8", YARDSTICK, "float")}):
+        plan = pack_untrained(model, method, channels=channels, size=size, classes=10)
         if kind == "int8":
             peers = itertools.chain(*RUNTIMES.values())
             runners |= {f"{model} {peer}": PEERS[peer](plan, image, 1).run for peer in peers}
         else:
             runners[f"{model} {method}"] = _ours(plan, image, isa)
-    times = interleave(runners, ROUNDS)
-    timed = {**origin(), "isa": isa, "ms": {name: statistics(turns) for name, turns in times.items()}}
-    (KEPT / f"times-{isa}.json").write_text(json.dumps(timed, indent=1) + "\n")
+    return {name: statistics(turns) for name, turns in interleave(runners, ROUNDS).items()}
 
 
 def _ours(plan: Plan, image: npt.NDArray[np.float32], isa: str) -> Callable[[], object]:

@@ -120,7 +120,8 @@ def _times(row: dict[str, Any], kind: str, times: dict[str, dict[str, Any]]) -> 
     names = binary if kind == "binary" else {f"{model} {each}": each for each in RUNTIMES[kind]}
     ms, runtime = {}, {}
     for isa, timed in times.items():
-        found = {name: timed["ms"][name]["ms"] for name in names if name in timed["ms"]}
+        own = timed["ms"].get(recipe["data"], {})
+        found = {name: own[name]["ms"] for name in names if name in own}
         if found:
             fastest = min(found, key=lambda name: found[name])
             ms[isa], runtime[isa] = found[fastest], names[fastest]
@@ -158,7 +159,7 @@ def page(kept: Path, shapes: Path) -> str:
             lines += ["![Accuracy against time and bytes](front.svg)", ""]
         lines += _table(group, list(times))
         for isa in times:
-            lines += ["", *_budgets(group, isa, times[isa])]
+            lines += ["", *_budgets(group, isa, times[isa]["ms"].get(data, {}))]
         lines += ["", *_bytes(group), "", *_origins(group), ""]
     lines += [*ADVICE, *_shapes(json.loads(shapes.read_text())), *_timed(times)]
     return "\n".join(lines) + "\n"
@@ -213,9 +214,9 @@ def _table(points: Sequence[Point], isas: Sequence[str]) -> list[str]:
     return _grid([*head, *(f"ms, {isa}" for isa in isas)], rows)
 
 
-def _budgets(points: Sequence[Point], isa: str, timed: dict[str, Any]) -> list[str]:
+def _budgets(points: Sequence[Point], isa: str, ms: dict[str, dict[str, float]]) -> list[str]:
     """The best network of each kind under each budget, in words."""
-    yard = [timed["ms"][name]["ms"] for name in timed["ms"] if name.startswith(f"{YARDSTICK} ") and "int8" in name]
+    yard = [ms[name]["ms"] for name in ms if name.startswith(f"{YARDSTICK} ") and "int8" in name]
     points = [point for point in points if isa in point.ms]
     if not yard or {point.kind for point in points} != set(NAMES):
         return []

@@ -35,7 +35,7 @@ def kept(tmp_path: Path) -> Callable[..., Path]:
             sizes = {"bytes": size, "float_bytes": 4 * size}
             (folder / f"{model}.json").write_text(json.dumps({**row, **sizes}))
             times |= {f"{model} {runtime}": {"ms": value} for runtime, value in ms.items()}
-        timed = {"isa": "avx512", "command": "time", "commit": "c", "machine": "m", "ms": times}
+        timed = {"isa": "avx512", "command": "time", "commit": "c", "machine": "m", "ms": {"cifar10": times}}
         (folder / "times-avx512.json").write_text(json.dumps(timed))
         shape = {"shape": "32,64x2", "teacher": "runs/big", "validation_accuracy": 70.5, "command": "train"}
         shapes = {"32,64x2 from big": {**shape, "bytes": 9_000, "ms": {"avx2": 0.25}}}

@@ -11,6 +11,7 @@
 //                               the operators ^ and +
 //   kByteUnits                  whether add_dot(sum, a, w) adds four products of bytes, unsigned times signed, to each
 //                               lane, or two products of signed 16-bit integers
+//   kTwoResiduals               whether a Tail can add two maps: the code for it is in every kernel
 //   store_rounded(p, v)         the 16 numbers v, rounded half to even, as bytes of q + 128 or as 16-bit integers
 //   kConvPixels, kConvBlocks    the tile of float and int8 convolutions, which fills the registers
 //   kBinaryPixels, kBinaryBlocks, EVENBIT_BINARY_TILES(TILE)   the tile whose inner step is the limit of binary
@@ -47,6 +48,14 @@ constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 #define EVENBIT_ITS_KERNEL(name, Work) name,
 #define EVENBIT_KERNELS(isa)                                                             \
   const BinaryKernel kBinaryKernels[] = {EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}}; \
-  const Kernels kernels_##isa = {                                                        \
-      #isa,        supported,  kStepBits, kMaxFanIn,    kBinaryKernels,                  \
-      kConvBlocks, kByteUnits, pair_bits, binary_limit, EVENBIT_ALL_KERNELS(EVENBIT_ITS_KERNEL)}
+  const Kernels kernels_##isa = {#isa,                                                   \
+                                 supported,                                              \
+                                 kStepBits,                                              \
+                                 kMaxFanIn,                                              \
+                                 kBinaryKernels,                                         \
+                                 kConvBlocks,                                            \
+                                 kByteUnits,                                             \
+                                 kTwoResiduals,                                          \
+                                 pair_bits,                                              \
+                                 binary_limit,                                           \
+                                 EVENBIT_ALL_KERNELS(EVENBIT_ITS_KERNEL)}

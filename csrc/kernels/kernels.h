@@ -52,7 +52,8 @@ struct Kernels {
   int64_t max_fan_in;  // of a binary convolution
   const BinaryKernel* binary;  // ended by one without a name
   int conv_blocks;
-  bool byte_units;  // whether int8_conv reads four channels a unit, else two
+  bool byte_units;     // whether int8_conv reads four channels a unit, else two
+  bool two_residuals;  // whether a Tail can have a second one
   // Bits as binary convolutions read them, kPairBytes for each byte: beside those of the pixel that is `next` bytes
   // ahead. Null if they read bits as they are.
   void (*pair_bits)(const uint8_t* bits, uint8_t* pairs, int64_t bytes, int64_t next);

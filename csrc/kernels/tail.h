@@ -96,16 +96,20 @@ inline bool has_activation(const Tail& tail) {
 
 #define EVENBIT_EACH(n) EVENBIT_UNROLL for (int n = 0; n < kVectors; ++n)
 
-// Brings in what `finish` will read: the map is too large for the first-level cache, and a tile takes long enough.
+template <int kPixels, int kBlocks>
+EVENBIT_INLINE void prefetch_map(const FloatView& map, int64_t y, int64_t x, int block) {
+  if (!map.base) return;
+  EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
+    const float* const at = map.at(y, x + p) + int64_t{block} * kBlock;
+    EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(at + b * kBlock);
+  }
+}
+
+// Brings in what `finish` will read: the maps are too large for the first-level cache, and a tile takes long enough.
 template <int kPixels, int kBlocks>
 EVENBIT_INLINE void prefetch(const Tail& tail, int64_t y, int64_t x, int block) {
-  for (const FloatView& map : {tail.residual, tail.second_residual}) {
-    if (!map.base) break;
-    EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
-      const float* const at = map.at(y, x + p) + int64_t{block} * kBlock;
-      EVENBIT_UNROLL for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(at + b * kBlock);
-    }
-  }
+  prefetch_map<kPixels, kBlocks>(tail.residual, y, x, block);
+  if (kTwoResiduals) prefetch_map<kPixels, kBlocks>(tail.second_residual, y, x, block);
 }
 
 // Finishes `kPixels` neighbouring pixels of row y, from column x on, in the given block.
@@ -122,7 +126,8 @@ EVENBIT_INLINE void finish(const Tail& tail, BlockOf (&tile)[kPixels], int64_t y
   }
   if (tail.residual.base) {
     const float* at = tail.residual.at(y, x) + c;
-    const float* second = tail.second_residual.base ? tail.second_residual.at(y, x) + c : nullptr;
+    const bool has_second = kTwoResiduals && tail.second_residual.base;
+    const float* second = has_second ? tail.second_residual.at(y, x) + c : nullptr;
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p, at += tail.residual.pixel) {
       BlockOf r = load_block(at);
       if (second) {

@@ -82,13 +82,7 @@ int Builder::quantized(int id, float multiplier) {
   auto node = std::find_if(nodes.begin(), nodes.end(), [&](const Node& n) { return n.out == id; });
   if (node != nodes.end() && node->quantized != kNone && node->multiplier == multiplier) return node->quantized;
   if (node == nodes.end() || node->quantized != kNone) {
-    Node copy;
-    copy.height = info(id).height;
-    copy.width = info(id).width;
-    copy.channels = info(id).channels;
-    copy.bind = elementwise(kernels_, id);
-    copy.pixelwise = {id};
-    add_node(std::move(copy));
+    add_node(elementwise_node(id));
     node = nodes.end() - 1;
   }
   Value twin = info(id);
@@ -97,6 +91,26 @@ int Builder::quantized(int id, float multiplier) {
   program_.values.push_back(twin);
   node->multiplier = multiplier;
   return node->quantized = static_cast<int>(program_.values.size()) - 1;
+}
+
+// A node with a Tail on its own, after the value.
+Node Builder::elementwise_node(int id) {
+  Node node;
+  node.height = info(id).height;
+  node.width = info(id).width;
+  node.channels = info(id).channels;
+  node.bind = elementwise(kernels_, id);
+  node.pixelwise = {id};
+  return node;
+}
+
+// The value that holds the sum of two maps.
+int Builder::sum(int id, int other) {
+  Node node = elementwise_node(id);
+  node.residual = other;
+  node.out = new_value({false, node.height, node.width, node.channels});
+  add_node(std::move(node));
+  return program_.nodes.back().out;
 }
 
 void Builder::pad(int id, const IntWindow& window) {
@@ -148,8 +162,12 @@ void Builder::add_tail(const plan::Tail& tail, Node& node) {
   node.tail.rsqrt = tail.activation == "rsqrt";
   node.tail.shift = constant(tail.shift);
   node.residual = named(tail.residual);
-  node.second_residual = named(tail.second_residual);
-  if (node.second_residual != kNone) node.pixelwise.push_back(node.second_residual);
+  if (tail.second_residual && kernels_.two_residuals) {
+    node.second_residual = value(*tail.second_residual);
+    node.pixelwise.push_back(node.second_residual);
+  } else if (tail.second_residual) {
+    node.residual = sum(node.residual, value(*tail.second_residual));
+  }
   node.mean = named(tail.mean);
   if (node.mean != kNone) node.row_sums = new_value({false, node.height, 1, node.channels});
   if (!tail.bits) return;

@@ -74,6 +74,8 @@ class Builder {
   int new_value(const Shape& shape);
   int named(const plan::Name& name) const { return name ? value(*name) : kNone; }
   void add_tail(const plan::Tail& tail, Node& node);
+  Node elementwise_node(int id);
+  int sum(int id, int other);
   void add_node(Node node);
   void find_readers();
   void share_borders();

@@ -47,6 +47,7 @@ inline U load_bytes_as_units(const uint8_t* p) {
 inline U broadcast_unit(uint32_t v) { return _mm256_set1_epi32(static_cast<int>(v)); }
 inline F to_floats(U v) { return _mm256_cvtepi32_ps(v); }
 constexpr bool kByteUnits = false;
+constexpr bool kTwoResiduals = true;
 inline U add_dot(U sum, U a, U w) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, w)); }
 inline void store_rounded(uint8_t* p, const F (&v)[2]) {
   const U q = _mm256_packs_epi32(_mm256_cvtps_epi32(v[0]), _mm256_cvtps_epi32(v[1]));

@@ -22,6 +22,7 @@ inline U add_popcount_xor(U sum, U a, U b) {
 }
 
 constexpr bool kByteUnits = true;
+constexpr bool kTwoResiduals = true;
 inline U add_dot(U sum, U a, U w) { return _mm512_dpbusd_epi32(sum, a, w); }
 inline void store_rounded(uint8_t* p, const F (&v)[1]) {
   const U q = _mm512_add_epi32(_mm512_cvtps_epi32(v[0]), _mm512_set1_epi32(128));

@@ -28,6 +28,7 @@ inline U add_popcount_xor(U sum, U a, U b) {
 }
 
 constexpr bool kByteUnits = false;
+constexpr bool kTwoResiduals = true;
 inline U add_dot(U sum, U a, U w) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, w)); }
 inline void store_rounded(uint8_t* p, const F (&v)[1]) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v[0])));

@@ -59,6 +59,7 @@ inline F dot_from_count(float fan_in, U count) {
 
 // Products of bytes that are added up in fours, SDOT, are an extension.
 constexpr bool kByteUnits = false;
+constexpr bool kTwoResiduals = true;
 inline U add_dot(U sum, U a, U w) {
   const int16x8_t x = vreinterpretq_s16_u32(a), y = vreinterpretq_s16_u32(w);
   const int32x4_t low = vmull_s16(vget_low_s16(x), vget_low_s16(y)), high = vmull_high_s16(x, y);

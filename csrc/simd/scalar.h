@@ -41,6 +41,7 @@ inline U add_popcount_xor(U sum, U a, U b) { return sum + static_cast<U>(__built
 inline F dot_from_count(float fan_in, U count) { return fan_in - 2.0f * static_cast<float>(count); }
 inline F to_floats(U v) { return static_cast<float>(static_cast<int32_t>(v)); }
 constexpr bool kByteUnits = false;
+constexpr bool kTwoResiduals = true;
 inline U add_dot(U sum, U a, U w) {
   const auto low = [](U v) { return static_cast<int32_t>(static_cast<int16_t>(v)); };
   return sum + static_cast<U>(low(a) * low(w)) + static_cast<U>(low(a >> 16) * low(w >> 16));

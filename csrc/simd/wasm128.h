@@ -57,6 +57,7 @@ inline F dot_from_count(float fan_in, U count) {
 }
 
 constexpr bool kByteUnits = false;
+constexpr bool kTwoResiduals = false;
 inline U add_dot(U sum, U a, U w) { return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(a, w)); }
 inline void store_rounded(uint8_t* p, const F (&v)[4]) {
   const auto rounded = [](F x) { return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(x)); };
