@@ -8,8 +8,14 @@
 namespace evenbit {
 namespace {
 
+struct HalfDifferences {
+  using Unit = HalfUnit;
+  static U add(U sum, U a, U w) { return add_popcount_xor_half(sum, a, w); }
+};
+
 struct Differences {
-  static constexpr bool kHalves = true;
+  using Unit = uint32_t;
+  using Half = HalfDifferences;
   static int64_t steps(const BinaryConv& op) { return op.run + (op.half ? 1 : 0); }
   static U start(const BinaryConv&, int) { return zero_counts(); }
   static U add(U sum, U a, U w) { return add_popcount_xor(sum, a, w); }

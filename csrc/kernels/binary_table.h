@@ -98,6 +98,7 @@ struct BinaryTile {
   static constexpr int kBlocks = kTileBlocks;
   // Pairs of a vector: one, or where the tile has one block, which fills a part of it, as many as there are parts.
   static constexpr int kShare = kTileBlocks == 1 ? kByteBlocks : 1;
+  static constexpr int kRestPixels = kPixels;
   static constexpr int kRestBlocks = kByteBlocks / kShare;
   static constexpr int kLanesTogether = kByteLanes / kShare;
 

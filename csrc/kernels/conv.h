@@ -40,6 +40,7 @@ namespace {
 struct ConvTile {
   static constexpr int kPixels = kConvPixels;
   static constexpr int kBlocks = kConvBlocks;
+  static constexpr int kRestPixels = kPixels;
   static constexpr int kRestBlocks = 1;
 
   template <int kP, int kB>

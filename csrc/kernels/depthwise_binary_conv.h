@@ -35,6 +35,7 @@ namespace {
 struct DepthwiseBinaryTile {
   static constexpr int kPixels = kConvPixels;
   static constexpr int kBlocks = kWordBits / kBlock;
+  static constexpr int kRestPixels = kPixels;
   static constexpr int kRestBlocks = kBlocks;
 
   template <int kP, int kB>

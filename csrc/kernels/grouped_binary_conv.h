@@ -51,6 +51,7 @@ inline void load_groups(U (&lanes)[kVectors], const uint32_t* units, int first_o
 struct GroupedTile {
   static constexpr int kPixels = kConvPixels;
   static constexpr int kBlocks = 1;
+  static constexpr int kRestPixels = kPixels;
   static constexpr int kRestBlocks = 1;
 
   template <int kP, int kB>

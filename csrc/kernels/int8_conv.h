@@ -33,7 +33,8 @@ struct Int8Conv {
 namespace {
 
 struct Int8Product {
-  static constexpr bool kHalves = false;
+  using Unit = uint32_t;
+  using Half = void;
   static int64_t steps(const Int8Conv& op) { return op.run; }
   static U start(const Int8Conv& op, int channel) { return load_units(op.start + channel); }
   static U add(U sum, U a, U w) { return add_dot(sum, a, w); }

@@ -24,6 +24,7 @@ namespace {
 struct MatMulTile {
   static constexpr int kPixels = kConvPixels;
   static constexpr int kBlocks = kConvBlocks;
+  static constexpr int kRestPixels = kPixels;
   static constexpr int kRestBlocks = 1;
 
   template <int kP, int kB>

@@ -1,8 +1,8 @@
 // A convolution, tile by tile: kPixels neighbouring output pixels x kBlocks blocks of outputs, which fill the
 // registers.
 //
-// A Tile has kPixels, kBlocks and kRestBlocks (of the tiles for blocks that are left over), and a static function
-// run<pixels, blocks>(op, y, x, block).
+// A Tile has kPixels, kBlocks, kRestPixels and kRestBlocks (of the tiles for blocks that are left over), and a static
+// function run<pixels, blocks>(op, y, x, block).
 #pragma once
 
 #include "kernels/views.h"
@@ -26,6 +26,11 @@ void rest_of_row(const Op& op, int y, int x, int block) {
 template <class Tile, int kBlocks, class Op>
 void row_of_tiles(const Op& op, int y, int block) {
   int x = 0;
+  if constexpr (kBlocks == Tile::kRestBlocks && Tile::kRestPixels > Tile::kPixels) {
+    for (; x + Tile::kRestPixels <= op.width; x += Tile::kRestPixels) {
+      Tile::template run<Tile::kRestPixels, kBlocks>(op, y, x, block);
+    }
+  }
   for (; x + Tile::kPixels <= op.width; x += Tile::kPixels) {
     Tile::template run<Tile::kPixels, kBlocks>(op, y, x, block);
   }

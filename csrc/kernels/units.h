@@ -2,11 +2,13 @@
 //
 // A step loads the units of all outputs in the tile once (one output a lane), broadcasts each pixel's unit, and adds
 // the products lane by lane. The weights of a group of blocks stay in the first-level cache while the map passes by. A
-// Product says what a unit is: start(op, channel), add(sum, a, w) and finish(op, sum), the accumulator as floats; and
-// whether a kernel row may end in half a unit (kHalves), and how many steps(op) it takes with that.
+// Product says what a unit is: start(op, channel), add(sum, a, w) for an `a` that is broadcast from a Unit in memory,
+// finish(op, sum), the accumulator as floats, and how many steps(op) a kernel row takes. Where a row may end in half a
+// unit, Product::Half says how that is added; else it is void.
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/rows.h"
 #include "kernels/tail.h"
@@ -23,8 +25,8 @@ uint32_t unit_at(const uint8_t* p) {
   return unit;
 }
 
-// One step: the unit of each pixel, `step` bytes apart, with those of the weights. A unit may be half empty.
-template <class Product, typename Unit, int kP, int kB>
+// One step: the unit of each pixel, `step` bytes apart, with those of the weights.
+template <class Product, int kP, int kB>
 EVENBIT_INLINE void add_step(U (&sums)[kB][kP][kVectors], const uint8_t* at, int64_t step, const uint32_t* weight) {
   U w[kB][kVectors];
   EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
@@ -34,7 +36,7 @@ EVENBIT_INLINE void add_step(U (&sums)[kB][kP][kVectors], const uint8_t* at, int
     }
   }
   EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
-    const U a = broadcast_unit(unit_at<Unit>(at + p * step));
+    const U a = broadcast_unit(unit_at<typename Product::Unit>(at + p * step));
     EVENBIT_UNROLL for (int b = 0; b < kB; ++b) {
       EVENBIT_EACH(n) sums[b][p][n] = Product::add(sums[b][p][n], a, w[b][n]);
     }
@@ -46,6 +48,8 @@ struct UnitTile {
   static constexpr int kPixels = kTilePixels;
   static constexpr int kBlocks = kTileBlocks;
   static constexpr int kRestBlocks = 1;
+  // As many sums, where a block is one register; elsewhere there are enough with fewer pixels.
+  static constexpr int kRestPixels = kVectors == 1 ? kPixels * kBlocks : kPixels;
   static constexpr int kLanesTogether = kTileBlocks * kBlock;  // outputs whose weights for a step lie together
 
   template <int kP, int kB, class Op>
@@ -66,11 +70,11 @@ struct UnitTile {
     for (int ky = 0; ky < op.kh; ++ky, in += op.in_row) {
       const uint8_t* at = in;
       for (int j = 0; j < op.run; ++j, at += sizeof(uint32_t), weight += kLanesTogether) {
-        add_step<Product, uint32_t>(sums, at, step, weight);
+        add_step<Product>(sums, at, step, weight);
       }
-      if constexpr (Product::kHalves) {
+      if constexpr (!std::is_void_v<typename Product::Half>) {
         if (op.half) {
-          add_step<Product, uint16_t>(sums, at, step, weight);
+          add_step<typename Product::Half>(sums, at, step, weight);
           weight += kLanesTogether;
         }
       }

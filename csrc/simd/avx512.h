@@ -21,6 +21,14 @@ inline U add_popcount_xor(U sum, U a, U b) {
   return _mm512_add_epi32(sum, _mm512_popcnt_epi32(_mm512_xor_si512(a, b)));
 }
 
+// Half a unit is read as a whole one, which memory can broadcast; the instruction of the xor drops the bits beyond it:
+// 0x28 is (a ^ b) & c.
+using HalfUnit = uint32_t;
+inline U add_popcount_xor_half(U sum, U a, U b) {
+  const U differing = _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi32(0xFFFF), 0x28);
+  return _mm512_add_epi32(sum, _mm512_popcnt_epi32(differing));
+}
+
 constexpr bool kByteUnits = true;
 constexpr bool kTwoResiduals = true;
 inline U add_dot(U sum, U a, U w) { return _mm512_dpbusd_epi32(sum, a, w); }

@@ -52,6 +52,8 @@ inline U zero_counts() { return vdupq_n_u32(0); }
 inline U add_popcount_xor(U sum, U a, U b) {
   return vpadalq_u16(sum, vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u32(veorq_u32(a, b)))));
 }
+using HalfUnit = uint16_t;
+inline U add_popcount_xor_half(U sum, U a, U b) { return add_popcount_xor(sum, a, b); }
 inline F dot_from_count(float fan_in, U count) {
   const U k = vdupq_n_u32(static_cast<uint32_t>(fan_in));
   return to_floats(vsubq_u32(k, vshlq_n_u32(count, 1)));

@@ -38,6 +38,8 @@ inline U load_bytes_as_units(const uint8_t* p) { return *p; }
 inline U broadcast_unit(uint32_t v) { return v; }
 inline U zero_counts() { return 0; }
 inline U add_popcount_xor(U sum, U a, U b) { return sum + static_cast<U>(__builtin_popcount(a ^ b)); }
+using HalfUnit = uint16_t;
+inline U add_popcount_xor_half(U sum, U a, U b) { return add_popcount_xor(sum, a, b); }
 inline F dot_from_count(float fan_in, U count) { return fan_in - 2.0f * static_cast<float>(count); }
 inline F to_floats(U v) { return static_cast<float>(static_cast<int32_t>(v)); }
 constexpr bool kByteUnits = false;

@@ -51,6 +51,8 @@ inline U add_popcount_xor(U sum, U a, U b) {
   const v128_t pairs = wasm_u16x8_extadd_pairwise_u8x16(wasm_i8x16_popcnt(wasm_v128_xor(a, b)));
   return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(pairs, wasm_i16x8_splat(1)));
 }
+using HalfUnit = uint16_t;
+inline U add_popcount_xor_half(U sum, U a, U b) { return add_popcount_xor(sum, a, b); }
 inline F dot_from_count(float fan_in, U count) {
   const U k = wasm_i32x4_splat(static_cast<int>(fan_in));
   return wasm_f32x4_convert_i32x4(wasm_i32x4_sub(k, wasm_i32x4_shl(count, 1)));

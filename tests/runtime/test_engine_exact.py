@@ -106,6 +106,17 @@ def test_convolutions_of_any_shape(
     assert Engine(plan, threads=3)(batch[:1]).tobytes() == expected[: len(expected) // 2]
 
 
+@pytest.mark.parametrize("width", [15, 16, 21, 33])
+@pytest.mark.parametrize("channels", [16, 48])
+def test_few_outputs_of_wide_maps(width: int, channels: int) -> None:
+    """Their tiles have more pixels, and the sums of 48 or 16 inputs end in half a unit."""
+    make = PlanMaker(width, 3, 3, width)
+    x = make.int8_conv(make.normalize(), channels, (3, 3), (1, 1), (1, 1), 90.0, "scale", "prelu")
+    y = make.binary_conv(make.signs(x), channels, (3, 3), (1, 1), (1, 1), "scale", "bias", "residual")
+    plan = make.plan(make.binary_conv(make.signs(y), 20, (3, 3), (1, 2), (1, 1), "scale"))
+    assert_exact(plan, images(plan, 2))
+
+
 def test_one_map_is_read_with_several_multipliers_and_as_floats() -> None:
     make = PlanMaker(6, 3, 7, 7)
     x = make.conv(make.normalize(), 20, (3, 3), (1, 1), (1, 1), 1, "bias")
