@@ -315,5 +315,5 @@ def test_a_dilated_binary_convolution_with_a_stride_is_refused() -> None:
     _, table = evenbit.binarize(real, torch.rand(1, *SIZE), also=("1",))
     assert {row.path: row.reason for row in table}["1"] == "is dilated and has a stride"
     layer = BinaryConv2d(1, 10, 3, make_binarizer(evenbit.METHODS["bnn"]), stride=2, dilation=2)
-    with pytest.raises(CaptureError, match="module '1': a dilated binary convolution with a stride cannot be lowered"):
+    with pytest.raises(CaptureError, match="module '1': a dilated binary convolution with a stride cannot be packed"):
         evenbit.pack(nn.Sequential(Sign("clip"), layer, nn.Flatten()).eval(), torch.rand(1, 1, 8, 8))

@@ -132,7 +132,7 @@ def test_spare_bits_of_weights_are_refused() -> None:
 
 def test_output_and_input_are_checked() -> None:
     with pytest.raises(
-        PlanError, match="output 'logits' should be floats of 2 channels, one logit a class, but is 1x1x3"
+        PlanError, match="output 'logits' should be floats of 2 channels, one logit for each class, but is 1x1x3"
     ):
         plan(classes=("a", "b")).shapes()
     with pytest.raises(PlanError, match="output 'y'"):

@@ -47,7 +47,7 @@ CheckedShapes check_plan(const Plan& plan) {
   require(
       plan.output != kImages && output != shapes.values.end() && !output->second.bits &&
           output->second.channels == classes,
-      "output '" + plan.output + "' should be floats of " + std::to_string(classes) + " channels, one logit a class");
+      "output '" + plan.output + "' should be floats of " + std::to_string(classes) + " channels, one logit for each class");
   return shapes;
 }
 

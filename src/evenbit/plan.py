@@ -81,7 +81,7 @@ class Plan:
                 raise PlanError(f"op '{op.name}' ({op.kind}): {error}") from None
         found = checker.values.get(self.output)
         if self.output == "images" or found is None or (found.kind, found.channels) != ("float", len(self.classes)):
-            wanted = f"floats of {len(self.classes)} channels, one logit a class"
+            wanted = f"floats of {len(self.classes)} channels, one logit for each class"
             raise PlanError(f"output '{self.output}' should be {wanted}, but is {found or 'nothing'}")
         return checker
 

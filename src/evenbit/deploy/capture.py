@@ -43,7 +43,7 @@ def capture(
         info: Where the network comes from.
 
     Raises:
-        CaptureError: If the network cannot be traced or holds something that cannot be lowered.
+        CaptureError: If the network cannot be traced or holds something that cannot be packed.
     """
     check_weights(module)
     program = trace(module, size)
@@ -119,9 +119,9 @@ def _check_settings(node: Node) -> None:
         return
     for name, value in node.kwargs.items():
         if value is not None and name not in ADOPTED:
-            raise CaptureError(f"{where(node)}: {node.target} with the setting '{name}' cannot be lowered")
+            raise CaptureError(f"{where(node)}: {node.target} with the setting '{name}' cannot be packed")
     if isinstance(result, torch.Tensor) and result.dtype != torch.float32 and node.target != operator.getitem:
-        raise CaptureError(f"{where(node)}: {node.target} gives {result.dtype}; only float32 can be lowered")
+        raise CaptureError(f"{where(node)}: {node.target} gives {result.dtype}; only float32 can be packed")
 
 
 # Settings that the lowering of a node looks at, or that are checked by the type of its result.
@@ -166,7 +166,7 @@ def _check_constant(node: Node) -> None:
     if _is_mutable(node) and _made_by(node).op == "placeholder":
         raise CaptureError(f"{where(node)}: {node.target} changes a parameter or buffer while running")
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-        raise CaptureError(f"{where(node)}: {node.target} draws random numbers, which cannot be lowered")
+        raise CaptureError(f"{where(node)}: {node.target} draws random numbers, which cannot be packed")
 
 
 def _output(node: Node, lowering: Lowering) -> str:

@@ -280,7 +280,7 @@ def layout_of(shape: tuple[int, ...], axis: int) -> Map:
 def check_images(node: Node) -> None:
     """Refuses images that were split into parts, for an op whose window would reach from one part into another."""
     if shape_of(node)[0] != BATCH:
-        raise CaptureError(f"{where(node)}: {node.target} cannot be lowered once images are split along the batch axis")
+        raise CaptureError(f"{where(node)}: {node.target} cannot be packed once images are split along the batch axis")
 
 
 def is_plain(shape: tuple[int, ...], axis: int = 1) -> bool:
@@ -303,7 +303,7 @@ def _of_one_image(node: Node, places: Places, axis: int, size: int) -> Places:
     images = np.moveaxis(places, axis, 1)
     images = np.moveaxis(images.reshape(BATCH, parts, *images.shape[1:]), 1, 2)
     if not np.array_equal(images[0] + size, images[1]) or images[0].min() < 0 or images[0].max() >= size:
-        raise CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be lowered")
+        raise CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be packed")
     found: Places = images[0].reshape(layout_of(shape, axis))
     return found
 
@@ -313,7 +313,7 @@ def _parts(node: Node, wanted: Places) -> dict[str, Places]:
     first = wanted[0, 0, 0]
     channels, rows, columns = wanted[:, 0, 0], wanted[0, :, 0] - first, wanted[0, 0, :] - first
     if not np.array_equal(wanted, channels[:, None, None] + rows[:, None] + columns):
-        raise CaptureError(f"{where(node)}: {node.target} moves numbers in a way that cannot be lowered")
+        raise CaptureError(f"{where(node)}: {node.target} moves numbers in a way that cannot be packed")
     channels = channels + rows.min() + columns.min()
     return {"rows": rows - rows.min(), "columns": columns - columns.min(), "channels": channels}
 

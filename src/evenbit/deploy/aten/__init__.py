@@ -30,7 +30,7 @@ HINTS = {
 
 
 def hint(target: Any) -> str:
-    """What to do about an op that cannot be lowered."""
+    """What to do about an op that cannot be packed."""
     name = str(target).removeprefix("aten.")
     found = (text for starts, text in HINTS.items() if name.startswith(starts))
     return next(found, "the layers around it may have to change")

@@ -50,7 +50,7 @@ def _clamp(low: Any, high: Any, before: tuple[float, float] | None = None) -> Ca
     def lower(lowering: Lowering, node: Node) -> None:
         limits = (argument(node, 1, node.kwargs.get("min", low)), argument(node, 2, node.kwargs.get("max", high)))
         if any(isinstance(limit, Node) for limit in limits):
-            raise CaptureError(f"{where(node)}: {node.target} with limits that are not numbers cannot be lowered")
+            raise CaptureError(f"{where(node)}: {node.target} with limits that are not numbers cannot be packed")
         unary(lowering, node, lambda channels: _clamp_tail(lowering, channels, limits, before))
 
     return lower

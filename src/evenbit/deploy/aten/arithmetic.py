@@ -34,7 +34,7 @@ def _add(lowering: Lowering, node: Node) -> None:
 
 def _check_alpha(node: Node) -> None:
     if node.kwargs.get("alpha", 1) != 1:
-        raise CaptureError(f"{where(node)}: a sum with alpha cannot be lowered")
+        raise CaptureError(f"{where(node)}: a sum with alpha cannot be packed")
 
 
 def _sub(lowering: Lowering, node: Node) -> None:
@@ -86,7 +86,7 @@ def _mul(lowering: Lowering, node: Node) -> None:
 
 def _square(lowering: Lowering, node: Node) -> None:
     if argument(node, 1, 2) != 2:
-        raise CaptureError(f"{where(node)}: a power of {argument(node, 1)} cannot be lowered")
+        raise CaptureError(f"{where(node)}: a power of {argument(node, 1)} cannot be packed")
     source: Any = argument(node, 0)
     value = lowering.worked_on(source)
     made = lowering.builder.add(Multiply, value, Tail(), factor=value)
@@ -110,7 +110,7 @@ def _quotient(lowering: Lowering, node: Node) -> None:
     """`x / y` as `x * (y q q)` with `q = 1 / sqrt(y y)`; y may be the side that is broadcast."""
     x: Any = argument(node, 0)
     if not is_computed(lowering, x) or shape_of(x) != shape_of(node):
-        raise CaptureError(f"{where(node)}: dividing a constant, or a smaller by a larger tensor, cannot be lowered")
+        raise CaptureError(f"{where(node)}: dividing a constant, or a smaller by a larger tensor, cannot be packed")
     builder = lowering.builder
 
     def combine(first: str, second: str) -> str:
@@ -127,7 +127,7 @@ def _vector_norm(lowering: Lowering, node: Node) -> None:
     shape, axes = shape_of(source), argument(node, 2, None) or []
     kept = set(range(1, len(shape))) - {axis % len(shape) for axis in axes}
     if argument(node, 1, 2) != 2 or len(kept) != 1 or shape[0] != BATCH or not argument(node, 3, False):
-        raise CaptureError(f"{where(node)}: a norm of order {argument(node, 1, 2)} over {axes} cannot be lowered")
+        raise CaptureError(f"{where(node)}: a norm of order {argument(node, 1, 2)} over {axes} cannot be packed")
     (axis,) = kept
     builder, value = lowering.builder, lowering.stored(source, axis)
     mean = builder.mean(builder.add(Multiply, value, Tail(), factor=value))

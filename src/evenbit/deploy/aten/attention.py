@@ -35,12 +35,12 @@ def _attention(lowering: Lowering, node: Node) -> None:
     query, key, value = (node.args[index] for index in range(3))
     mask, causal = argument(node, 3, None), argument(node, 5, False)
     if is_computed(lowering, mask) or argument(node, 4, 0.0):
-        raise CaptureError(f"{where(node)}: attention with a computed mask or dropout cannot be lowered")
+        raise CaptureError(f"{where(node)}: attention with a computed mask or dropout cannot be packed")
     assert isinstance(query, Node)
     assert isinstance(key, Node)
     builder = lowering.builder
     if shape_of(query)[:-2] != shape_of(key)[:-2]:
-        raise CaptureError(f"{where(node)}: attention whose heads share their keys cannot be lowered")
+        raise CaptureError(f"{where(node)}: attention whose heads share their keys cannot be packed")
     scale = node.kwargs.get("scale") or shape_of(query)[-1] ** -0.5
     turned = lowering.gathered(key, lowering.value(key), np.swapaxes(lowering.placed(key), -1, -2), -1)
     tail = Tail(scale=builder.tensor(np.full(shape_of(key)[-2], scale)))
@@ -65,14 +65,14 @@ def _masked(lowering: Lowering, node: Node, scores: str, mask: torch.Tensor, sha
     spread[spread_out(shape, -1).reshape(-1)] = np.broadcast_to(summand.double().numpy(), shape).reshape(-1)
     first, second = spread.reshape(BATCH, channels, height, width)
     if not np.array_equal(first, second) or np.isnan(first).any():
-        raise CaptureError(f"{where(node)}: a mask that differs between the images of a batch cannot be lowered")
+        raise CaptureError(f"{where(node)}: a mask that differs between the images of a batch cannot be packed")
     return lowering.builder.add(AddMap, scores, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
 
 
 def _check_rows(node: Node, summand: Floats, axis: int) -> None:
     """Refuses a mask that leaves a softmax along the axis nothing but -inf."""
     if np.isneginf(summand).all(axis).any():
-        raise CaptureError(f"{where(node)}: a mask leaves nothing to attend to, which cannot be lowered")
+        raise CaptureError(f"{where(node)}: a mask leaves nothing to attend to, which cannot be packed")
 
 
 def _only_softmax_reads(node: Node) -> bool:

@@ -39,7 +39,7 @@ def _binary_conv(lowering: Lowering, node: Node) -> None:
     elif stride == (1, 1):
         _dilated(lowering, node, lowering.signs[source], weight.shape[1:3], padding, dilation, fields)
     else:
-        raise CaptureError(f"{where(node)}: a dilated binary convolution with a stride cannot be lowered")
+        raise CaptureError(f"{where(node)}: a dilated binary convolution with a stride cannot be packed")
 
 
 def _dilated(

@@ -59,7 +59,7 @@ def affine(
             return
     if scale is not None or bias is None:
         raise CaptureError(
-            f"{where(node)}: {node.target} with a constant that is not one number per channel cannot be lowered"
+            f"{where(node)}: {node.target} with a constant that is not one number per channel cannot be packed"
         )
     add_map(lowering, node, bias)
 
@@ -73,7 +73,7 @@ def add_map(lowering: Lowering, node: Node, constant: Floats) -> None:
     first, second = spread.reshape(BATCH, channels, height, width)
     if not np.array_equal(first, second):
         raise CaptureError(
-            f"{where(node)}: {node.target} with a constant that differs between the images of a batch cannot be lowered"
+            f"{where(node)}: {node.target} with a constant that differs between the images of a batch cannot be packed"
         )
     made = lowering.builder.add(AddMap, value, Tail(), map=lowering.builder.tensor(first.transpose(1, 2, 0)))
     lowering.values[node], lowering.maps[made] = made, lowering.maps[value]

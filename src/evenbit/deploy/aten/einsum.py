@@ -30,7 +30,7 @@ def _einsum(lowering: Lowering, node: Node) -> None:
     fits = sorted(left) == sorted([*shared, *summed, *rows]) and sorted(right) == sorted([*shared, *summed, *columns])
     computed = len(sides) == 2 and "." not in equation and all(is_computed(lowering, side) for side in sides)
     if not computed or not fits or result[:1] not in shared:
-        raise CaptureError(f"{where(node)}: einsum('{equation}') cannot be lowered; use nn.Linear, nn.Conv2d or matmul")
+        raise CaptureError(f"{where(node)}: einsum('{equation}') cannot be packed; use nn.Linear, nn.Conv2d or matmul")
     sizes = dict(zip(left + right, (*shape_of(sides[0]), *shape_of(sides[1])), strict=True))
 
     def matrices(side: Node, axes: str, *order: list[str]) -> str:

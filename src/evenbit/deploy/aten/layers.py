@@ -89,7 +89,7 @@ def _matmul(lowering: Lowering, node: Node) -> None:
     elif is_computed(lowering, left) and (weight := lowering.array(right, node)).ndim == 2:
         _dense_layer(lowering, node, weight.T, None)
         return
-    raise CaptureError(f"{where(node)}: this product of matrices cannot be lowered; use nn.Linear or nn.Conv2d")
+    raise CaptureError(f"{where(node)}: this product of matrices cannot be packed; use nn.Linear or nn.Conv2d")
 
 
 def _dense_layer(lowering: Lowering, node: Node, weight: Floats, bias: Floats | None) -> None:
@@ -147,7 +147,7 @@ def _pad(lowering: Lowering, node: Node) -> None:
         alias(lowering, node)
         return
     if mode != "constant" or fill != 0 or any(others) or min(amounts) < 0:
-        raise CaptureError(f"{where(node)}: only padding of height and width with zeros can be lowered")
+        raise CaptureError(f"{where(node)}: only padding of height and width with zeros can be packed")
     check_images(source)
     lowering.pads[node] = (above, below, left, right)
     lowering.values[node] = lowering.stored(source)

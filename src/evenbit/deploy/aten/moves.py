@@ -30,7 +30,7 @@ def _nothing(lowering: Lowering, node: Node) -> None:
 
 def _dropout(lowering: Lowering, node: Node) -> None:
     if argument(node, 2):
-        raise CaptureError(f"{where(node)}: a dropout that is active in eval mode cannot be lowered")
+        raise CaptureError(f"{where(node)}: a dropout that is active in eval mode cannot be packed")
     alias(lowering, node)
 
 
@@ -61,7 +61,7 @@ def pick(lowering: Lowering, node: Node) -> None:
     elif index == 0:
         alias(lowering, node)
     elif node.users:
-        raise CaptureError(f"{where(node)}: the indices of the largest values cannot be lowered")
+        raise CaptureError(f"{where(node)}: the indices of the largest values cannot be packed")
 
 
 def _cat(lowering: Lowering, node: Node) -> None:
@@ -84,7 +84,7 @@ def _join_constants(lowering: Lowering, node: Node, parts: Any, axis: int) -> No
     shape = shape_of(node)
     others = [index for index in range(1, len(shape)) if index != axis]
     if len(computed) != 1 or shape[0] != BATCH or len(shape) not in (3, 4):
-        raise CaptureError(f"{where(node)}: concatenates a constant in a way that cannot be lowered")
+        raise CaptureError(f"{where(node)}: concatenates a constant in a way that cannot be packed")
     (index,) = computed
     channel_axis = others[-1]
     before = sum(lowering.array(part, node).shape[axis] for part in parts[:index])

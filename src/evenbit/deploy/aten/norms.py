@@ -28,7 +28,7 @@ aten = torch.ops.aten
 def _batch_norm(lowering: Lowering, node: Node) -> None:
     gamma, beta, mean, var = (None if part is None else lowering.array(part, node) for part in node.args[1:5])
     if mean is None or var is None or argument(node, 5):
-        raise CaptureError(f"{where(node)}: a batch normalization without running statistics cannot be lowered")
+        raise CaptureError(f"{where(node)}: a batch normalization without running statistics cannot be packed")
     scale = (1 if gamma is None else gamma) / np.sqrt(var + argument(node, 7))
     bias = (0 if beta is None else beta) - mean * scale
     channels = (-1, *(1 for _ in shape_of(node)[2:]))
@@ -39,7 +39,7 @@ def _layer_norm(lowering: Lowering, node: Node) -> None:
     """Over the last axis, whose numbers are channels then."""
     source: Any = argument(node, 0)
     if len(argument(node, 1)) != 1:
-        raise CaptureError(f"{where(node)}: a layer normalization over {len(argument(node, 1))} axes cannot be lowered")
+        raise CaptureError(f"{where(node)}: a layer normalization over {len(argument(node, 1))} axes cannot be packed")
     parts = {"scale": argument(node, 2, None), "bias": argument(node, 3, None)}
     scale, bias = (None if part is None else lowering.array(part, node) for part in parts.values())
     tail = Tail(
@@ -59,7 +59,7 @@ def _group_norm(lowering: Lowering, node: Node) -> None:
 def _instance_norm(lowering: Lowering, node: Node) -> None:
     source: Any = argument(node, 0)
     if not argument(node, 5):
-        raise CaptureError(f"{where(node)}: an instance normalization with running statistics cannot be lowered")
+        raise CaptureError(f"{where(node)}: an instance normalization with running statistics cannot be packed")
     _normalize_groups(lowering, node, shape_of(source)[1], argument(node, 1), argument(node, 2), argument(node, 7))
 
 

@@ -72,7 +72,7 @@ def _mean(lowering: Lowering, node: Node) -> None:
         lowering.maps[value] = (shape[first], *((1, shape[second]) if axis < second else (shape[second], 1)))
         lowering.define_moved(node, value, np.arange(BATCH * shape[first] * shape[second]).reshape(shape_of(node)))
     else:
-        raise CaptureError(f"{where(node)}: a mean over the axes {sorted(axes)} of {list(shape)} cannot be lowered")
+        raise CaptureError(f"{where(node)}: a mean over the axes {sorted(axes)} of {list(shape)} cannot be packed")
 
 
 def _adaptive_mean(lowering: Lowering, node: Node) -> None:
@@ -116,7 +116,7 @@ def _adaptive_kernel(node: Node, source: Map, result: Map) -> tuple[int, int]:
     if not _divides(source, result):
         sizes = f"from {source[1]}x{source[2]} to {result[1]}x{result[2]} pixels"
         raise CaptureError(
-            f"{where(node)}: an adaptive pooling {sizes} cannot be lowered; each size must be a multiple of the new one"
+            f"{where(node)}: an adaptive pooling {sizes} cannot be packed; each size must be a multiple of the new one"
         )
     return source[1] // result[1], source[2] // result[2]
 
@@ -135,7 +135,7 @@ def _pool_window(node: Node) -> dict[str, tuple[int, int]]:
 
 def _max_pool(lowering: Lowering, node: Node) -> None:
     if set(pair(argument(node, 4, 1))) != {1}:
-        raise CaptureError(f"{where(node)}: max pooling with dilation cannot be lowered")
+        raise CaptureError(f"{where(node)}: max pooling with dilation cannot be packed")
     fields = _pool_window(node)
     lowering.define(node, lowering.builder.add(MaxPool, lowering.stored(argument(node, 0)), Tail(), **fields))
 
@@ -144,7 +144,7 @@ def _avg_pool(lowering: Lowering, node: Node) -> None:
     """Zeros of the padding count as values if torch says so; then they are added before."""
     source: Any = argument(node, 0)
     if argument(node, 6, None):
-        raise CaptureError(f"{where(node)}: average pooling with divisor_override cannot be lowered")
+        raise CaptureError(f"{where(node)}: average pooling with divisor_override cannot be packed")
     fields = _pool_window(node)
     value, (y, x) = lowering.stored(source), fields["padding"]
     if argument(node, 5, True) and (y or x):
