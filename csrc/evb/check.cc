@@ -44,10 +44,10 @@ CheckedShapes check_plan(const Plan& plan) {
   shapes.values = scope.values();
   const auto output = shapes.values.find(plan.output);
   const auto classes = static_cast<int64_t>(plan.classes.size());
-  require(
-      plan.output != kImages && output != shapes.values.end() && !output->second.bits &&
-          output->second.channels == classes,
-      "output '" + plan.output + "' should be floats of " + std::to_string(classes) + " channels, one logit for each class");
+  require(plan.output != kImages && output != shapes.values.end() && !output->second.bits &&
+              output->second.channels == classes,
+          "output '" + plan.output + "' should be floats of " + std::to_string(classes) +
+              " channels, one logit for each class");
   return shapes;
 }
 
