@@ -84,5 +84,8 @@ def test_a_network_that_none_reaches_is_said_to_be_so(front_page: Any, kept: Cal
 
 
 def test_the_picture_has_every_network(front_page: Any, kept: Callable[..., Path], tmp_path: Path) -> None:
-    front_page.draw(kept(SLOW_RIVAL, FAST_RIVAL, OURS), tmp_path / "front.svg")
-    assert (tmp_path / "front.svg").read_text().startswith("<?xml")
+    untimed = ("binary", "resnet8", 79.0, 130_000, {})
+    front_page.draw(kept(SLOW_RIVAL, FAST_RIVAL, OURS, untimed), tmp_path / "front.svg")
+    drawn = (tmp_path / "front.svg").read_text()
+    assert drawn.startswith("<?xml")
+    assert [drawn.count(f"<!-- {name} -->") for name in ("resnet20 fd", "resnet8 fd")] == [2, 1]  # in both, in bytes
