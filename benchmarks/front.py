@@ -82,11 +82,11 @@ def _on_floats(predict: Callable[..., npt.NDArray[np.float32]]) -> Callable[...,
 
 def time_networks(isa: str) -> None:
     """Times every network that is kept."""
-    rows = kept_rows(KEPT)
-    ms = {}
-    for data in sorted({row["recipe"]["data"] for row in rows}):
-        kept = [(row["kind"], row["recipe"]) for row in rows if row["recipe"]["data"] == data]
-        ms[data] = _times(data, {(kind, recipe["model"], recipe["method"]) for kind, recipe in kept}, isa)
+    networks: dict[str, set[tuple[str, str, str]]] = {}
+    for row in kept_rows(KEPT):
+        recipe = row["recipe"]
+        networks.setdefault(recipe["data"], set()).add((row["kind"], recipe["model"], recipe["method"]))
+    ms = {data: _times(data, kept, isa) for data, kept in sorted(networks.items())}
     (KEPT / f"times-{isa}.json").write_text(json.dumps({**origin(), "isa": isa, "ms": ms}, indent=1) + "\n")
 
 
