@@ -650,10 +650,7 @@ def _shares(profiles: list[dict[str, Any]]) -> list[str]:
         sums = [layer for layer in profile["layers"] if "sums_us" in layer]
         spent, whole = sum(layer["sums_us"] for layer in sums), sum(layer["us"] for layer in profile["layers"])
         reached = sum(layer["macs"] for layer in sums) / spent / 1e3 / profile["limit_gmacs"]
-        others: dict[str, float] = {}
-        for layer in profile["layers"]:
-            if layer["op"] != "binary_conv":
-                others[layer["op"]] = others.get(layer["op"], 0) + layer["us"] / whole
+        others = {kind: us / whole for kind, us in profile["kinds"].items() if kind != "binary_conv"}
         largest = sorted(others, key=lambda kind: -others[kind])[:3]
         cells = [_network(profile), profile["isa"], f"{whole:.0f}", _percent(spent / whole), _percent(reached)]
         cells += [_percent(min(layer["sums_share"] for layer in sums))]
