@@ -105,7 +105,7 @@ def walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
 def _lower(node: Node, lowering: Lowering) -> None:
     lower = LOWERINGS.get(node.target)
     if lower is None:
-        raise CaptureError(f"{where(node)}: cannot lower {node.target}; {hint(node.target)}")
+        raise CaptureError(f"{where(node)}: {node.target} cannot be packed; {hint(node.target)}")
     _check_settings(node)
     _check_in_place(node)
     with lowering.builder.at(module_path(node)):

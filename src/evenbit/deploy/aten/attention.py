@@ -106,7 +106,7 @@ def _fill(lowering: Lowering, node: Node) -> None:
     low = lowering.array(value, node, minus_infinity=True).max() <= MASKED
     if not (low and is_computed(lowering, scores) and _only_softmax_reads(node)):
         text = f"only scores that a softmax reads can be filled, with {MASKED:g} or less"
-        raise CaptureError(f"{where(node)}: cannot lower {node.target}; {text}")
+        raise CaptureError(f"{where(node)}: {node.target} cannot be packed; {text}")
     summand = np.where(kept, 0, -np.inf)
     _check_readers(node, summand)
     affine(lowering, node, scores, bias=summand)
