@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evenbit import bench
+
 ROOT = Path(__file__).parent.parent
 
 sys.path.append(str(ROOT / "tests"))  # makes `warm` importable
@@ -20,6 +22,9 @@ sys.path.append(str(ROOT / "tests"))  # makes `warm` importable
 os.environ["OMP_NUM_THREADS"] = "1"
 # Without a window, lines are not broken; pytest-xdist gives its workers one of 80 columns.
 os.environ.pop("COLUMNS", None)
+
+# No test looks at times that are worth a rest between turns.
+bench.REST_SECONDS = 0
 
 # Files that take minutes, first, so that the processes of `make test` are done at about the same time.
 LONGEST = ("test_docs.py", "test_cli.py", "test_demo.py", "test_kills.py", "test_new_op.py", "test_compilation.py")
