@@ -247,7 +247,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(mean, nn.ELU()), r"module 'part\.1': aten\.elu\.default cannot be packed; use ReLU, ReLU6"),
         (network(mean, nn.LayerNorm((4, 8, 6))), r"module 'part\.1': a layer normalization over 3 axes"),
         (network(mean, nn.InstanceNorm2d(4, track_running_stats=True)), "an instance normalization with running stat"),
-        (network(lambda x: mean(x).log_softmax(1)), "aten.log_softmax.int cannot be packed; pack the network without it"),
+        (network(lambda x: mean(x).log_softmax(1)), "aten.log_softmax.int cannot be packed; pack the network without"),
         (network(mean, nn.Upsample(scale_factor=2, mode="bicubic")), "upsample_bicubic2d.*; use nearest or bilinear"),
         (
             network(lambda x: F.scaled_dot_product_attention(x, x, x, mean(x)[:, :, None, None]).mean((2, 3))),
@@ -279,7 +279,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(x.div(2.0, rounding_mode="floor"))), "aten.div.Tensor_mode cannot be packed"),
         (network(lambda x: mean(x / 0)), "divides by zero"),
         (network(lambda x: x.reshape(2, 2, 2, 48).mean((0, 3))), r"a mean over the axes \[0, 3\]"),
-        (network(lambda x: mean(torch.clamp(x, min=x.mean((2, 3), keepdim=True)))), "cannot be packed|limits that are not"),
+        (network(lambda x: mean(torch.clamp(x, min=x.mean((2, 3), keepdim=True)))), "limits that are not|be packed"),
         (network(lambda x: mean(x.to(torch.float32) + torch.rand(1))), "draws random numbers"),
         (network(lambda x: torch.ones(2, 4)), "the logits do not depend on the images"),
         (network(mean, nn.BatchNorm2d(4, track_running_stats=False)), "without running statistics"),
