@@ -56,6 +56,30 @@ def test_it_goes_into_the_info_and_back() -> None:
     assert Confidence.of_info({"model": "resnet8"}) is None
 
 
+def test_a_network_that_is_always_certain_is_sure() -> None:
+    labels = np.arange(40) % 2
+    logits = 20 * np.eye(2, dtype=np.float32)[labels]
+    images = np.random.default_rng(3).integers(0, 256, (40, 3, 4, 4), dtype=np.uint8)
+    found = Confidence.of_info(measure(logits, labels, images).as_info())
+    assert found is not None
+    assert found.certainty == 0.9999
+    assert not any("certainty" in doubts for doubts in found.doubts(images, logits))
+    written_before = Confidence.of_info({**found.as_info(), "certainty": "1"})
+    assert written_before is not None
+    assert not any("certainty" in doubts for doubts in written_before.doubts(images, logits))
+
+
+def test_limits_are_rounded_outwards() -> None:
+    info = Confidence(1, 0.123456, {"contrast": (123.456, 123.454), "detail": (0, 0.1), "colour": (0, 1e-9)}).as_info()
+    assert (info["certainty"], info["contrast"]) == ("0.1234", "123.4 to 123.5")
+    assert (info["detail"], info["colour"]) == ("0 to 0.1001", "0 to 1.001e-09")
+
+
+def test_statistics_of_many_images_are_those_of_each() -> None:
+    images = np.random.default_rng(4).integers(0, 256, (1203, 3, 32, 32), dtype=np.uint8)
+    assert np.array_equal(statistics(images)[1100:], statistics(images[1100:]))
+
+
 def test_few_images_say_nothing() -> None:
     plan = load(NETWORK)
     few = Split(np.zeros((19, 3, 32, 32), np.uint8), np.zeros(19, np.int64))

@@ -5,7 +5,8 @@ measured on held-out images, and a third on these and on the training images:
 
     temperature  T, which divides the logits so that the probabilities are right on average; it minimizes the
                  cross-entropy of softmax(z / T) (Guo et al., On calibration of modern neural networks, ICML 2017)
-    certainty    the probability of the likeliest class that all but a share `UNSURE` of the images reach
+    certainty    the probability of the likeliest class that all but a share `UNSURE` of the images reach, at most
+                 `MOST_CERTAIN`
     usual        for each of `STATISTICS`, the range that holds all images but a share `UNUSUAL` at each end
 
 An answer with less certainty, or to an image with a statistic outside its range, is "unsure". With g the mean of an
@@ -21,18 +22,20 @@ docs/results.md measures what this catches and what it misses.
 from __future__ import annotations
 
 import dataclasses
+import decimal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from evenbit.data.dataset import Dataset, Images
-from evenbit.evaluation import Evaluation, Predict, collect_logits, score, softmax
+from evenbit.data.dataset import Dataset, Images, ImageSource, Split
+from evenbit.evaluation import Evaluation, Predict, batch_for, collect_logits, score, softmax
 from evenbit.plan import Plan
 from evenbit.progress import Report
 
 UNSURE = 0.05
+MOST_CERTAIN = 0.9999  # no answer of this probability is unsure, even of a network that is always so certain
 UNUSUAL = 0.01
 STATISTICS = ("contrast", "detail", "colour")
 LEAST_IMAGES = 20  # held out; fewer say nothing about rare images
@@ -60,15 +63,17 @@ class Confidence:
         """From the info of a Plan; None if it holds no values, or none that can be used."""
         try:
             usual = {name: _range(info[name]) for name in STATISTICS}
-            found = cls(float(info["temperature"]), float(info["certainty"]), usual)
+            found = cls(float(info["temperature"]), min(float(info["certainty"]), MOST_CERTAIN), usual)
         except (KeyError, ValueError):
             return None
         return found if 0 < found.temperature < np.inf else None
 
     def as_info(self) -> dict[str, str]:
         """As entries for the info of a Plan."""
-        ranges = {name: f"{low:.4g} to {high:.4g}" for name, (low, high) in self.usual.items()}
-        return {"temperature": f"{self.temperature:.4g}", "certainty": f"{self.certainty:.4g}", **ranges}
+        # Limits are rounded so that what they were measured on stays within them.
+        down, up = decimal.ROUND_FLOOR, decimal.ROUND_CEILING
+        ranges = {name: f"{_digits(low, down)} to {_digits(high, up)}" for name, (low, high) in self.usual.items()}
+        return {"temperature": f"{self.temperature:.4g}", "certainty": _digits(self.certainty, down), **ranges}
 
     def probabilities(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Probabilities of the classes, `[N, K]`, from logits of the same shape."""
@@ -85,20 +90,20 @@ class Confidence:
         return found
 
 
-def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *images: Images) -> Confidence:
+def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *images: ImageSource) -> Confidence:
     """Measures a confidence.
 
     Args:
         logits: `[N, K]` of at least `LEAST_IMAGES` held-out images.
         labels: Their labels, `[N]`.
-        images: Arrays `[N, C, H, W]` of the training and the held-out images, which show what is usual.
+        images: The training and the held-out images, which show what is usual.
     """
     temperature = fit_temperature(logits, labels)
     certainty = softmax(logits, temperature).max(1)
     values = np.concatenate([statistics(part) for part in images])
     ranges = np.quantile(values, (UNUSUAL, 1 - UNUSUAL), axis=0).T
     usual = {name: (float(low), float(high)) for name, (low, high) in zip(STATISTICS, ranges, strict=True)}
-    return Confidence(temperature, float(np.quantile(certainty, UNSURE)), usual)
+    return Confidence(temperature, min(float(np.quantile(certainty, UNSURE)), MOST_CERTAIN), usual)
 
 
 def fit_temperature(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
@@ -115,8 +120,14 @@ def calibrated(result: Evaluation) -> Evaluation:
     return dataclasses.replace(result, temperature=fit_temperature(result.logits, result.labels))
 
 
-def statistics(images: Images) -> npt.NDArray[np.float64]:
+def statistics(images: ImageSource) -> npt.NDArray[np.float64]:
     """`STATISTICS` of images `[N, C, H, W]`, as `[N, 3]`."""
+    batch = batch_for(images)
+    parts = [_statistics(images[start : start + batch]) for start in range(0, len(images), batch)]
+    return np.concatenate(parts) if parts else np.empty((0, len(STATISTICS)))
+
+
+def _statistics(images: Images) -> npt.NDArray[np.float64]:
     levels = images.astype(np.float64)
     grey = levels.mean(1)
     contrast = grey.std((1, 2))
@@ -138,12 +149,21 @@ def with_confidence(plan: Plan, predict: Predict, dataset: Dataset, progress: Re
             part are used.
         progress: Called now and then with the number of images done and their total.
     """
-    train, first = dataset.train.images[:MOST_IMAGES], dataset.test.images[:MOST_IMAGES]
-    if len(first) < LEAST_IMAGES:
+    train, test = _first(dataset.train), _first(dataset.test)
+    if len(test) < LEAST_IMAGES:
         return plan
-    logits = collect_logits(predict, first, progress=progress)
-    found = measure(logits, dataset.test.labels[:MOST_IMAGES], train, first)
+    logits = collect_logits(predict, test.images, progress=progress)
+    found = measure(logits, test.labels, train.images, test.images)
     return dataclasses.replace(plan, info={**plan.info, **found.as_info()})
+
+
+def _first(split: Split) -> Split:
+    return split.subset(np.arange(min(len(split), MOST_IMAGES)))
+
+
+def _digits(value: float, rounding: str) -> str:
+    """Four digits of a number, rounded down or up."""
+    return f"{float(decimal.Context(prec=4, rounding=rounding).create_decimal(value)):.4g}"
 
 
 def _divided(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:

@@ -269,7 +269,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in sorted(rows, key=lambda row: row["accuracy_mean"]):
         spread = f"{row['accuracy_spread']:.2f}" if len(row["seeds"]) > 1 else ""
         size = "" if row["packed_bytes"] is None else f"{row['packed_bytes']:,}"
-        cells = [printable(row["label"]), ", ".join(map(str, row["seeds"])), f"{row['accuracy_mean']:.2f}", spread]
+        label = printable(row["label"]).replace("|", r"\|")
+        cells = [label, ", ".join(map(str, row["seeds"])), f"{row['accuracy_mean']:.2f}", spread]
         cells += [_number(row[key], 2) for key in ("accuracy_frozen", "gap_points")]
         cells += [_number(row[key], 3) for key in ("balance", "entropy", "window")]
         cells += [_number(row["seconds_per_epoch"], 0), size]

@@ -354,7 +354,7 @@ def _described(info: Mapping[str, str]) -> list[str]:
     if confidence is not None:
         ranges = ", ".join(f"{key} {info[key]}" for key in confidence.usual)
         lines.append(
-            f"unsure if the probability of the likeliest class is below {100 * confidence.certainty:.0f} % (at "
+            f"unsure if the probability of the likeliest class is below {100 * confidence.certainty:.4g} % (at "
             f"temperature {confidence.temperature:g}), or if an image is not in the usual range: {ranges}"
         )
     return lines

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from evenbit.train import defaults, load_recipe
 from evenbit.train.checkpoint import read_checkpoint
 from evenbit.train.defaults import advice, as_flags, fitting_recipe, folder_settings
 from evenbit.train.metrics import read_metrics
+from evenbit.train.recipe import parse_settings
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, count: int, path: Path) -> None:
@@ -64,6 +66,19 @@ def test_what_is_given_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyP
     chosen = folder_settings(tmp_path, {"image_size": 16, "model": "mlp", "method": "float"})
     assert chosen == {"epochs": 60, "batch_size": 16, "learning_rate": 1.4e-3, "pad": 2}
     assert as_flags(chosen) == "--epochs 60 --set batch_size=16 --set learning_rate=0.0014 --set pad=2"
+
+
+def test_settings_are_told_as_the_command_takes_them() -> None:
+    told = {"data": "my photos", "flip": False, "knobs": {"double_skip": True, "estimator": "ede"}, "keep": ["first"]}
+    flags = shlex.split(as_flags(told))
+    assert flags[:2] == ["--data", "my photos"]
+    assert parse_settings([flag for flag in flags[2:] if flag != "--set"]) == {k: told[k] for k in list(told)[1:]}
+    assert as_flags({"knobs": {}}) == ""
+
+
+def test_a_batch_of_less_than_one_is_refused(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", str(pictures), "--set", "batch_size=-4"]) == 2
+    assert "key 'batch_size'" in capsys.readouterr().err
 
 
 def test_a_wrong_size_is_told_with_the_recipe(

@@ -13,8 +13,8 @@ import pytest
 import safetensors.torch
 import torch
 from rich.console import Console
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 import evenbit
 from evenbit.cli import main
@@ -23,6 +23,7 @@ from evenbit.deploy import pack_run
 from evenbit.errors import CheckpointError, DataError, RecipeError
 from evenbit.evaluation import evaluate
 from evenbit.train import Result, finetune, load_recipe, load_run, torch_predict, train
+from evenbit.train.loader import Loader
 from evenbit.train.metrics import METRICS
 from evenbit.train.weights import fit_head
 
@@ -171,6 +172,64 @@ def test_batches_of_a_loader_are_trained_on_and_resumed(real: Result, digits: Da
     assert torch.equal(reopened.model(images), results[0].network(images))
     with pytest.raises(CheckpointError, match=re.escape("Sequential, was passed in a call")):
         load_run(tmp_path / "whole")
+
+
+def test_a_batch_of_one_image_is_left_out(real: Result, digits: Dataset, tmp_path: Path) -> None:
+    pairs = TensorDataset(torch.from_numpy(digits.train.images[:65]) / 255, torch.from_numpy(digits.train.labels[:65]))
+    losses = []
+    for name, drop in (("all", False), ("whole", True)):
+        batches = loaders(digits, data=DataLoader(pairs, 64, shuffle=True, drop_last=drop))
+        settings = {**FAST, "learning_rate": 1e-9, "teacher": None}  # what is learned does not matter
+        losses.append(
+            finetune(real.network, out=tmp_path / name, epochs=1, **settings, **batches).metrics["train_loss"]
+        )
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    single = loaders(digits, data=DataLoader(pairs))
+    with pytest.raises(DataError, match="every batch of the DataLoader has fewer than 2 images; give it a batch_size"):
+        finetune(real.network, out=tmp_path / "none", epochs=1, **FAST, **single)
+
+
+@pytest.mark.parametrize("kind", ["persistent workers", "generator in a batch sampler"])
+def test_every_pass_over_a_loader_follows_from_its_seed(kind: str) -> None:
+    numbers = TensorDataset(torch.rand(20, 1, 2, 2), torch.arange(20))
+    if kind == "persistent workers":
+        batches = DataLoader(Noisy(), 10, num_workers=1, persistent_workers=True)
+    else:
+        inner = RandomSampler(numbers, generator=torch.Generator())
+        batches = DataLoader(numbers, batch_sampler=BatchSampler(inner, 10, drop_last=False))
+    loader = Loader(batches, "DataLoader")
+    first, second, again = ([image for image, _ in loader.read(seed)] for seed in (1, 2, 1))
+    assert all(map(torch.equal, first, again))
+    assert not all(map(torch.equal, first, second))
+
+
+class Noisy(torch.utils.data.Dataset[Any]):
+    """Images that are drawn when they are read."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.rand(1, 2, 2), index
+
+
+def test_a_module_with_two_names_is_saved_and_resumed(digits: Dataset, tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3))
+            self.features = self.backbone
+            self.head = nn.Linear(8, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.features(x).mean((2, 3)))
+
+    network = Twice()
+    for resume in (False, True):
+        result = finetune(network, digits, out=tmp_path / "run", epochs=1 + resume, resume=resume, **FAST)
+    again = load_run(tmp_path / "run", network=network)
+    images = torch.from_numpy(digits.test.images[:5]) / 255
+    assert torch.equal(again.model(images), result.network(images))
 
 
 class StopsAfter:
@@ -363,6 +422,11 @@ def test_loaders_that_say_too_little_are_refused(real: Result, digits: Dataset, 
     for changes, message in cases:
         with pytest.raises(DataError, match=re.escape(message)):
             finetune(real.network, out=tmp_path / "run", **FAST, **loaders(digits, **changes))
+    for classes, message in (("ab", "is the text 'ab'"), ((), "there are no classes")):
+        with pytest.raises(DataError, match=message):
+            finetune(real.network, out=tmp_path / "run", **FAST, **loaders(digits, classes=classes))
+    with pytest.raises(RecipeError, match="give the DataLoader a WeightedRandomSampler instead"):
+        finetune(real.network, out=tmp_path / "run", class_weights=True, **FAST, **loaders(digits))
     with pytest.raises(DataError, match="go with a DataLoader"):
         finetune(real.network, "digits", classes=10, out=tmp_path / "run")
 
@@ -422,6 +486,9 @@ def test_the_command_has_the_real_network_as_teacher_unless_told(
     assert (run.recipe.teacher, run.recipe.weights) == ("self", str(weights))
     assert main([*command, "--teacher", "none", "--out", "runs/alone"]) == 0
     assert load_run(tmp_path / "runs" / "alone").recipe.teacher is None
+    (tmp_path / "taught.toml").write_text("data = 'digits'\nmodel = 'mlp'\nepochs = 1\nteacher = 'runs/alone'\n")
+    assert main(["train", "taught.toml", "--teacher", "none", "--out", "runs/untaught"]) == 0
+    assert load_run(tmp_path / "runs" / "untaught").recipe.teacher is None
     capsys.readouterr()
     assert main([*command, "--model", "resnet8"]) == 2
     assert main(["train", "--network", "resnet8"]) == 2

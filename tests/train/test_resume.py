@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,14 +95,24 @@ def test_interrupted_and_resumed(
 
 
 def test_resumed_with_distillation(train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"teacher": str(train_tiny(tmp_path / "teacher", method="float", epochs=1).folder), "epochs": 2}
+    monkeypatch.chdir(tmp_path)
+    train_tiny(Path("teacher"), method="float", epochs=1)
+    settings = {"teacher": "teacher", "epochs": 2}
     train_tiny(tmp_path / "straight", **settings)
     with monkeypatch.context() as interrupted:
         stop_in_epoch(interrupted, 1)
         with pytest.raises(KeyboardInterrupt):
             train_tiny(tmp_path / "run", **settings)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    train_tiny(Path("teacher"), method="float", epochs=1, seed=1)  # another run by the same name
     train_tiny(tmp_path / "run", resume=True, **settings)
     assert_same_run(tmp_path / "run", tmp_path / "straight")
+    shutil.rmtree(tmp_path / "teacher")
+    shutil.copytree("teacher", tmp_path / "teacher")
+    with pytest.raises(CheckpointError, match=r"teacher no longer has the weights that .*copy learned from"):
+        train_tiny(tmp_path / "copy", resume=True, **settings)
 
 
 def test_resumed_with_every_augmentation(

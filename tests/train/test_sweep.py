@@ -66,6 +66,7 @@ def test_a_sweep_is_trained_once_and_gives_a_table(
     assert cells["fd, no excitation"][" gap "].strip() == f"{fd['gap_points']:.2f}"
     assert cells["fd, no excitation"][" .evb bytes "].strip() == f"{fd['packed_bytes']:,}"
     assert cells["first step"][" .evb bytes "].strip() == ""
+    assert table([{**fd, "label": "a | b"}]).splitlines()[-1].startswith(r"| a \| b | 0, 3 |")
 
 
 def test_a_stopped_sweep_goes_on(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,10 +95,12 @@ def train(
         "method": method,
         "epochs": epochs,
         "seed": seed,
-        "teacher": None if teacher == "none" else teacher,
+        "teacher": teacher,
         "start": from_,
     }
     overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
+    if teacher == "none":
+        overrides["teacher"] = None
     chosen: dict[str, Any] = {}
     lines: list[str] = []
     told, fits = "", ""

@@ -20,7 +20,7 @@ from evenbit.report.drawing import draw_network
 from evenbit.report.svg import settings
 from evenbit.report.timing import Timings, time_networks
 from evenbit.train.augmented import describe_augmentation
-from evenbit.train.origin import Origin
+from evenbit.train.origin import Origin, find_data
 
 
 def make_report(
@@ -85,7 +85,7 @@ def _context(comparison: Comparison, timings: Timings | None) -> dict[str, Any]:
         "several": len({run.run.recipe.model for run in runs}) > 1,
         "in_kib": in_kib,
         "by_heart": words.learned_by_heart(comparison),
-        "data": Path(runs[0].run.recipe.data).name,
+        "data": Path(find_data(runs[0].run.recipe.data, runs[0].run.origin)).absolute().name,
         "made": datetime.now(timezone.utc),
         "in_short": words.in_short(comparison),
         "warnings": words.warnings(comparison),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from contextlib import AbstractContextManager
 from typing import Any
@@ -82,7 +83,10 @@ def embed(figure: Figure, alt: str, key: str) -> Markup:
         key: Prefix of the ids in it; different for each figure of a page.
     """
     file = io.BytesIO()
-    FigureCanvasSVG(figure).print_svg(file)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        # Texts stay texts in SVG, so the reader's fonts count; measuring them here may lack a character.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        FigureCanvasSVG(figure).print_svg(file)  # type: ignore[no-untyped-call]
     root = ET.fromstring(file.getvalue())
     used = set(re.findall(r'(?:url\(|href=")#([^")]+)', file.getvalue().decode()))
     for parent in root.iter():

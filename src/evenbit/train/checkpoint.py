@@ -93,7 +93,7 @@ class Checkpoint:
         task: What it classifies.
         epoch: Epochs done.
         origin: What the run was made with; None if it was not recorded.
-        source: Where the network comes from, if it was made from a real one.
+        source: What the network is made from.
         tensors: All tensors by name.
     """
 
@@ -292,7 +292,7 @@ def write_checkpoint(
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         tensors |= {f"optimizer.{name}.{key}": tensor for key, tensor in optimizer.state[parameter].items()}
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    tensors = _apart({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()})
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -308,6 +308,17 @@ def write_checkpoint(
     _parse(metadata, folder / CHECKPOINT)
     metadata["sha256"] = _digest(metadata, tensors)
     write_atomically(folder / CHECKPOINT, safetensors.torch.save(tensors, metadata))
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, with copies where several share memory, as those of a module with two names do."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return apart
 
 
 def read_checkpoint(folder: str | Path) -> Checkpoint:

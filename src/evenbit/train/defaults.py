@@ -9,6 +9,8 @@ larger network pays off. Every setting chosen here can also be given by a flag, 
 
 from __future__ import annotations
 
+import json
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -114,8 +116,13 @@ def _are_large(paths: Sequence[Path]) -> bool:
 def as_flags(chosen: Mapping[str, Any]) -> str:
     """The settings as flags of `evenbit train`."""
     own = ("data", "model", "method", "epochs", "seed", "teacher")
-    flags = [f"--{key} {value}" if key in own else f"--set {key}={value}" for key, value in chosen.items()]
-    return " ".join(flags)
+    knobs = {f"knobs.{name}": value for name, value in chosen.get("knobs", {}).items()}
+    flags: list[str] = []
+    for key, value in {**chosen, **knobs}.items():
+        text = value if isinstance(value, str) else json.dumps(value)  # as TOML writes it, too
+        if key != "knobs":
+            flags += [f"--{key}", text] if key in own else ["--set", f"{key}={text}"]
+    return shlex.join(flags)
 
 
 def describe_run(recipe: Recipe) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evenbit.train.checkpoint import read_checkpoint
-from evenbit.train.network import SELF, Source, find_function, find_source, is_own
+from evenbit.train.network import Source, find_function, find_source, is_own, is_run
 from evenbit.train.recipe import Recipe
 from evenbit.train.start import check_model, load_start
 from evenbit.train.weights import read_weights
@@ -28,5 +28,5 @@ def check_before_reading(recipe: Recipe, known: Source | None) -> None:
         read_weights(Path(recipe.weights))
     if recipe.start is not None and known is None:
         check_model(recipe, load_start(recipe.start))
-    if recipe.teacher is not None and recipe.teacher != SELF and not recipe.teacher.startswith(":"):
-        read_checkpoint(recipe.teacher)
+    if is_run(recipe.teacher):
+        read_checkpoint(str(recipe.teacher))

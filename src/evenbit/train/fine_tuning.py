@@ -92,6 +92,8 @@ def finetune(
         loader = Loader(data, "DataLoader")
         if chosen.validation:
             raise RecipeError("validation is for data sets; with a DataLoader, pass batches to measure on as `test`")
+        if chosen.class_weights:
+            raise RecipeError("class weights are for data sets; give the DataLoader a WeightedRandomSampler instead")
         dataset = _dataset(loader, test, classes, chosen.seed)
     if (test is not None or classes is not None) and loader is None:
         raise DataError("`test` and `classes` go with a DataLoader; a data set has its own")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from evenbit.data.dataset import Dataset, Split
+from evenbit.data.own import class_names
 from evenbit.errors import DataError
 from evenbit.train.checkpoint import to_float
 
@@ -61,10 +62,14 @@ class Loader:
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002  (the user's transforms may use it)
         torch.manual_seed(seed)
-        for owner in (self.batches, getattr(self.batches, "sampler", None)):
+        batch_sampler = getattr(self.batches, "batch_sampler", None)
+        samplers = (getattr(self.batches, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+        for owner in (self.batches, *samplers):
             generator = getattr(owner, "generator", None)
             if isinstance(generator, torch.Generator):
                 generator.manual_seed(seed)
+        if getattr(self.batches, "persistent_workers", False):
+            self.batches._iterator = None  # type: ignore[attr-defined]  # its workers go on with old random numbers
         for index, batch in enumerate(self.batches):
             yield self._checked(batch, f"batch {index + 1} of the {self.name}")
 
@@ -122,9 +127,9 @@ def loader_dataset(name: str, train: Loader, test: Loader, classes: Sequence[str
         seed: Seed for the pass over each loader.
 
     Raises:
-        DataError: If a loader gives a malformed batch.
+        DataError: If a loader gives a malformed batch, or there are no classes.
     """
-    names = tuple(classes) if not isinstance(classes, int) else tuple(map(str, range(classes)))
+    names = class_names(range(classes) if isinstance(classes, int) else classes)
     train.classes = test.classes = len(names)
     first = train.collect(seed, FIRST)
     test.shape = train.shape

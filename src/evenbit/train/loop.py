@@ -8,6 +8,7 @@ ends with the same weights as one that was never stopped, on the same machine an
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -29,6 +30,7 @@ from evenbit.data.augment import Share, mix
 from evenbit.data.balance import describe_classes
 from evenbit.data.copies import describe_copies
 from evenbit.data.cropping import describe_cropping
+from evenbit.data.own import checked
 from evenbit.errors import CheckpointError, DataError, RecipeError, TrainingError
 from evenbit.evaluation import Evaluation, batch_for, evaluate
 from evenbit.files import append_line, write_atomically
@@ -60,10 +62,10 @@ from evenbit.train.early import check_before_reading
 from evenbit.train.loader import Loader
 from evenbit.train.lock import locked
 from evenbit.train.metrics import METRICS
-from evenbit.train.network import SELF, Source, is_converted
+from evenbit.train.network import SELF, Source, is_converted, is_run
 from evenbit.train.objective import Objective
 from evenbit.train.optimizer import make_optimizer
-from evenbit.train.origin import Origin, find_data
+from evenbit.train.origin import Origin, find_data, find_folder
 from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
@@ -177,11 +179,16 @@ class _Training:
             recipe = recipe.decided_as(checkpoint.recipe)
         if accelerator.is_main_process:  # the other processes may already see files of this one
             _check_folder(recipe, out, checkpoint)
-        check_before_reading(recipe, checkpoint.source if checkpoint else None)
-        dataset = given.dataset
-        if dataset is None:
-            data = find_data(recipe.data, checkpoint.origin if checkpoint else None)
+        started = checkpoint.origin if checkpoint else None
+        found = recipe  # with the teacher's folder where it is
+        if is_run(recipe.teacher):
+            found = recipe.model_copy(update={"teacher": find_folder(str(recipe.teacher), started)})
+        check_before_reading(found, checkpoint.source if checkpoint else None)
+        if given.dataset is None:
+            data = find_data(recipe.data, started)
             dataset = load_dataset(data, root=data_root, size=recipe.image_size)
+        else:
+            dataset = checked(given.dataset)
         if recipe.validation:
             dataset = hold_out(dataset, recipe.validation)
         self.measured = "validation" if recipe.validation else "test"
@@ -237,7 +244,11 @@ class _Training:
         self.images = place(dataset.train.images, self.accelerator.device)
         self.labels = torch.from_numpy(dataset.train.labels).to(self.accelerator.device)
         teacher = real if recipe.teacher == SELF else given.teacher
-        self.objective = Objective(recipe, self.task, self.network, self.labels, teacher)
+        self.objective = Objective(found, self.task, self.network, self.labels, teacher)
+        if self.objective.teacher:
+            if checkpoint and checkpoint.source.teacher not in ("", self.objective.teacher):
+                raise CheckpointError(f"the teacher {recipe.teacher} no longer has the weights that {out} learned from")
+            self.source = dataclasses.replace(self.source or Source(), teacher=self.objective.teacher)
         self.augmentation = make_augmentation(recipe)
         self.steps = len(dataset.train) // self.batch if self.loader is None else len(self.loader)
         size, index = self.batch // self.accelerator.num_processes, self.accelerator.process_index
@@ -328,7 +339,7 @@ class _Training:
         set_progress(self.network, epoch / recipe.epochs)
         self.model.train()
         losses, correct = torch.zeros(self.steps, device=device), torch.zeros((), device=device)
-        count = 0
+        count = done = 0
         for step, batch in enumerate(self._batches(epoch, generator)):
             if self.step is None:
                 self.step = self._make_step(batch)
@@ -336,10 +347,12 @@ class _Training:
             losses[step] = loss
             correct += hits
             count += len(batch.labels) * self.accelerator.num_processes
-            if (step + 1) % FINITE_CHECK_STEPS == 0 or step + 1 == self.steps:
-                self._check_finite(losses, epoch)
-                if self.progress is not None:
-                    self.progress(epoch * self.steps + step + 1, recipe.epochs * self.steps)
+            done = step + 1
+            if done % FINITE_CHECK_STEPS == 0 and done < self.steps:
+                self._look(losses, epoch, done)
+        if not done:
+            raise DataError(f"every batch of the DataLoader has fewer than {LEAST_BATCH} images; give it a batch_size")
+        self._look(losses, epoch, self.steps)
         seconds = time.perf_counter() - start
         evaluation, activations = self._evaluate()
         self.evaluation = evaluation
@@ -349,7 +362,7 @@ class _Training:
         return {
             "epoch": epoch + 1,
             "learning_rate": self._learning_rate(epoch * self.steps + self.steps - 1),
-            "train_loss": self._mean(losses.mean()),
+            "train_loss": self._mean(losses[:done].mean()),
             "train_accuracy": 100 * self._mean(correct) * self.accelerator.num_processes / count,
             f"{self.measured}_loss": evaluation.loss,
             f"{self.measured}_accuracy": evaluation.accuracy,
@@ -401,6 +414,12 @@ class _Training:
         if step < warmup:
             return self.recipe.learning_rate * (step + 1) / (warmup + 1)
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+    def _look(self, losses: Tensor, epoch: int, step: int) -> None:
+        """Checks the losses so far, and says how far the training is."""
+        self._check_finite(losses, epoch)
+        if self.progress is not None:
+            self.progress(epoch * self.steps + step, self.recipe.epochs * self.steps)
 
     def _check_finite(self, losses: Tensor, epoch: int) -> None:
         """Raises TrainingError that names the first step whose loss is not finite."""

@@ -42,17 +42,24 @@ SELF = "self"  # as a teacher: the real network that the binary one is made from
 
 @dataclass(frozen=True)
 class Source:
-    """A run's record of where its network comes from.
+    """A run's record of what it is made from.
 
     Attributes:
         file: Path that the function's file had; "" if the network was passed in a call.
         sha256: Digest of the file's bytes.
         weights: Digest of the real network's weights that the run started from; "" if they were random.
+        teacher: Digest of the teacher's weights; "" if there is none, or if it is the real network.
     """
 
     file: str = ""
     sha256: str = ""
     weights: str = ""
+    teacher: str = ""
+
+
+def is_run(teacher: str | None) -> bool:
+    """Whether a recipe's `teacher` is the folder of a run."""
+    return teacher is not None and teacher != SELF and not teacher.startswith(":")
 
 
 def is_own(model: str) -> bool:

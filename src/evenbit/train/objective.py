@@ -13,8 +13,9 @@ from evenbit.errors import RecipeError
 from evenbit.nn import BinaryActivation
 from evenbit.train.checkpoint import Task, load_run
 from evenbit.train.losses import attention_loss, balance_loss, distillation_loss, label_loss
-from evenbit.train.network import SELF, with_plain_logits
+from evenbit.train.network import SELF, is_run, with_plain_logits
 from evenbit.train.recipe import Recipe
+from evenbit.train.weights import digest
 
 
 class Objective:
@@ -27,6 +28,9 @@ class Objective:
         labels: `[N]`, of the training images; they give the sizes of the classes. A teacher is moved to their device.
         real: The teacher, if the recipe names "self" or a network that is passed in a call.
 
+    Attributes:
+        teacher: Digest of the weights of a teacher that is not "self"; else "".
+
     Raises:
         RecipeError: If the teacher or the network does not fit the recipe.
         CheckpointError: If the teacher's run cannot be read.
@@ -38,6 +42,7 @@ class Objective:
         device = labels.device
         self._recipe = recipe
         self._teacher = _load_teacher(recipe, task, device, real)
+        self.teacher = "" if self._teacher is None or recipe.teacher == SELF else digest(self._teacher)
         self._class_weights = None
         if recipe.class_weights:
             counts = torch.bincount(labels.cpu(), minlength=len(task.classes)).to(device)
@@ -110,7 +115,7 @@ class Objective:
 def _load_teacher(recipe: Recipe, task: Task, device: torch.device, real: nn.Module | None) -> nn.Module | None:
     if recipe.teacher is None:
         return None
-    if recipe.teacher == SELF or recipe.teacher.startswith(":"):
+    if not is_run(recipe.teacher):
         if real is None:
             raise RecipeError(f"the teacher {recipe.teacher[1:]} was passed in a call; pass it again")
         name = recipe.model if recipe.teacher == SELF else recipe.teacher

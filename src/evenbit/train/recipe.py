@@ -37,7 +37,7 @@ MIRRORED = {
 def good_rate(method: str, batch_size: int) -> float:
     """The default learning rate of a method, to two digits."""
     rate = BINARY_RATE if method in METHODS and METHODS[method].binary else FLOAT_RATE
-    return float(f"{rate * min(1, batch_size / RATES_BATCH) ** 0.5:.1e}")
+    return float(f"{rate * min(1, max(1, batch_size) / RATES_BATCH) ** 0.5:.1e}")
 
 
 STRONG = {"color": 0.3, "rotate": 10.0, "erase": 0.25, "mixup": 0.0}  # what `augment = "strong"` stands for
