@@ -55,6 +55,16 @@ def test_a_network_that_is_not_ours() -> None:
     assert {op.kind for op in plan.ops} == {"normalize", "conv", "elementwise", "max_pool", "avg_pool"}
 
 
+def without_gradients(x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return x + torch.arange(4.0)[:, None, None]
+
+
+def without_autocast(x: Tensor) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        return x * 2
+
+
 def network(forward: object, *parts: nn.Module) -> nn.Module:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -138,7 +148,13 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (mean, [nn.ZeroPad2d((0, 1, 2, 0)), nn.MaxPool2d(2)]),
     (mean, [nn.AdaptiveAvgPool2d((4, 2)), nn.AdaptiveMaxPool2d((2, 1)), nn.AdaptiveAvgPool2d((2, 1))]),
     (mean, [nn.AdaptiveAvgPool2d((4, 4)), nn.Hardtanh(-0.3, 0.2), nn.AdaptiveAvgPool2d((7, 9)), nn.ReLU()]),
-    (lambda x: F.adaptive_max_pool2d(x, 1).flatten(1), [nn.Dropout2d(), nn.Dropout(inplace=True)]),
+    (
+        lambda x: F.adaptive_max_pool2d(x, 1).flatten(1),
+        [nn.Dropout2d(), nn.Dropout(inplace=True), nn.Dropout2d(inplace=True)],
+    ),
+    (lambda x: mean(without_gradients(x)), []),
+    (lambda x: x.flatten(2).transpose(1, 2).add_(torch.linspace(0, 1, 4)).mean(1), []),
+    (lambda x: mean(F.scaled_dot_product_attention(x, x, x, scale=0.0)), []),
     (lambda x: mean(x * x.mean((2, 3), keepdim=True) * 3 - x * x), []),
     (lambda x: mean(x.mean((2, 3), keepdim=True).sigmoid() * x), []),
     (lambda x: mean(torch.cat([x, x, F.relu(x)], 1) * GAIN), []),
@@ -299,6 +315,17 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
             "moves numbers in a way that cannot be",
         ),
         (network(lambda x: mean(torch.add(x, x, alpha=2))), "a sum with alpha"),
+        (network(lambda x: torch.rsub(mean(x), 3.0, alpha=2)), "a sum with alpha"),
+        (network(lambda x: mean(x.flatten(2).softmax(0).unflatten(2, (8, 6)))), "mixes the images of a batch"),
+        (network(lambda x: torch.cat([mean(x), mean(x)[:, :0]], 1)), "reads or gives no number at all"),
+        (network(lambda x: mean(torch.einsum("bchw,bcvw->bchv", x, x[:, :1]))), "with an axis that is repeated"),
+        (network(lambda x: mean(without_autocast(x))), "a block in torch.autocast or torch.cond cannot be traced"),
+        (network(lambda x: (x[:, 0, 1:].mul_(2), mean(x))[1]), "a view of it is in use"),
+        (network(lambda x: (x.unsqueeze(1).squeeze(1).relu_(), mean(x))[1]), "a view of it is in use"),
+        (
+            network(lambda x: (v := x.flatten(2).transpose(1, 2), v.add_(1), mean(x) + v.mean(1))[2]),
+            "a view of it is in use",
+        ),
         (network(lambda x: torch.ones(5, 2) @ mean(x)), "this product of matrices cannot be packed"),
         (network(lambda x: mean(F.dropout(x))), "a dropout that is active in eval mode"),
         (network(lambda x: mean(x / torch.add(x.abs(), 1, alpha=3))), "needs a constant|cannot be packed"),

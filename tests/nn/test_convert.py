@@ -32,6 +32,11 @@ class Net(nn.Module):
         return self.head(self.combine(self.parts, self.stem(x)).mean((2, 3)))  # type: ignore[no-any-return]
 
 
+def hooked(module: nn.Module) -> nn.Module:
+    module.register_forward_hook(lambda part, inputs, output: output.flip(3))
+    return module
+
+
 def became(net: nn.Module, **options: object) -> dict[str, tuple[str, str]]:
     table = binarize(net, IMAGES, **options).table
     return {row.path: (row.became, row.reason) for row in table}
@@ -93,6 +98,7 @@ def test_a_normalization_follows_each_binary_layer() -> None:
         (nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"), "has the padding mode 'reflect'"),
         (nn.Conv2d(8, 8, 2, padding="same"), "is padded by more on one side than on the other"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)), "has a parametrized weight"),
+        (hooked(nn.Conv2d(8, 8, 1)), "has hooks"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
@@ -109,15 +115,54 @@ def test_layers_with_a_forward_of_their_own_stay() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.conv2d(x, self.weight - self.weight.mean(), self.bias)
 
+    class Inside(nn.Conv2d):
+        def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            return super()._conv_forward(x, weight - weight.mean(), bias)
+
     class Unused(nn.Conv2d):
         pass
 
-    net = Net(Standardized(8, 8, 1), nn.Conv2d(8, 8, 1), forward=lambda parts, x: parts[:2](x))
+    net = Net(Standardized(8, 8, 1), Inside(8, 8, 1), nn.Conv2d(8, 8, 1))
     net.unused = Unused(8, 8, 1)
     rows = became(net)
     assert rows["parts.0"] == ("float", "is called by the forward of Standardized")
+    assert rows["parts.1"] == ("float", "is called by the forward of Inside")
     assert rows["unused"] == ("float", "is never called itself")
     assert list(rows)[-1] == "unused"
+
+
+def test_a_relu_in_place_that_others_read_before_it_stays() -> None:
+    def preactivated(parts: nn.Sequential, x: Tensor) -> Tensor:
+        y = parts[0](x)
+        return parts[2](parts[1](y)) + y  # the shortcut reads what the ReLU has changed
+
+    for inplace, kept in ((True, "ReLU"), (False, "RPReLU")):
+        parts = (nn.BatchNorm2d(8), nn.ReLU(inplace), nn.Conv2d(8, 8, 3, padding=1))
+        network, _ = binarize(Net(*parts, forward=preactivated), IMAGES)
+        assert type(network.parts[1]).__name__ == kept
+
+
+def test_a_relu_in_place_that_others_read_first_is_replaced() -> None:
+    def read_first(parts: nn.Sequential, x: Tensor) -> Tensor:
+        y = parts[0](x)
+        shortcut = y.mean((2, 3), keepdim=True)
+        return parts[2](parts[1](y)) + shortcut
+
+    network, _ = binarize(
+        Net(nn.BatchNorm2d(8), nn.ReLU(True), nn.Conv2d(8, 8, 3, padding=1), forward=read_first), IMAGES
+    )
+    assert isinstance(network.parts[1], RPReLU)
+
+
+def test_layers_behind_a_block_without_gradients_are_seen() -> None:
+    def frozen(parts: nn.Sequential, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = parts[0](x)
+        return parts[1](x)
+
+    rows = became(Net(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), forward=frozen))
+    assert rows["parts.0"][0].startswith("BinaryConv2d")
+    assert rows["parts.1"][0].startswith("BinaryConv2d")
 
 
 def test_shortcuts_and_gates_stay() -> None:

@@ -211,3 +211,15 @@ def test_frozen_excitation_is_its_mean_over_images() -> None:
     x = torch.randn(4, 8, 3, 3)
     expected = torch.where(layer.adjust(x) + found - layer.refine.tau[:, None, None] >= 0, 1.0, -1.0)
     torch.testing.assert_close(frozen(x), expected)
+
+
+def test_frozen_excitation_of_a_layer_that_is_called_twice_is_the_mean_over_both_calls() -> None:
+    layer = BinaryActivation(8, resolve_method("fd", {"third_moment": False}))
+    assert isinstance(layer.excite, GroupExcitation)
+    torch.nn.init.normal_(layer.excite.excite.weight)
+    model = torch.nn.Sequential(layer, torch.nn.BatchNorm2d(8), layer).eval()
+    seen: list[torch.Tensor] = []
+    layer.excite.register_forward_hook(lambda part, inputs, e: seen.append(e.mean((0, 2, 3))))
+    frozen = freeze_excitation(model, [torch.randn(6, 8, 3, 3)])
+    assert len(seen) == 2
+    torch.testing.assert_close(frozen[0].excite.shift.flatten(), torch.stack(seen).mean(0))

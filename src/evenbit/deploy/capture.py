@@ -149,8 +149,11 @@ def _check_in_place(node: Node) -> None:
     if not _is_mutable(node):
         return
     source: Any = node.args[0]
-    shared = [user for user in source.users if user is not node and user.target in VIEWS]
-    if shared or (source.target in VIEWS and len(source.all_input_nodes[0].users) > 1):
+    shared = any(user is not node and user.target in VIEWS for user in source.users)
+    while source.target in VIEWS:
+        source = source.all_input_nodes[0]
+        shared = shared or len(source.users) > 1
+    if shared:
         raise CaptureError(f"{where(node)}: {node.target} changes a tensor in place while a view of it is in use")
 
 

@@ -299,11 +299,16 @@ def spread_out(shape: tuple[int, ...], axis: int) -> Places:
 def _of_one_image(node: Node, places: Places, axis: int, size: int) -> Places:
     """The places as channels, height and width, for the first image; those of the others are alike."""
     shape = places.shape
+    if not places.size:
+        raise CaptureError(f"{where(node)}: {node.target} reads or gives no number at all, which cannot be packed")
+    mixes = CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be packed")
+    if axis % len(shape) == 0:
+        raise mixes
     parts = shape[0] // BATCH
     images = np.moveaxis(places, axis, 1)
     images = np.moveaxis(images.reshape(BATCH, parts, *images.shape[1:]), 1, 2)
     if not np.array_equal(images[0] + size, images[1]) or images[0].min() < 0 or images[0].max() >= size:
-        raise CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be packed")
+        raise mixes
     found: Places = images[0].reshape(layout_of(shape, axis))
     return found
 

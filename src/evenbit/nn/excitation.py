@@ -120,20 +120,21 @@ def freeze_excitation(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     frozen = copy.deepcopy(model)
     layers = excitations(frozen)
     sums = dict.fromkeys(layers, torch.zeros(()))
-    count = 0
+    counts = dict.fromkeys(layers, 0)  # of images, each as often as the layer saw it
+
+    def add(name: str, e: Tensor) -> None:
+        sums[name] = sums[name] + e.double().sum((0, 2, 3)).cpu()
+        counts[name] += len(e)
+
     for batch in batches:
-        count += len(batch)
         handles = [
-            part.register_forward_hook(
-                lambda part, inputs, e, name=name: sums.update({name: sums[name] + e.double().sum((0, 2, 3)).cpu()})
-            )
-            for name, part in layers.items()
+            part.register_forward_hook(lambda part, inputs, e, name=name: add(name, e)) for name, part in layers.items()
         ]
         frozen(batch)
         for handle in handles:
             handle.remove()
     for name, part in layers.items():
         parent, _, key = name.rpartition(".")
-        shift = (sums[name] / count).to(next(part.parameters()))
+        shift = (sums[name] / counts[name]).to(next(part.parameters()))
         setattr(frozen.get_submodule(parent), key, FrozenShift(shift))
     return frozen

@@ -18,6 +18,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from evenbit.errors import CaptureError
 
+LOGGERS = ("fx.experimental.symbolic_shapes", "export", "_subclasses.fake_tensor")
 BATCH = 2  # of the example input; any batch runs
 
 
@@ -78,8 +79,11 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
     example = torch.zeros(BATCH, *size, device=device)
     entered: list[str] = []  # modules whose forward has begun and not ended
     try:
-        with _recorded(module, entered), _quiet():
-            return torch.export.export(Logits(module), (example,), strict=False)
+        # Without gradients, so that a block of the network that wants none is not an op of its own.
+        with _recorded(module, entered), _quiet(), torch.no_grad():
+            program = torch.export.export(Logits(module), (example,), strict=False)
+        _check_blocks(program.graph)
+        return program
     except CaptureError:
         raise
     except Exception as error:  # torch.export raises many types for what it cannot trace
@@ -88,6 +92,14 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
         if isinstance(error, GuardOnDataDependentSymNode):
             reason = ["which ops it runs, or on which shapes, depends on the values of the images"]
         raise CaptureError(f"{place}: torch.export cannot trace it: {reason[0]}") from error
+
+
+def _check_blocks(graph: torch.fx.Graph) -> None:
+    """Refuses a graph with graphs inside it, which its nodes alone do not describe."""
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            (user, *_) = node.users
+            raise CaptureError(f"{where(user)}: a block in torch.autocast or torch.cond cannot be traced; take it out")
 
 
 @contextmanager
@@ -121,7 +133,7 @@ def _recorded(module: nn.Module, entered: list[str]) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silences what torch prints about a failure besides its exception."""
-    loggers = [logging.getLogger(f"torch.{name}") for name in ("fx.experimental.symbolic_shapes", "export")]
+    loggers = [logging.getLogger(f"torch.{name}") for name in LOGGERS]
     before = [logger.disabled for logger in loggers]
     try:
         for logger in loggers:

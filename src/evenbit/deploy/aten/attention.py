@@ -41,7 +41,8 @@ def _attention(lowering: Lowering, node: Node) -> None:
     builder = lowering.builder
     if shape_of(query)[:-2] != shape_of(key)[:-2]:
         raise CaptureError(f"{where(node)}: attention whose heads share their keys cannot be packed")
-    scale = node.kwargs.get("scale") or shape_of(query)[-1] ** -0.5
+    scale = node.kwargs.get("scale")
+    scale = shape_of(query)[-1] ** -0.5 if scale is None else scale
     turned = lowering.gathered(key, lowering.value(key), np.swapaxes(lowering.placed(key), -1, -2), -1)
     tail = Tail(scale=builder.tensor(np.full(shape_of(key)[-2], scale)))
     scores = builder.add(MatMul, lowering.stored(query, -1), tail, other=turned)

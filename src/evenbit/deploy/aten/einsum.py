@@ -31,7 +31,10 @@ def _einsum(lowering: Lowering, node: Node) -> None:
     computed = len(sides) == 2 and "." not in equation and all(is_computed(lowering, side) for side in sides)
     if not computed or not fits or result[:1] not in shared:
         raise CaptureError(f"{where(node)}: einsum('{equation}') cannot be packed; use nn.Linear, nn.Conv2d or matmul")
-    sizes = dict(zip(left + right, (*shape_of(sides[0]), *shape_of(sides[1])), strict=True))
+    axes = list(zip(left + right, (*shape_of(sides[0]), *shape_of(sides[1])), strict=True))
+    sizes = dict(axes)
+    if any(sizes[axis] != size for axis, size in axes):
+        raise CaptureError(f"{where(node)}: einsum('{equation}') with an axis that is repeated cannot be packed")
 
     def matrices(side: Node, axes: str, *order: list[str]) -> str:
         places = lowering.placed(side).transpose([axes.index(axis) for part in order for axis in part])

@@ -107,6 +107,7 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     **dict.fromkeys(MOVES, _move),
     aten.dropout.default: _dropout,
     aten.dropout_.default: _dropout,
+    aten.feature_dropout_.default: _dropout,
     aten.feature_dropout.default: _dropout,
     aten._assert_tensor_metadata.default: _nothing,
     aten.alias.default: alias,

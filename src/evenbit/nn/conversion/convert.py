@@ -32,7 +32,7 @@ from evenbit.nn.block import (
 )
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.record import Conversion, Conversions
-from evenbit.nn.conversion.structure import Call, Structure
+from evenbit.nn.conversion.structure import Call, Structure, changes_for_others
 from evenbit.nn.method import Method, resolve_method
 from evenbit.nn.ops import pair
 from evenbit.nn.trace import image_size, in_eval_mode, module_path
@@ -94,7 +94,8 @@ def binarize(
     network = copy.deepcopy(module)
     with in_eval_mode(network):
         structure = Structure(network, image_size(example))
-    return _Conversion(network, structure, chosen, tuple(keep), tuple(also)).run()
+        fixed = changes_for_others(network, image_size(example))
+    return _Conversion(network, structure, fixed, chosen, tuple(keep), tuple(also)).run()
 
 
 class _Conversion:
@@ -104,11 +105,13 @@ class _Conversion:
         self,
         network: nn.Module,
         structure: Structure,
+        fixed: set[str],
         method: Method,
         keep: tuple[str, ...],
         also: tuple[str, ...],
     ) -> None:
         self.network, self.structure, self.method, self.keep, self.also = network, structure, method, keep, also
+        self.fixed = fixed  # activations that have to stay
         self.modules = dict(network.named_modules(remove_duplicate=False))
         self.calls: dict[str, list[Call]] = {}
         first = {id(part): path for path, part in reversed(self.modules.items())}  # of the paths that a part has
@@ -175,10 +178,7 @@ class _Conversion:
             return "gates a map"
         if any(call.is_shortcut for call in calls):
             return "is a 1x1 shortcut"
-        if isinstance(module, nn.Conv2d | nn.Conv1d) and type(module).forward in (
-            nn.Conv2d.forward,
-            nn.Conv1d.forward,
-        ):
+        if isinstance(module, nn.Conv2d | nn.Conv1d) and _is_plain_conv(type(module)):
             reason = _reason_of_conv(module, asked=any(_matches(entry, path) for entry in self.also))
         elif isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward:
             reason = ""
@@ -186,6 +186,8 @@ class _Conversion:
             return f"is called by the forward of {type(module).__name__}"
         if not reason and not isinstance(module._parameters.get("weight"), nn.Parameter):
             reason = "has a parametrized weight"
+        if not reason and (module._forward_hooks or module._forward_pre_hooks):
+            reason = "has hooks"
         if not reason and BRIDGES in self.keep and any(call.is_bridge for call in calls):
             reason = "is a bridge"
         return reason
@@ -204,7 +206,7 @@ class _Conversion:
         for node in sorted({source for value in read if value in sources for source in sources[value]}):
             path = module_path(node)
             part = self.modules.get(path)
-            if type(part) in (nn.ReLU, nn.ReLU6) and called[id(part)] == 1:
+            if type(part) in (nn.ReLU, nn.ReLU6) and called[id(part)] == 1 and path not in self.fixed:
                 found[path] = node
         return found
 
@@ -280,6 +282,12 @@ class _Conversion:
             return
         parent, _, name = path.rpartition(".")
         self.modules[parent]._modules[name] = made
+
+
+def _is_plain_conv(kind: type[nn.Conv2d | nn.Conv1d]) -> bool:
+    """Whether a class computes what torch's convolutions do."""
+    forwards, inner = (nn.Conv2d.forward, nn.Conv1d.forward), (nn.Conv2d._conv_forward, nn.Conv1d._conv_forward)
+    return kind.forward in forwards and kind._conv_forward in inner
 
 
 def _matches(entry: str, path: str) -> bool:

@@ -45,6 +45,7 @@ POOLS_AND_VIEWS = {
     aten.dropout.default,
     aten.dropout_.default,
     aten.feature_dropout.default,
+    aten.feature_dropout_.default,
     aten.alias.default,
     aten.contiguous.default,
     aten.clone.default,
@@ -111,6 +112,39 @@ class Call:
     is_gate: bool
     is_shortcut: bool
     is_normalized: bool
+
+
+def changes_for_others(network: nn.Module, size: tuple[int, ...]) -> set[str]:
+    """Paths of the modules that change in place what others read, too.
+
+    The graph does not show it: there, the others read what the module gives. So they are traced once more, as if they
+    changed nothing in place, where the others then read what the module reads.
+
+    Args:
+        network: A network in eval mode.
+        size: Of an image, without the batch.
+    """
+    parts = [part for part in network.modules() if getattr(part, "inplace", False)]
+    if not parts:
+        return set()
+    try:
+        for part in parts:
+            part.inplace = False  # type: ignore[assignment]
+        graph = trace(network, size).graph
+    finally:
+        for part in parts:
+            part.inplace = True  # type: ignore[assignment]
+    modules = dict(network.named_modules())
+    found, before = set(), set()
+    for node in graph.nodes:
+        before.add(node)
+        if node.op == "call_function" and modules.get(module_path(node)) in parts:
+            source = node.all_input_nodes[0]
+            while source.target in MOVES and before.issuperset(source.users):
+                source = source.all_input_nodes[0]
+            if not before.issuperset(source.users):
+                found.add(module_path(node))
+    return found
 
 
 class Structure:
