@@ -72,7 +72,7 @@ def test_a_network_that_is_always_certain_is_sure() -> None:
 def test_limits_are_rounded_outwards() -> None:
     info = Confidence(1, 0.123456, {"contrast": (123.456, 123.454), "detail": (0, 0.1), "colour": (0, 1e-9)}).as_info()
     assert (info["certainty"], info["contrast"]) == ("0.1234", "123.4 to 123.5")
-    assert (info["detail"], info["colour"]) == ("0 to 0.1001", "0 to 1.001e-09")
+    assert (info["detail"], info["colour"]) == ("0 to 0.1", "0 to 1e-09")
 
 
 def test_statistics_of_many_images_are_those_of_each() -> None:

@@ -163,7 +163,7 @@ def _first(split: Split) -> Split:
 
 def _digits(value: float, rounding: str) -> str:
     """Four digits of a number, rounded down or up."""
-    return f"{float(decimal.Context(prec=4, rounding=rounding).create_decimal(value)):.4g}"
+    return f"{float(decimal.Context(prec=4, rounding=rounding).create_decimal(repr(float(value)))):.4g}"
 
 
 def _divided(logits: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:

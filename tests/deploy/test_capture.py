@@ -60,6 +60,15 @@ def without_gradients(x: Tensor) -> Tensor:
         return x + torch.arange(4.0)[:, None, None]
 
 
+def with_gradients(x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        return x + torch.arange(4.0)[:, None, None]
+
+
+def with_both(x: Tensor) -> Tensor:
+    return without_gradients(x) + with_gradients(x)
+
+
 def without_autocast(x: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
         return x * 2
@@ -153,6 +162,8 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
         [nn.Dropout2d(), nn.Dropout(inplace=True), nn.Dropout2d(inplace=True)],
     ),
     (lambda x: mean(without_gradients(x)), []),
+    (lambda x: mean(with_gradients(x)), []),
+    (lambda x: F.dropout(t := x.flatten(2).transpose(1, 2), training=False, inplace=True).mean(1) + t.mean(1), []),
     (lambda x: x.flatten(2).transpose(1, 2).add_(torch.linspace(0, 1, 4)).mean(1), []),
     (lambda x: mean(F.scaled_dot_product_attention(x, x, x, scale=0.0)), []),
     (lambda x: mean(x * x.mean((2, 3), keepdim=True) * 3 - x * x), []),
@@ -319,7 +330,8 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(x.flatten(2).softmax(0).unflatten(2, (8, 6)))), "mixes the images of a batch"),
         (network(lambda x: torch.cat([mean(x), mean(x)[:, :0]], 1)), "reads or gives no number at all"),
         (network(lambda x: mean(torch.einsum("bchw,bcvw->bchv", x, x[:, :1]))), "with an axis that is repeated"),
-        (network(lambda x: mean(without_autocast(x))), "a block in torch.autocast or torch.cond cannot be traced"),
+        (network(lambda x: mean(without_autocast(x))), "a block in torch.autocast, torch.cond, or in both"),
+        (network(lambda x: mean(with_both(x))), "in both torch.no_grad and torch.enable_grad cannot be traced"),
         (network(lambda x: (x[:, 0, 1:].mul_(2), mean(x))[1]), "a view of it is in use"),
         (network(lambda x: (x.unsqueeze(1).squeeze(1).relu_(), mean(x))[1]), "a view of it is in use"),
         (

@@ -136,10 +136,17 @@ def test_a_relu_in_place_that_others_read_before_it_stays() -> None:
         y = parts[0](x)
         return parts[2](parts[1](y)) + y  # the shortcut reads what the ReLU has changed
 
-    for inplace, kept in ((True, "ReLU"), (False, "RPReLU")):
-        parts = (nn.BatchNorm2d(8), nn.ReLU(inplace), nn.Conv2d(8, 8, 3, padding=1))
-        network, _ = binarize(Net(*parts, forward=preactivated), IMAGES)
-        assert type(network.parts[1]).__name__ == kept
+    def through_a_view(parts: nn.Sequential, x: Tensor) -> Tensor:
+        y = parts[0](x)
+        view = y.flatten(2)
+        return parts[2](parts[1](y)) + view.unflatten(2, (8, 8))
+
+    for forward in (preactivated, through_a_view):
+        for inplace, kept in ((True, "ReLU"), (False, "RPReLU")):
+            net = Net(nn.BatchNorm2d(8), nn.ReLU(inplace), nn.Conv2d(8, 8, 3, padding=1), forward=forward)
+            net.also = net.parts[1]  # another name of it
+            network, _ = binarize(net, IMAGES)
+            assert type(network.parts[1]).__name__ == kept
 
 
 def test_a_relu_in_place_that_others_read_first_is_replaced() -> None:

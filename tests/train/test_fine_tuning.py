@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 
 import evenbit
 from evenbit.cli import main
-from evenbit.data import Dataset, load_dataset
+from evenbit.data import Dataset, Split, load_dataset
 from evenbit.deploy import pack_run
 from evenbit.errors import CheckpointError, DataError, RecipeError
 from evenbit.evaluation import evaluate
@@ -185,7 +186,7 @@ def test_a_batch_of_one_image_is_left_out(real: Result, digits: Dataset, tmp_pat
         )
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     single = loaders(digits, data=DataLoader(pairs))
-    with pytest.raises(DataError, match="every batch of the DataLoader has fewer than 2 images; give it a batch_size"):
+    with pytest.raises(DataError, match="no batch of the DataLoader has 2 images or more; give it a batch_size"):
         finetune(real.network, out=tmp_path / "none", epochs=1, **FAST, **single)
 
 
@@ -230,6 +231,15 @@ def test_a_module_with_two_names_is_saved_and_resumed(digits: Dataset, tmp_path:
     again = load_run(tmp_path / "run", network=network)
     images = torch.from_numpy(digits.test.images[:5]) / 255
     assert torch.equal(again.model(images), result.network(images))
+
+
+def test_test_images_that_are_not_used_may_be_missing(digits: Dataset, tmp_path: Path) -> None:
+    images, labels = digits.test.images[:0], digits.test.labels[:0]
+    alone = dataclasses.replace(digits, name="alone", test=Split(images, labels))
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 10))
+    finetune(network, alone, out=tmp_path / "run", epochs=1, validation=0.2, **FAST)
+    with pytest.raises(DataError, match="alone: the test images: there are none"):
+        finetune(network, alone, out=tmp_path / "other", epochs=1, **FAST)
 
 
 class StopsAfter:

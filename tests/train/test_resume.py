@@ -115,6 +115,16 @@ def test_resumed_with_distillation(train_tiny: TrainTiny, tmp_path: Path, monkey
         train_tiny(tmp_path / "copy", resume=True, **settings)
 
 
+def test_resumed_elsewhere_with_weights(train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train_tiny(Path("real"), method="float", epochs=1)
+    train_tiny(tmp_path / "run", weights="real", teacher="self", epochs=1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    train_tiny(tmp_path / "run", weights="real", teacher="self", epochs=2, resume=True)
+    assert read_checkpoint(tmp_path / "run").epoch == 2
+
+
 def test_resumed_with_every_augmentation(
     train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

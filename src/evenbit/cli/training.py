@@ -98,9 +98,10 @@ def train(
         "teacher": teacher,
         "start": from_,
     }
-    overrides = {key: value for key, value in given.items() if value is not None} | parse_settings(set_ or [])
+    overrides: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if teacher == "none":
         overrides["teacher"] = None
+    overrides |= parse_settings(set_ or [])
     chosen: dict[str, Any] = {}
     lines: list[str] = []
     told, fits = "", ""

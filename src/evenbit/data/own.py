@@ -12,8 +12,12 @@ from evenbit.data.image_files import ImageFiles
 from evenbit.errors import DataError
 
 
-def checked(dataset: Dataset) -> Dataset:
+def checked(dataset: Dataset, *, measured: bool = True) -> Dataset:
     """The data set with its labels as int64 and its class names as text.
+
+    Args:
+        dataset: The data set.
+        measured: Whether its test images are used; else they are not looked at.
 
     Raises:
         DataError: If a part has no image, images are not `[N, C, H, W]` of uint8 or not all of one size, or a label is
@@ -21,6 +25,8 @@ def checked(dataset: Dataset) -> Dataset:
     """
     names = class_names(dataset.classes)
     train = _checked(dataset.train, len(names), f"{dataset.name}: the training images")
+    if not measured:
+        return dataclasses.replace(dataset, classes=names, train=train)
     test = _checked(dataset.test, len(names), f"{dataset.name}: the test images")
     here, there = train.images.shape[1:], test.images.shape[1:]
     if here != there:

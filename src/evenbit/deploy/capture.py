@@ -17,7 +17,7 @@ from torch import nn
 from torch.fx import Node
 
 from evenbit.deploy.aten import LOWERINGS, hint
-from evenbit.deploy.aten.moves import VIEWS
+from evenbit.deploy.aten.moves import DROPOUTS, VIEWS
 from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
@@ -146,7 +146,7 @@ def _is_mutable(node: Node) -> bool:
 
 def _check_in_place(node: Node) -> None:
     """Refuses to change a tensor in place while a view of it is used: the graph does not show that both change."""
-    if not _is_mutable(node):
+    if not _is_mutable(node) or node.target in DROPOUTS:
         return
     source: Any = node.args[0]
     shared = any(user is not node and user.target in VIEWS for user in source.users)

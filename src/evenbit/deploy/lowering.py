@@ -301,16 +301,14 @@ def _of_one_image(node: Node, places: Places, axis: int, size: int) -> Places:
     shape = places.shape
     if not places.size:
         raise CaptureError(f"{where(node)}: {node.target} reads or gives no number at all, which cannot be packed")
-    mixes = CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be packed")
-    if axis % len(shape) == 0:
-        raise mixes
-    parts = shape[0] // BATCH
-    images = np.moveaxis(places, axis, 1)
-    images = np.moveaxis(images.reshape(BATCH, parts, *images.shape[1:]), 1, 2)
-    if not np.array_equal(images[0] + size, images[1]) or images[0].min() < 0 or images[0].max() >= size:
-        raise mixes
-    found: Places = images[0].reshape(layout_of(shape, axis))
-    return found
+    if axis % len(shape):
+        parts = shape[0] // BATCH
+        images = np.moveaxis(places, axis, 1)
+        images = np.moveaxis(images.reshape(BATCH, parts, *images.shape[1:]), 1, 2)
+        if np.array_equal(images[0] + size, images[1]) and images[0].min() >= 0 and images[0].max() < size:
+            found: Places = images[0].reshape(layout_of(shape, axis))
+            return found
+    raise CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be packed")
 
 
 def _parts(node: Node, wanted: Places) -> dict[str, Places]:

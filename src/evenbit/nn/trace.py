@@ -18,6 +18,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from evenbit.errors import CaptureError
 
+BLOCKS = "a block in torch.autocast, torch.cond, or in both torch.no_grad and torch.enable_grad"
 LOGGERS = ("fx.experimental.symbolic_shapes", "export", "_subclasses.fake_tensor")
 BATCH = 2  # of the example input; any batch runs
 
@@ -79,10 +80,15 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
     example = torch.zeros(BATCH, *size, device=device)
     entered: list[str] = []  # modules whose forward has begun and not ended
     try:
-        # Without gradients, so that a block of the network that wants none is not an op of its own.
-        with _recorded(module, entered), _quiet(), torch.no_grad():
+        with _recorded(module, entered), _quiet():
+            # A block that turns gradients off, or on where they are off, is an op of its own, with a graph inside it.
+            # So a network is traced the other way if it has such blocks; few have both.
             program = torch.export.export(Logits(module), (example,), strict=False)
-        _check_blocks(program.graph)
+            if _blocks(program.graph):
+                with torch.no_grad():
+                    program = torch.export.export(Logits(module), (example,), strict=False)
+        for node in _blocks(program.graph):
+            raise CaptureError(f"{where(node)}: {BLOCKS} cannot be traced; take it out")
         return program
     except CaptureError:
         raise
@@ -94,12 +100,9 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
         raise CaptureError(f"{place}: torch.export cannot trace it: {reason[0]}") from error
 
 
-def _check_blocks(graph: torch.fx.Graph) -> None:
-    """Refuses a graph with graphs inside it, which its nodes alone do not describe."""
-    for node in graph.nodes:
-        if node.op == "get_attr":
-            (user, *_) = node.users
-            raise CaptureError(f"{where(user)}: a block in torch.autocast or torch.cond cannot be traced; take it out")
+def _blocks(graph: torch.fx.Graph) -> list[Node]:
+    """The nodes that run a graph inside the graph."""
+    return [user for node in graph.nodes if node.op == "get_attr" for user in node.users]
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def _context(comparison: Comparison, timings: Timings | None) -> dict[str, Any]:
         "several": len({run.run.recipe.model for run in runs}) > 1,
         "in_kib": in_kib,
         "by_heart": words.learned_by_heart(comparison),
-        "data": Path(find_data(runs[0].run.recipe.data, runs[0].run.origin)).absolute().name,
+        "data": Path(find_data(runs[0].run.recipe.data, runs[0].run.origin)).resolve().name,
         "made": datetime.now(timezone.utc),
         "in_short": words.in_short(comparison),
         "warnings": words.warnings(comparison),

@@ -3,7 +3,7 @@
     model.<name>                   the network's state
     optimizer.<parameter>.<name>   the optimizer's state of each parameter
     metadata: format, version, epoch, recipe, method, task, origin and network (JSON), sha256 over the rest; method and
-              origin may be missing; network is only there for networks made from a real one
+              origin may be missing; network is only there for networks made from a real one or taught by another
 
 The method is written out with all its knobs, since the meaning of its name may change between versions of evenbit, but
 a run must not. A recipe that is read again has the knobs in which its method differs from the present meaning.

@@ -16,7 +16,7 @@ def check_before_reading(recipe: Recipe, known: Source | None) -> None:
 
     Args:
         recipe: The settings.
-        known: A resumed run's record of its network; its start has been taken over already.
+        known: A resumed run's record of what it is made from; its start has been taken over already.
 
     Raises:
         RecipeError, CheckpointError: If the network's function, the weights, the start or the teacher cannot be read,

@@ -65,7 +65,7 @@ from evenbit.train.metrics import METRICS
 from evenbit.train.network import SELF, Source, is_converted, is_run
 from evenbit.train.objective import Objective
 from evenbit.train.optimizer import make_optimizer
-from evenbit.train.origin import Origin, find_data, find_folder
+from evenbit.train.origin import Origin, find_data, find_path
 from evenbit.train.placement import batches, place
 from evenbit.train.precision import exact_float32
 from evenbit.train.probes import ActivationProbe, WeightProbe, means, probe_activations
@@ -180,15 +180,15 @@ class _Training:
         if accelerator.is_main_process:  # the other processes may already see files of this one
             _check_folder(recipe, out, checkpoint)
         started = checkpoint.origin if checkpoint else None
-        found = recipe  # with the teacher's folder where it is
-        if is_run(recipe.teacher):
-            found = recipe.model_copy(update={"teacher": find_folder(str(recipe.teacher), started)})
+        paths = {"weights": recipe.weights, "teacher": recipe.teacher if is_run(recipe.teacher) else None}
+        places = {key: find_path(path, started) for key, path in paths.items() if path is not None}
+        found = recipe.model_copy(update=places)
         check_before_reading(found, checkpoint.source if checkpoint else None)
         if given.dataset is None:
             data = find_data(recipe.data, started)
             dataset = load_dataset(data, root=data_root, size=recipe.image_size)
         else:
-            dataset = checked(given.dataset)
+            dataset = checked(given.dataset, measured=not recipe.validation)
         if recipe.validation:
             dataset = hold_out(dataset, recipe.validation)
         self.measured = "validation" if recipe.validation else "test"
@@ -210,7 +210,7 @@ class _Training:
         real: nn.Module | None = None
         if is_converted(recipe):
             known = checkpoint.source if checkpoint else None
-            start = begin(recipe, self.task, dataset.train, given.network, known, self._tell)
+            start = begin(found, self.task, dataset.train, given.network, known, self._tell)
             network, real, self.source = start
         else:
             network = build_model(recipe, self.task)
@@ -247,7 +247,8 @@ class _Training:
         self.objective = Objective(found, self.task, self.network, self.labels, teacher)
         if self.objective.teacher:
             if checkpoint and checkpoint.source.teacher not in ("", self.objective.teacher):
-                raise CheckpointError(f"the teacher {recipe.teacher} no longer has the weights that {out} learned from")
+                told = str(recipe.teacher).lstrip(":")
+                raise CheckpointError(f"the teacher {told} no longer has the weights that {out} learned from")
             self.source = dataclasses.replace(self.source or Source(), teacher=self.objective.teacher)
         self.augmentation = make_augmentation(recipe)
         self.steps = len(dataset.train) // self.batch if self.loader is None else len(self.loader)
@@ -351,7 +352,8 @@ class _Training:
             if done % FINITE_CHECK_STEPS == 0 and done < self.steps:
                 self._look(losses, epoch, done)
         if not done:
-            raise DataError(f"every batch of the DataLoader has fewer than {LEAST_BATCH} images; give it a batch_size")
+            told = f"no batch of the DataLoader has {LEAST_BATCH} images or more; give it a batch_size"
+            raise DataError(f"{told}; {self._kept(epoch)}")
         self._look(losses, epoch, self.steps)
         seconds = time.perf_counter() - start
         evaluation, activations = self._evaluate()

@@ -81,16 +81,16 @@ class Origin:
 
 
 def find_data(data: str, origin: Origin | None) -> str:
-    """The data of a recipe: a name, or a folder that `find_folder` finds."""
-    return data if data in READERS else find_folder(data, origin)
+    """The data of a recipe: a name, or a folder where `find_path` finds it."""
+    return data if data in READERS else find_path(data, origin)
 
 
-def find_folder(folder: str, origin: Origin | None) -> str:
-    """A folder of a recipe; a relative path starts where training was started, if the folder is still there."""
+def find_path(path: str, origin: Origin | None) -> str:
+    """A path of a recipe; a relative one starts where training was started, if that is still there."""
     if origin is None or not origin.folder or Path(origin.folder) == Path.cwd():
-        return folder
-    there = Path(origin.folder) / folder
-    return str(there) if there.is_dir() else folder
+        return path
+    there = Path(origin.folder) / path
+    return str(there) if there.exists() else path
 
 
 def command_line(arguments: list[str]) -> str:

@@ -101,14 +101,19 @@ def _join_constants(lowering: Lowering, node: Node, parts: Any, axis: int) -> No
     )
 
 
+# They change nothing in eval mode.
+DROPOUTS = (
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+    aten.feature_dropout_.default,
+)
+
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.cat.default: _cat,
     operator.getitem: pick,
     **dict.fromkeys(MOVES, _move),
-    aten.dropout.default: _dropout,
-    aten.dropout_.default: _dropout,
-    aten.feature_dropout_.default: _dropout,
-    aten.feature_dropout.default: _dropout,
+    **dict.fromkeys(DROPOUTS, _dropout),
     aten._assert_tensor_metadata.default: _nothing,
     aten.alias.default: alias,
     aten.contiguous.default: alias,

@@ -94,7 +94,7 @@ def binarize(
     network = copy.deepcopy(module)
     with in_eval_mode(network):
         structure = Structure(network, image_size(example))
-        fixed = changes_for_others(network, image_size(example))
+        fixed = set() if chosen.activation == "relu" else changes_for_others(network, image_size(example))
     return _Conversion(network, structure, fixed, chosen, tuple(keep), tuple(also)).run()
 
 

@@ -115,16 +115,16 @@ class Call:
 
 
 def changes_for_others(network: nn.Module, size: tuple[int, ...]) -> set[str]:
-    """Paths of the modules that change in place what others read, too.
+    """Paths of the ReLUs that change in place what others read afterwards.
 
-    The graph does not show it: there, the others read what the module gives. So they are traced once more, as if they
-    changed nothing in place, where the others then read what the module reads.
+    The graph does not show it: there, the others read what the ReLU gives. So the network is traced once more, as if
+    its ReLUs changed nothing in place, where the others then read what the ReLU reads.
 
     Args:
         network: A network in eval mode.
         size: Of an image, without the batch.
     """
-    parts = [part for part in network.modules() if getattr(part, "inplace", False)]
+    parts = [part for part in network.modules() if type(part) in (nn.ReLU, nn.ReLU6) and part.inplace]
     if not parts:
         return set()
     try:
@@ -134,17 +134,26 @@ def changes_for_others(network: nn.Module, size: tuple[int, ...]) -> set[str]:
     finally:
         for part in parts:
             part.inplace = True  # type: ignore[assignment]
-    modules = dict(network.named_modules())
+    modules = dict(network.named_modules(remove_duplicate=False))
     found, before = set(), set()
     for node in graph.nodes:
         before.add(node)
         if node.op == "call_function" and modules.get(module_path(node)) in parts:
             source = node.all_input_nodes[0]
-            while source.target in MOVES and before.issuperset(source.users):
+            while source.target in MOVES:
                 source = source.all_input_nodes[0]
-            if not before.issuperset(source.users):
+            if not before.issuperset(_readers(source)):
                 found.add(module_path(node))
     return found
+
+
+def _readers(value: Node) -> Iterator[Node]:
+    """The nodes that read the value or a view of it."""
+    for user in value.users:
+        if user.target in MOVES:
+            yield from _readers(user)
+        else:
+            yield user
 
 
 class Structure:
