@@ -93,7 +93,8 @@ def _at_another_size(plan: Plan, size: int) -> Memory | None:
 def untrained_plan(recipe: Recipe, model: str, channels: int, size: int, classes: int) -> Plan:
     """The Plan of an untrained network, as large as after training.
 
-    Equal tables of constants are stored once, and many are equal before training; so all numbers are made different.
+    Equal tables of constants are stored once, and many are equal before training; so all numbers are made different,
+    and some scales negative.
     """
     with torch.random.fork_rng(devices=[]):
         task = Task(tuple(map(str, range(classes))), channels, size, size, (0.5,) * channels, (0.25,) * channels)
@@ -102,4 +103,7 @@ def untrained_plan(recipe: Recipe, model: str, channels: int, size: int, classes
             for tensor in network.state_dict().values():
                 if tensor.is_floating_point():
                     tensor.mul_(1 + 0.1 * torch.rand_like(tensor)).add_(0.01 * torch.rand_like(tensor))
+            for parameter in network.parameters():
+                if parameter.dim() == 1:
+                    parameter.mul_(torch.randint(0, 2, parameter.shape) * 2 - 1)
     return pack(network.eval(), torch.zeros(1, channels, size, size))

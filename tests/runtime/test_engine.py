@@ -67,6 +67,11 @@ def test_threads_must_be_positive() -> None:
         Engine(PLAN, threads=0)
 
 
+def test_a_machine_with_many_cores_is_used_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(384)))
+    assert Engine(PLAN).threads == 256
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [

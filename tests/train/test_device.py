@@ -16,6 +16,7 @@ from evenbit.device import fit_device
 from evenbit.errors import ExportError, RecipeError
 from evenbit.export.c.size import Memory, memory_of, parse_memory
 from evenbit.plan import Plan
+from evenbit.pretrained import NETWORK
 from evenbit.train import Recipe, load_recipe
 from evenbit.train.checkpoint import read_checkpoint
 
@@ -125,7 +126,7 @@ def test_memory_is_a_number_of_bytes(text: str, size: int) -> None:
     assert parse_memory(None, text) == Memory(None, size)
 
 
-@pytest.mark.parametrize("text", ["much", "-1K", "1.5K", "1G", ""])
+@pytest.mark.parametrize("text", ["much", "-1K", "1.5K", "1G", "", "64\N{KELVIN SIGN}"])
 def test_what_is_no_memory_is_refused(text: str) -> None:
     with pytest.raises(ExportError, match="--fit-ram should be a number of bytes such as 256K"):
         parse_memory("1K", text)
@@ -153,3 +154,28 @@ def test_train_chooses_tells_and_export_refuses(
     assert f"takes about {needed} as C, more than 4.0 KiB of RAM" in capsys.readouterr().err
     assert not (tmp_path / "c").exists()
     assert main([*export, "--fit-ram", "32K", "--fit-flash", "64K"]) == 0
+    capsys.readouterr()
+    assert main([*export, "--fit-flash", ""]) == 2
+    assert "--fit-flash should be a number of bytes such as 256K, but is ''" in capsys.readouterr().err
+    assert main(["train", "--resume", "--out", str(run), "--epochs", "2", "--fit-flash", "64K"]) == 2
+    assert "choose the network of a new run; leave them out with --resume" in capsys.readouterr().err
+    before = file.read_bytes()
+    assert main(["export", str(file), "--to", "onnx", "-o", str(file)]) == 2
+    assert "net.evb is the network itself; name another file with -o" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
+def test_a_trained_network_takes_no_more_than_was_told() -> None:
+    trained = plan_file.load(NETWORK)
+    recipe = load_recipe(None, {"model": trained.info["model"], "method": trained.info["method"]})
+    told = memory_of(device.untrained_plan(recipe, recipe.model, 3, 32, 10))
+    assert 0.99 * told.flash < memory_of(trained).flash <= told.flash
+
+
+def test_a_smaller_network_than_the_recipe_that_fits_the_data_may_be_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evenbit.train.defaults.fitting_recipe", lambda data, given: "cifar10-resnet20-fd")
+    command = ["train", "--data", "digits", "--epochs", "1", "--fit-flash", "64K", "--out", str(tmp_path / "run")]
+    assert main([*command, "--set", "flip=false", "--set", "batch_size=128"]) == 0
+    assert "fits 64.0 KiB of flash: resnet8 on 8x8 pixels takes about " in capsys.readouterr().out

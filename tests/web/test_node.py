@@ -152,9 +152,13 @@ def test_errors_are_one_line(said: tuple[Plan, npt.NDArray[np.uint8], dict[str, 
         f"RangeError: there is no map of bits -1; there are {len(result['bitMaps'])}",
         "Error: the network cannot be loaded: is not an .evb file",
         result["errors"][4],
+        result["errors"][5],
+        "TypeError: an image should have levels from 0 to 255, in a Uint8Array or Uint8ClampedArray",
+        "TypeError: an image should have levels from 0 to 255, in a Uint8Array or Uint8ClampedArray",
         "Error: the network has been freed",
     ]
     assert result["errors"][4].startswith("CompileError: WebAssembly.compile()")
+    assert result["errors"][5].startswith("Error: http://127.0.0.1:1/network.evb cannot be fetched: ")
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ const say = async (what) => {
   }
 };
 
-const network = await Evenbit.load(pathToFileURL(path));
+const network = await Evenbit.load(pathToFileURL(path).href);
 const image = new Uint8Array(fs.readFileSync(pixels));
 const { logits, classes } = network.run(image);
 const memory = () => network.module.calls.memory.buffer.byteLength;
@@ -41,6 +41,9 @@ console.log(
       await say(() => network.bits(image, -1)),
       await say(() => Evenbit.load(new Uint8Array([1, 2, 3]))),
       await say(() => Evenbit.load(pathToFileURL(path), { module: new Uint8Array(8) })),
+      await say(() => Evenbit.load("http://127.0.0.1:1/network.evb")),
+      await say(() => network.run(Float32Array.from(image, (level) => level / 255))),
+      await say(() => network.run({ data: new Float32Array(4), width: 1, height: 1 })),
       await say(() => (network.free(), network.run(image))),
     ],
   }),

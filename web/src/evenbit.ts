@@ -5,7 +5,7 @@
 //     const { logits, classes } = network.run(context.getImageData(0, 0, canvas.width, canvas.height));
 //     console.log(classes[0].name, classes[0].probability);
 
-import { prepare, type RgbaImage } from "./image.js";
+import { ofBytes, prepare, type RgbaImage } from "./image.js";
 import { fetchBytes, Module, type ModuleSource } from "./module.js";
 
 export { prepare, type RgbaImage } from "./image.js";
@@ -137,7 +137,7 @@ export class Evenbit {
   ): Uint8Array<ArrayBuffer> {
     if (!this.network) throw new Error("the network has been freed");
     const { channels, height, width } = this.size;
-    const pixels = ArrayBuffer.isView(image) ? image : prepare(image, channels, height, width);
+    const pixels = ArrayBuffer.isView(image) ? ofBytes(image) : prepare(image, channels, height, width);
     if (pixels.length !== channels * height * width) {
       throw new RangeError(
         `an image should have ${channels}x${height}x${width} bytes, which are ${channels * height * width}, ` +

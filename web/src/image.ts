@@ -13,6 +13,12 @@ export interface RgbaImage {
   readonly height: number;
 }
 
+/** The levels, if they are bytes; other numbers, such as floats in [0, 1], are refused, since they would be cut off. */
+export function ofBytes<T extends ArrayBufferView>(levels: T): T {
+  if (levels instanceof Uint8Array || levels instanceof Uint8ClampedArray) return levels;
+  throw new TypeError("an image should have levels from 0 to 255, in a Uint8Array or Uint8ClampedArray");
+}
+
 const FRACTION = 22;
 
 /** For each pixel of a result along one side: its first source pixel, and the weights from there on. */
@@ -36,6 +42,7 @@ export function prepare(image: RgbaImage, channels: number, height: number, widt
   if (channels !== 1 && channels !== 3) {
     throw new RangeError(`images have 1 or 3 channels, but the network takes ${channels}`);
   }
+  ofBytes(image.data);
   if (image.data.length !== 4 * image.width * image.height || image.data.length === 0) {
     throw new RangeError(`an image of ${image.width}x${image.height} does not have ${image.data.length} bytes`);
   }

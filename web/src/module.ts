@@ -103,11 +103,13 @@ async function compile(source: string | URL | BufferSource): Promise<WebAssembly
 
 /** The bytes at an address; in Node.js, also of a file: address. */
 export async function fetchBytes(address: string | URL): Promise<Uint8Array<ArrayBuffer>> {
-  if (address instanceof URL && address.protocol === "file:") {
+  if (`${address}`.startsWith("file:")) {
     const files = await import(/* @vite-ignore */ "node:fs/promises" as string);
-    return new Uint8Array(await files.readFile(address));
+    return new Uint8Array(await files.readFile(new URL(address)));
   }
-  const response = await fetch(address);
+  const response = await fetch(address).catch((error: unknown) => {
+    throw new Error(`${address} cannot be fetched: ${error instanceof Error ? error.message : error}`);
+  });
   if (!response.ok) throw new Error(`${address} cannot be fetched: ${response.status} ${response.statusText}`.trim());
   return new Uint8Array(await response.arrayBuffer());
 }

@@ -27,7 +27,8 @@ async function fetchOrKept(request: Request): Promise<Response> {
   const cache = await caches.open(KEPT);
   try {
     const response = await fetch(request);
-    if (response.ok) await cache.put(request, response.clone());
+    // A cache that is full keeps nothing new, but what was fetched is there.
+    if (response.ok) await cache.put(request, response.clone()).catch(() => {});
     return response;
   } catch (error) {
     const kept = await cache.match(request);

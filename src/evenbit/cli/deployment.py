@@ -202,10 +202,13 @@ def export(
         raise ExportError(unknown("form", to, EXPORTERS))
     if name is not None and to != "c":
         raise ExportError("--name can only be used with --to c")
-    if (fit_flash or fit_ram) and to != "c":
+    fits = fit_flash is not None or fit_ram is not None
+    if fits and to != "c":
         raise ExportError("--fit-flash and --fit-ram can only be used with --to c")
     plan = plan_file.load(path)
-    if fit_flash or fit_ram:
+    if out.exists() and out.samefile(path):
+        raise ExportError(f"{out} is the network itself; name another file with -o")
+    if fits:
         check_fits(plan, parse_memory(fit_flash, fit_ram))
     row = EXPORTERS[to](plan, out, **({} if name is None else {"name": name}))
     terminal.show([row], as_json=as_json, single=True)

@@ -105,7 +105,10 @@ def train(
     chosen: dict[str, Any] = {}
     lines: list[str] = []
     told, fits = "", ""
+    fits_device, named = fit_flash is not None or fit_ram is not None, recipe is not None
     if resume and out is not None and recipe is None:
+        if fits_device:
+            raise RecipeError("--fit-flash and --fit-ram choose the network of a new run; leave them out with --resume")
         settings = change_recipe(read_checkpoint(out).recipe.model_dump(), overrides, str(out))
     else:
         if out is not None and not resume:
@@ -128,8 +131,8 @@ def train(
         settings = load_recipe(recipe, {**chosen, **overrides})
         if teacher is None:
             settings = distil_from_itself(settings)
-        if fit_flash or fit_ram:
-            kept = settings.model_fields_set if recipe else overrides
+        if fits_device:
+            kept = settings.model_fields_set if named else overrides
             fitting, fits = fit_device(settings, kept, parse_memory(fit_flash, fit_ram), data_root)
             settings = change_recipe(settings.model_dump(), fitting, "the recipe that fits")
             if chosen:

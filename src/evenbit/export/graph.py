@@ -96,7 +96,7 @@ class Graph:
         images = (self.batch, plan.channels, plan.height, plan.width)
         graph = helper.make_graph(
             self._nodes,
-            plan.info.get("model", "evenbit"),
+            plan.info.get("model") or "evenbit",
             [helper.make_tensor_value_info("images", TensorProto.FLOAT, images)],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, dims)],
             self._constants,

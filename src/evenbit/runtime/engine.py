@@ -92,7 +92,7 @@ class Engine:
         self._file = file
         self._looked = False  # whether the first floats have been looked at
         self.isa = choose_isa(isa)
-        self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        self.threads = min(len(os.sched_getaffinity(0)), MAX_THREADS) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
             raise EvenbitError(f"threads should be from 1 to {MAX_THREADS}, but is {self.threads}")
         if tile is not None and tile not in tiles(self.isa):

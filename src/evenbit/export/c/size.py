@@ -79,7 +79,7 @@ def check_fits(plan: Plan, device: Memory) -> None:
 def _bytes(text: str | None, flag: str) -> int | None:
     if text is None:
         return None
-    found = re.fullmatch(r"(\d{1,12})([KM]?)(i?B)?", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"(\d{1,12})([KM]?)(i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
     if not found:
         raise ExportError(f"{flag} should be a number of bytes such as 256K, but is '{text}'")
     return int(found[1]) * UNITS[found[2].upper()]

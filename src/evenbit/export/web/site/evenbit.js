@@ -4,7 +4,7 @@
 //     const network = await Evenbit.load("model.evb");
 //     const { logits, classes } = network.run(context.getImageData(0, 0, canvas.width, canvas.height));
 //     console.log(classes[0].name, classes[0].probability);
-import { prepare } from "./image.js";
+import { ofBytes, prepare } from "./image.js";
 import { fetchBytes, Module } from "./module.js";
 export { prepare } from "./image.js";
 const OUT_OF_MEMORY = 2;
@@ -95,7 +95,7 @@ export class Evenbit {
         if (!this.network)
             throw new Error("the network has been freed");
         const { channels, height, width } = this.size;
-        const pixels = ArrayBuffer.isView(image) ? image : prepare(image, channels, height, width);
+        const pixels = ArrayBuffer.isView(image) ? ofBytes(image) : prepare(image, channels, height, width);
         if (pixels.length !== channels * height * width) {
             throw new RangeError(`an image should have ${channels}x${height}x${width} bytes, which are ${channels * height * width}, ` +
                 `but has ${pixels.length}`);

@@ -5,6 +5,12 @@
 // triangle around its centre, which is as wide as it must be to be antialiased. Weights are integers of 22 fractional
 // bits, and after each pass levels are rounded to 8 bits, so the order of the passes matters: rows come first, but, as
 // Pillow has it since version 13, where the height loses more than twice as many pixels as the width, columns do.
+/** The levels, if they are bytes; other numbers, such as floats in [0, 1], are refused, since they would be cut off. */
+export function ofBytes(levels) {
+    if (levels instanceof Uint8Array || levels instanceof Uint8ClampedArray)
+        return levels;
+    throw new TypeError("an image should have levels from 0 to 255, in a Uint8Array or Uint8ClampedArray");
+}
 const FRACTION = 22;
 /**
  * An image as a network takes it.
@@ -21,6 +27,7 @@ export function prepare(image, channels, height, width) {
     if (channels !== 1 && channels !== 3) {
         throw new RangeError(`images have 1 or 3 channels, but the network takes ${channels}`);
     }
+    ofBytes(image.data);
     if (image.data.length !== 4 * image.width * image.height || image.data.length === 0) {
         throw new RangeError(`an image of ${image.width}x${image.height} does not have ${image.data.length} bytes`);
     }

@@ -16,8 +16,9 @@ async function fetchOrKept(request) {
     const cache = await caches.open(KEPT);
     try {
         const response = await fetch(request);
+        // A cache that is full keeps nothing new, but what was fetched is there.
         if (response.ok)
-            await cache.put(request, response.clone());
+            await cache.put(request, response.clone()).catch(() => { });
         return response;
     }
     catch (error) {

@@ -167,6 +167,7 @@ async function startCamera() {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).catch(() => {
         throw new Error("the camera cannot be used: this browser or its user has not allowed it");
     });
+    stopCamera(); // the stream before, if the button was pressed twice
     video.srcObject = stream;
     await video.play();
     find("camera-view").hidden = false;
