@@ -30,7 +30,8 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for arguments, message in (
         ([str(file), "--to", "rust", "-o", str(tmp_path / "c")], "unknown form 'rust'; choose from c, onnx, qonnx"),
         ([str(file), "--to", "c", "-o", str(tmp_path / "no" / "c")], f"{tmp_path / 'no' / 'c'}: No such file"),
-        ([str(file), "--to", "c", "-o", str(file)], f"{file}: "),
+        ([str(file), "--to", "c", "-o", str(file)], f"{file} is the network itself"),
+        ([str(file), "--to", "c", "-o", __file__], f"{__file__}: "),
         ([str(file), "--to", "c", "-o", str(tmp_path / "c"), "--name", "1"], "'1' cannot begin a name in C"),
         ([str(tmp_path / "gone.evb"), "--to", "c", "-o", str(tmp_path / "c")], "cannot read"),
         ([str(file), "-o", str(tmp_path / "c")], "--to"),
