@@ -31,23 +31,27 @@ def compare(
         model: The network in eval mode.
         plan: The same network, packed; its bits are written in the order of the network's binary activations.
         images: `[N, C, H, W]`, uint8.
-        in_torch: Logits `[N, K]` of `model`.
-        on_engine: Logits `[N, K]` of `plan`.
+        in_torch: Logits `[N, K]` of `model`, or `[N, K, H, W]` of each pixel.
+        on_engine: Logits of `plan`, of the same shape.
     """
-    differing = np.flatnonzero(in_torch.argmax(1) != on_engine.argmax(1))
-    distances = [_first_difference(model, plan, images[index : index + 1]) for index in differing]
+    differs = in_torch.argmax(1) != on_engine.argmax(1)
+    differing = np.flatnonzero(differs.reshape(len(images), -1).any(1))
+    distances = [_first_difference(model, plan, images[index : index + 1], differs[index]) for index in differing]
     return {
         "differing": len(differing),
         "explained": sum(distance <= EXPLAINED for distance in distances),
         "largest_distance": max(distances, default=None),
-        "logits_equal_within_1e-3": int((np.abs(in_torch - on_engine).max(1) < 1e-3).sum()),
+        "logits_equal_within_1e-3": int((np.abs(in_torch - on_engine).reshape(len(images), -1).max(1) < 1e-3).sum()),
     }
 
 
-def _first_difference(model: nn.Module, plan: Plan, image: npt.NDArray[np.uint8]) -> float:
+def _first_difference(
+    model: nn.Module, plan: Plan, image: npt.NDArray[np.uint8], differs: npt.NDArray[np.bool_]
+) -> float:
     """Largest distance from zero among the values whose bits differ in the first layer where any do.
 
-    Without any differing bit, the difference of the two largest logits, which rounding has turned round.
+    Without any differing bit, the difference of the two largest logits, which rounding has turned round; of a map, the
+    largest of the pixels whose class differs.
     """
     seen: list[Tensor] = []
     hooks = [
@@ -64,8 +68,8 @@ def _first_difference(model: nn.Module, plan: Plan, image: npt.NDArray[np.uint8]
     for before, name in zip(seen, packed, strict=True):
         bits = unpack_bits(values[name], shapes[name].channels)[0].transpose(2, 0, 1)
         value = (before if before.dim() == 4 else before.T).reshape(bits.shape).numpy()  # a map, or rows of tokens
-        differs = (value >= 0) != bits
-        if differs.any():
-            return float(np.abs(value[differs]).max())
-    top = logits[0].topk(2).values
-    return float(top[0] - top[1])
+        wrong = (value >= 0) != bits
+        if wrong.any():
+            return float(np.abs(value[wrong]).max())
+    top = logits[0].topk(2, dim=0).values
+    return float((top[0] - top[1]).numpy()[differs].max())

@@ -1,13 +1,16 @@
 """What a start from a trained network is worth: binary networks trained from scratch and from a real one.
 
     python benchmarks/fine_tuning.py same --data digits --model resnet8 --float-epochs 12 --epochs 2
+    python benchmarks/fine_tuning.py same --data cifar10 --model resnet20 --float-epochs 24 --epochs 10 --longer 30 \
+      --starts scratch teacher --seeds 1 --learning-rate 2e-2 --precision bf16 --data-root DIR
     python benchmarks/fine_tuning.py photos --data-root DIR
     python benchmarks/fine_tuning.py start --real RUN --data-root DIR
     python benchmarks/fine_tuning.py page
 
-`same` goes from a real network to its binary form on the data it was trained on, `photos` to a folder of 60 photos for
-each of four classes of CIFAR-10 from a network trained on the other six. `start` measures the binary form of a run's
-real network before any training. All keep what they measured in results/fine-tuning.json; `page` writes the tables into
+`same` goes from a real network to its binary form on the data it was trained on, with `--longer` also from scratch for
+more epochs; `photos` to a folder of 60 photos for each of four classes of CIFAR-10 from a network trained on the other
+six, at the learning rates that evenbit chooses. `start` measures the binary form of a run's real network before any
+training. All keep what they measured in results/fine-tuning.json; `page` writes the tables into
 docs/bring-your-own-network.md from it.
 """
 
@@ -33,8 +36,8 @@ from evenbit.nn.conversion.fit import fit
 from evenbit.train import load_recipe, load_run, torch_predict, train
 from evenbit.train.loop import Given
 from evenbit.train.metrics import read_metrics
+from origin import ROOT, origin
 
-ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "results" / "fine-tuning.json"
 PAGE = ROOT / "docs" / "bring-your-own-network.md"
 BEGIN = "<!-- table: benchmarks/fine_tuning.py writes what follows -->"
@@ -42,10 +45,11 @@ END = "<!-- end of the table -->"
 START_IMAGES = (64, 256, 512)
 NEW_CLASSES = ("bird", "cat", "frog", "ship")
 PHOTOS, TEST_PHOTOS = 60, 100  # of a class
-STARTS: dict[str, dict[str, Any]] = {
-    "from scratch": {},
-    "from the real weights": {"weights": True},
-    "and with the real network as teacher": {"weights": True, "teacher": "self"},
+DIGITS = {"flip": False, "pad": 1, "batch_size": 64}
+STARTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "scratch": ("from scratch", {}),
+    "weights": ("from the real weights", {"weights": True}),
+    "teacher": ("from the real weights, with the real network as teacher", {"weights": True, "teacher": "self"}),
 }
 
 
@@ -63,18 +67,23 @@ def run(recipe: dict[str, Any], out: Path, data_root: str | None, given: Given |
 
 
 def compare(
-    settings: dict[str, Any], real: Path, folder: Path, data_root: str | None, seeds: int
+    settings: dict[str, Any], real: Path, folder: Path, options: argparse.Namespace, data_root: str | None
 ) -> list[dict[str, Any]]:
     """A row for each start: accuracies at the start and after training, of each seed."""
+    cases = [(start, options.epochs) for start in options.starts]
+    if options.longer:
+        cases.append(("scratch", options.longer))
     rows = []
-    for label, start in STARTS.items():
-        changes = {**start, **({"weights": str(real)} if "weights" in start else {})}
-        found = [
-            run({**settings, **changes, "seed": seed}, folder / f"{label.replace(' ', '-')}-{seed}", data_root)
-            for seed in range(seeds)
-        ]
+    for start, epochs in cases:
+        label, changes = STARTS[start]
+        found = []
+        for seed in range(options.seeds):
+            weights = {"weights": str(real)} if "weights" in changes else {}
+            recipe = {**settings, **changes, **weights, "epochs": epochs, "seed": seed}
+            found.append(run(recipe, folder / f"{start}-{epochs}-{seed}", data_root))
         at_start = [one["test_accuracy_at_start"] for one in found if "test_accuracy_at_start" in one]
-        rows.append({"start": label, "at_start": at_start, "accuracy": [one["test_accuracy"] for one in found]})
+        row = {"start": label, "epochs": epochs, "at_start": at_start}
+        rows.append({**row, "accuracy": [one["test_accuracy"] for one in found]})
         print(rows[-1], flush=True)
     return rows
 
@@ -82,19 +91,14 @@ def compare(
 def same(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """From a real network to its binary form."""
     settings = {"data": options.data, "model": options.model, "learning_rate": options.learning_rate}
-    base = {**settings, "flip": options.data != "digits", "pad": 1 if options.data == "digits" else 4, "batch_size": 64}
+    settings["precision"] = options.precision
+    base = {**settings, **(DIGITS if options.data == "digits" else {})}
     real = options.real or folder / "real"
     if options.real is None:
         run({**base, "method": "float", "epochs": options.float_epochs}, real, options.data_root)
-    accuracy = read_metrics(real, 10_000)[-1]["test_accuracy"]
-    rows = compare({**base, "epochs": options.epochs}, real, folder, options.data_root, options.seeds)
-    return {
-        **settings,
-        "float": accuracy,
-        "float_epochs": len(read_metrics(real, 10_000)),
-        "epochs": options.epochs,
-        "rows": rows,
-    }
+    lines = read_metrics(real, 10_000)
+    rows = compare(base, real, folder, options, options.data_root)
+    return {**settings, **origin(), "float": lines[-1]["test_accuracy"], "float_epochs": len(lines), "rows": rows}
 
 
 def photos(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -116,15 +120,10 @@ def photos(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             (images / part / name).mkdir(parents=True, exist_ok=True)
             for index in np.flatnonzero(split.labels == cifar.classes.index(name))[:count]:
                 Image.fromarray(split.images[index].transpose(1, 2, 0)).save(images / part / name / f"{index}.png")
-    own = {"data": str(images), "model": options.model, "batch_size": 16, "epochs": options.epochs}
-    rows = compare(own, real, folder, None, options.seeds)
-    return {
-        "model": options.model,
-        "float": found["test_accuracy"],
-        "float_epochs": options.float_epochs,
-        "epochs": options.epochs,
-        "rows": rows,
-    }
+    own = {"data": str(images), "model": options.model, "batch_size": 16}
+    rows = compare(own, real, folder, options, None)
+    row = {"model": options.model, **origin(), "float": found["test_accuracy"], "float_epochs": options.float_epochs}
+    return {**row, "rows": rows}
 
 
 def start(options: argparse.Namespace) -> dict[str, Any]:
@@ -142,7 +141,8 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
         rows.append({"start": f"fitted to {count} images" if count else "not fitted", "at_start": [accuracy]})
         print(rows[-1], flush=True)
     accuracy = evaluate(torch_predict(real.model), data.test).accuracy
-    return {"data": data.name, "model": real.recipe.model, "float": accuracy, "float_epochs": real.epoch, "rows": rows}
+    row = {"data": data.name, "model": real.recipe.model, **origin(), "float": accuracy, "float_epochs": real.epoch}
+    return {**row, "rows": rows}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -156,34 +156,38 @@ def table(rows: list[dict[str, Any]]) -> str:
     if "accuracy" not in rows[0]:
         lines = ["| start | before training |", "|---|---|"]
         return "\n".join([*lines, *(f"| {row['start']} | {cell(row['at_start'])} |" for row in rows)])
-    lines = ["| start | before training | after it |", "|---|---|---|"]
-    return "\n".join([*lines, *(f"| {r['start']} | {cell(r['at_start'])} | {cell(r['accuracy'])} |" for r in rows)])
+    lines = ["| start | epochs | before training | after it |", "|---|--:|---|---|"]
+    for row in rows:
+        cells = [row["start"], str(row["epochs"]), cell(row["at_start"]), cell(row["accuracy"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def page(kept: dict[str, Any]) -> str:
     """The tables with what they are of."""
     parts = []
     for key, one in sorted(kept.items()):
-        if key.startswith("start-"):
-            network = (
-                f"{one['model']} on {one['data']}, {one['float']:.1f} % in float after {one['float_epochs']} epochs"
-            )
-            parts.append(f"{network}, before any training of the binary network, in percent:\n\n{table(one['rows'])}")
-            continue
-        seeds = len(one["rows"][0]["accuracy"])
-        over = f"mean and deviation of {seeds} seeds" if seeds > 1 else "one seed"
-        after = f"{one['epochs']} epochs of the binary network; {over}, in percent:"
         if key == "photos":
             text = (
                 f"{one['model']}, trained for {one['float_epochs']} epochs on six classes of CIFAR-10 "
                 f"({one['float']:.1f} % of their test images), then {PHOTOS} photos for each of four others, "
-                f"{', '.join(NEW_CLASSES)}, and {TEST_PHOTOS} to measure on. {after}"
+                f"{', '.join(NEW_CLASSES)}, and {TEST_PHOTOS} to measure on."
             )
         else:
-            network = f"{one['model']} on {one['data']}"
-            text = f"{network}: {one['float']:.1f} % in float after {one['float_epochs']} epochs. {after}"
-        parts.append(f"{text}\n\n{table(one['rows'])}")
+            text = f"{one['model']} on {one['data']}, {one['float']:.1f} % in float after {one['float_epochs']} epochs."
+        parts.append(f"{text} {_of(one['rows'])}, in percent:\n\n{table(one['rows'])}\n\n{_from(one)}")
     return "\n\n".join(parts)
+
+
+def _of(rows: list[dict[str, Any]]) -> str:
+    if "accuracy" not in rows[0]:
+        return "The binary network before any training"
+    seeds = len(rows[0]["accuracy"])
+    return f"The binary network, {f'mean and standard deviation of {seeds} seeds' if seeds > 1 else 'one seed'}"
+
+
+def _from(one: dict[str, Any]) -> str:
+    return f"`{one['command']}`, commit {one['commit']}, {one['machine']}."
 
 
 def keep(key: str, found: dict[str, Any]) -> None:
@@ -202,6 +206,9 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="a finished run of the real network")
     parser.add_argument("--float-epochs", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--longer", type=int, help="also from scratch for so many epochs")
+    parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
+    parser.add_argument("--precision", default="no", help="of training: no or bf16")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, help="where runs are kept, so that what is finished is not repeated")

@@ -5,15 +5,19 @@
 
 Each network has its published size and fresh weights; its normalizations have seen a few images, as have those of its
 binary form. How good the binary form would become says `benchmarks/third_party.py` for three of them. The times are
-those of one image on one thread, beside the real network in ONNX Runtime; what stayed real is float32 in both.
+those of one image on one thread, beside the real network in ONNX Runtime; what stayed real is float32 in both. The
+binary form is exported too: the C code runs its own test, and ONNX Runtime runs the ONNX file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,14 +33,16 @@ from evenbit.bench import interleave, statistics
 from evenbit.bench.peers import onnxruntime_predict, to_onnx
 from evenbit.errors import unknown
 from evenbit.evaluation import collect_logits
+from evenbit.export import EXPORTERS
 from evenbit.nn.trace import Logits
 from evenbit.runtime import reference
 from evenbit.train import torch_predict
 from evenbit.train.checkpoint import to_float
 from origin import origin
-from published_networks import DenseNet, EfficientNetLite, MobileNetV3, RepVGG
+from published_networks import DenseNet, EfficientNetLite, MobileNetV3, RepVGG, ShuffleNetV2, TCResNet, UNet
 
-SIZE = 224
+PHOTO = (3, 224, 224)
+SOUND = (40, 1, 98)  # coefficients of 98 pieces of a second
 IMAGES = 8
 PASSES = 3  # over the images, for the statistics of the normalizations
 
@@ -69,39 +75,44 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "EfficientNet-Lite0": EfficientNetLite,
     "DenseNet-121": DenseNet,
     "RepVGG-A0": RepVGG,
-    "RepVGG-A0, fused": lambda: _seen(RepVGG()).fused(),
+    "RepVGG-A0, fused": lambda: _seen(RepVGG(), PHOTO).fused(),
+    "ShuffleNetV2 1.0x": ShuffleNetV2,
     "ResNet-50": _resnet50,
     "ConvNeXtV2-Atto": _convnext_v2,
     "PoolFormer-S12": _poolformer,
     "ViT-S/16": _small_vit,
+    "U-Net, 32 to 256": UNet,
+    "TC-ResNet8": lambda: nn.Sequential(nn.Flatten(2), TCResNet()),
 }
+SIZES = {"TC-ResNet8": SOUND}  # of all others: PHOTO
 
 
-def _images() -> npt.NDArray[np.uint8]:
+def _images(size: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     """Smooth noise of many sizes: coarse noise enlarged, so that images differ in more than their details."""
     draw = torch.Generator().manual_seed(0)
-    parts = [torch.rand(IMAGES, 3, side, side, generator=draw) for side in (4, 16, 56)]
-    enlarged = sum(F.interpolate(part, (SIZE, SIZE), mode="bilinear") for part in parts)
+    parts = [torch.rand(IMAGES, size[0], side, side, generator=draw) for side in (4, 16, 56)]
+    enlarged = sum(F.interpolate(part, size[1:], mode="bilinear") for part in parts)
     return (enlarged * (255 / len(parts))).to(torch.uint8).numpy()
 
 
-def _seen(network: nn.Module) -> nn.Module:
+def _seen(network: nn.Module, size: tuple[int, int, int]) -> nn.Module:
     """The network in eval mode, after its normalizations have seen the images."""
     network.train()
     with torch.no_grad():
         for _ in range(PASSES):
-            network(to_float(torch.from_numpy(_images())))
+            network(to_float(torch.from_numpy(_images(size))))
     return network.eval()
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:
     """One network from fresh weights to times."""
     torch.manual_seed(0)
-    images = _images()
+    size = SIZES.get(name, PHOTO)
+    images = _images(size)
     real = Logits(NETWORKS[name]())
     example = to_float(torch.from_numpy(images[:1]))
     network, table = evenbit.binarize(real, example)
-    plan = evenbit.pack(_seen(network), example)
+    plan = evenbit.pack(_seen(network, size), example)
     engine = evenbit.Engine(plan, threads=1)
     in_torch, on_engine = collect_logits(torch_predict(network), images), collect_logits(engine, images)
     onnx = onnxruntime_predict(to_onnx(real.eval(), example.numpy()), 1)
@@ -115,7 +126,23 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
         "binary_macs_percent": 100 * table.binary_share,
         "engine_is_reference": reference.run(plan, images[:1]).tobytes() == on_engine[:1].tobytes(),
         "agreement": compare(network, plan, images, in_torch, on_engine),
+        **_exported(plan, example.numpy(), on_engine[:1]),
         **times,
+    }
+
+
+def _exported(plan: evenbit.Plan, image: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """Whether the C export gives the engine's bits, and how far ONNX Runtime's logits are from the engine's."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, file = Path(temporary) / "c", Path(temporary) / "network.onnx"
+        EXPORTERS["c"](plan, folder)
+        subprocess.run(["make", "-s", "evenbit_test"], cwd=folder, check=True)
+        test = subprocess.run(["./evenbit_test"], cwd=folder, capture_output=True, text=True, check=False)
+        EXPORTERS["onnx"](plan, file)
+        in_onnx = onnxruntime_predict(file.read_bytes(), 1)(image).reshape(logits.shape)
+    return {
+        "c_is_engine": "equal bit for bit" in test.stdout,
+        "onnx_distance": float(np.abs(in_onnx - logits).max() / np.abs(logits).max()),
     }
 
 
@@ -133,7 +160,7 @@ def main() -> None:
         rows.append(measure(name, options.rounds))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    print(json.dumps({**origin(), **versions, "size": SIZE, "test_images": IMAGES, "published": rows}, indent=1))
+    print(json.dumps({**origin(), **versions, "size": PHOTO[1], "test_images": IMAGES, "published": rows}, indent=1))
 
 
 if __name__ == "__main__":

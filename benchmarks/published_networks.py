@@ -2,12 +2,15 @@
 
 Howard et al., Searching for MobileNetV3, 2019 (`MobileNetV3`). Tan and Le, EfficientNet, 2019, in its form for devices
 without squeeze-and-excitation and with ReLU6 (`EfficientNetLite`). Huang et al., Densely connected convolutional
-networks, 2017 (`DenseNet`). Ding et al., RepVGG, 2021 (`RepVGG`).
+networks, 2017 (`DenseNet`). Ding et al., RepVGG, 2021 (`RepVGG`). Ma et al., ShuffleNet V2, 2018 (`ShuffleNetV2`).
+Choi et al., Temporal convolution for real-time keyword spotting on mobile devices, 2019 (`TCResNet`). Ronneberger et
+al., U-Net, 2015, with padding and normalization as it is used today (`UNet`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -47,6 +50,9 @@ LITE0 = (
     *((6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1)),
 )
 DENSENET121 = (6, 12, 24, 16)  # layers of each block
+SHUFFLENET_1X = (116, 232, 464)  # channels of each stage
+SHUFFLENET_DEPTHS = (4, 8, 4)  # units of each stage
+TC_RESNET8 = (16, 24, 32, 48)  # channels of the stem and of each block
 REPVGG_A0 = ((2, 48), (4, 96), (14, 192), (1, 1280))  # blocks and channels of each stage
 
 
@@ -211,3 +217,102 @@ class RepVGG(nn.Sequential):
     def fused(self) -> nn.Sequential:
         """The same network with one convolution a block."""
         return nn.Sequential(*(part.fused() if isinstance(part, RepVGGBlock) else part for part in self))
+
+
+class Shuffle(nn.Module):
+    """A unit of ShuffleNetV2: half of the channels goes around, or all are halved in size; then both are shuffled."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        enters = inputs if stride > 1 else half
+        self.through = nn.Sequential(
+            convolution(enters, half, 1),
+            convolution(half, half, 3, stride, half, act=None),
+            convolution(half, half, 1),
+        )
+        self.around = None
+        if stride > 1:
+            parts = (convolution(inputs, inputs, 3, stride, inputs, act=None), convolution(inputs, half, 1))
+            self.around = nn.Sequential(*parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        around, through = x.chunk(2, dim=1) if self.around is None else (self.around(x), x)
+        x = torch.cat((around, self.through(through)), dim=1)
+        n, c, h, w = x.shape
+        return x.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+
+
+class ShuffleNetV2(nn.Sequential):
+    """ShuffleNetV2 1.0x, or another one."""
+
+    def __init__(
+        self,
+        channels: int = 3,
+        classes: int = 1000,
+        widths: Sequence[int] = SHUFFLENET_1X,
+        depths: Sequence[int] = SHUFFLENET_DEPTHS,
+        wide: int = 1024,
+    ) -> None:
+        inputs = 24
+        body: list[nn.Module] = [convolution(channels, inputs, 3, 2), nn.MaxPool2d(3, 2, 1)]
+        for outputs, depth in zip(widths, depths, strict=True):
+            for index in range(depth):
+                body.append(Shuffle(inputs, outputs, 1 if index else 2))
+                inputs = outputs
+        body += [convolution(inputs, wide, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        super().__init__(*body, nn.Linear(wide, classes))
+
+
+class Temporal(nn.Module):
+    """A block of TC-ResNet: two convolutions along time, and a shortcut of one."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.Conv1d(inputs, outputs, 9, 2, 4, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()),
+            *(nn.Conv1d(outputs, outputs, 9, 1, 4, bias=False), nn.BatchNorm1d(outputs)),
+        )
+        shortcut = (nn.Conv1d(inputs, outputs, 1, 2, bias=False), nn.BatchNorm1d(outputs), nn.ReLU())
+        self.shortcut = nn.Sequential(*shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class TCResNet(nn.Sequential):
+    """TC-ResNet8, or another one: keywords by the coefficients of a second of sound, which are its channels."""
+
+    def __init__(self, coefficients: int = 40, classes: int = 12, widths: Sequence[int] = TC_RESNET8) -> None:
+        body: list[nn.Module] = [nn.Conv1d(coefficients, widths[0], 3, padding=1, bias=False)]
+        body += [Temporal(inputs, outputs) for inputs, outputs in pairwise(widths)]
+        super().__init__(*body, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
+
+
+class UNet(nn.Module):
+    """A class for each pixel: maps are halved, then doubled by transposed convolutions and joined with those before."""
+
+    def __init__(self, channels: int = 3, classes: int = 21, widths: Sequence[int] = (32, 64, 128, 256)) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(self._pair(*ends) for ends in pairwise((channels, *widths)))
+        self.halve = nn.MaxPool2d(2)
+        above = list(pairwise(widths[::-1]))
+        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(inputs, outputs, 2, 2) for inputs, outputs in above)
+        self.up = nn.ModuleList(self._pair(2 * outputs, outputs) for _, outputs in above)
+        self.head = nn.Conv2d(widths[0], classes, 1)
+
+    @staticmethod
+    def _pair(inputs: int, outputs: int) -> nn.Sequential:
+        return nn.Sequential(convolution(inputs, outputs, 3), convolution(outputs, outputs, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of each pixel."""
+        maps = []
+        for index, pair in enumerate(self.down):
+            x = pair(self.halve(x) if index else x)
+            maps.append(x)
+        for enlarge, pair, before in zip(self.enlarge, self.up, maps[-2::-1], strict=True):
+            x = pair(torch.cat([before, enlarge(x)], 1))
+        return self.head(x)

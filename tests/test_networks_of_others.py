@@ -43,32 +43,6 @@ from evenbit.runtime import reference
 SIZE = (1, 32, 32)
 
 
-class Shuffled(nn.Module):
-    """The units of ShuffleNetV2: one half of the channels goes around, then both are shuffled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True))
-        self.branches = nn.ModuleList(
-            nn.Sequential(
-                *(nn.Conv2d(16, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)),
-                *(nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False), nn.BatchNorm2d(16)),
-                *(nn.Conv2d(16, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)),
-            )
-            for _ in range(2)
-        )
-        self.head = nn.Linear(32, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for branch in self.branches:
-            around, through = x.chunk(2, dim=1)
-            x = torch.cat((around, branch(through)), dim=1)
-            n, c, h, w = x.shape
-            x = x.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
-        return self.head(x.mean([2, 3]))
-
-
 class Segmentation(nn.Module):
     """Two sizes and a way back up, by a transposed convolution and by interpolation: a class for each pixel."""
 
@@ -154,6 +128,10 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
 
 
+def shufflenet() -> nn.Module:
+    return published().ShuffleNetV2(1, 10, (24, 32), (2, 2), 48)
+
+
 def mobilenet_v3() -> nn.Module:
     module = published()
     return module.MobileNetV3(1, 10, [module.SMALL[index] for index in (0, 1, 2, 4, 5)])
@@ -180,7 +158,7 @@ def repvgg_fused() -> nn.Module:
 
 # How to make it, the size of what it reads, and how many of its layers become binary.
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
-    "shufflenet": (Shuffled, SIZE, 4),
+    "shufflenet": (shufflenet, SIZE, 11),
     "segmentation": (Segmentation, SIZE, 3),
     "keywords": (keywords, (3, 101), 2),
     "encoder": (Encoder, SIZE, 4),
@@ -252,9 +230,11 @@ def test_published_networks_have_as_many_parameters_as_in_their_papers() -> None
         module.DenseNet(),
         module.RepVGG(),
         module.RepVGG().fused(),
+        module.ShuffleNetV2(),
+        module.TCResNet(),
     )
     millions = [round(sum(part.numel() for part in network.parameters()) / 1e6, 2) for network in made]
-    assert millions == [2.54, 4.65, 7.98, 9.11, 8.31]
+    assert millions == [2.54, 4.65, 7.98, 9.11, 8.31, 2.28, 0.07]
 
 
 def test_a_fused_repvgg_computes_what_its_branches_compute() -> None:
@@ -275,10 +255,10 @@ def test_what_names_classes_refuses_maps_of_logits(tmp_path: Path) -> None:
 
 
 def test_grouped_convolutions_are_binary_where_asked() -> None:
-    network, table = evenbit.binarize(Shuffled(), torch.rand(1, *SIZE), also=("branches.0.3",))
+    network, table = evenbit.binarize(shufflenet(), torch.rand(1, *SIZE), also=("3.through.1.0",))
     became = {row.path: row.became for row in table}
-    assert became["branches.0.3"] == "BinaryConv2d"
-    assert became["branches.1.3"] == "float"
+    assert became["3.through.1.0"] == "BinaryConv2d"
+    assert became["5.through.1.0"] == "float"
     images = torch.rand(3, *SIZE)
     network.train()
     in_torch(network, images)
