@@ -45,7 +45,8 @@ END = "<!-- end of the table -->"
 START_IMAGES = (64, 256, 512)
 NEW_CLASSES = ("bird", "cat", "frog", "ship")
 PHOTOS, TEST_PHOTOS = 60, 100  # of a class
-DIGITS = {"flip": False, "pad": 1, "batch_size": 64}
+# What the recipes that come with evenbit say of these data sets.
+OF_DATA = {"digits": {"flip": False, "pad": 1, "batch_size": 64}, "cifar10": {"warmup_epochs": 2.0}}
 STARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "scratch": ("from scratch", {}),
     "weights": ("from the real weights", {"weights": True}),
@@ -92,7 +93,7 @@ def same(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """From a real network to its binary form."""
     settings = {"data": options.data, "model": options.model, "learning_rate": options.learning_rate}
     settings["precision"] = options.precision
-    base = {**settings, **(DIGITS if options.data == "digits" else {})}
+    base = {**settings, **OF_DATA.get(options.data, {})}
     real = options.real or folder / "real"
     if options.real is None:
         run({**base, "method": "float", "epochs": options.float_epochs}, real, options.data_root)
