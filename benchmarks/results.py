@@ -238,8 +238,8 @@ def _microcontrollers_section(rows: list[dict[str, Any]]) -> str:
         "## On a microcontroller",
         "",
         "Networks exported to C (`evenbit export --to c`) for Arm Cortex-M, run in QEMU, where their logits equal the",
-        "engine's bit for bit. Accuracy is the engine's on all test images; flash holds code and constants; RAM is",
-        "the static arena, to which the stack comes; instructions are those of one image",
+        "engine's bit for bit. Accuracy is the engine's on all test images; flash holds code and constants; RAM is the",
+        "static arena, and the stack is needed in addition; instructions are those of one image",
         "(`benchmarks/microcontroller.py`).",
         "",
         "| network | accuracy % | CPU | flash bytes | RAM bytes | stack bytes | instructions |",
@@ -254,7 +254,7 @@ def _microcontrollers_section(rows: list[dict[str, Any]]) -> str:
     lines += ["", *(f"- `{row['command']}`, commit {row['commit']}" for row in rows)]
     lines += [
         "",
-        "To compare with: CBin-NN (Sakr et al., Electronics 2024, 13(9):1624) reports for CIFAR-10 that its inference",
+        "For comparison: CBin-NN (Sakr et al., Electronics 2024, 13(9):1624) reports for CIFAR-10 that its inference",
         "is 3.6 times faster than other engines' for microcontrollers, with 7.5 times less memory for weights and 28",
         "times less for activations, at 2.5 % less accuracy.",
     ]
@@ -268,26 +268,27 @@ def _unsure_section(kept: dict[str, Any]) -> str:
     missed = [100 - row["unsure"] for row in kept["strangers"] if row["images"].startswith("windows")]
     lines = [
         "",
-        "## What the network that comes along is unsure of",
+        "## What the bundled network is unsure of",
         "",
-        "`evenbit predict` marks an answer as unsure if the likeliest class is too unlikely, or the contrast, detail",
-        "or colour of the photo lies outside the range that it has on held-out images (`evenbit.confidence`). All",
-        "was measured on the first 5,000 test images of CIFAR-10; below are the others, and images that show none",
-        "of the classes. Shares in %; an image may have several reasons.",
+        "`evenbit predict` marks an answer as unsure if the probability of the likeliest class is too low, or if the",
+        "contrast, detail or colour of the photo lies outside its usual range (`evenbit.confidence`). The limits were",
+        "measured on the first 5,000 test images of CIFAR-10, the ranges also on 5,000 training images. The table",
+        "shows the other test images, and images that show none of the classes. Shares are in %; an image may be",
+        "unsure for several reasons.",
         "",
         "| images | number | unsure | for its certainty | contrast | detail | colour |",
         "|---|--:|--:|--:|--:|--:|--:|",
         *(f"| {row['images']} | {row['number']:,} | {' | '.join(f'{row[key]:.1f}' for key in keys)} |" for row in rows),
         "",
-        f"Of the images of its own classes, {known['of_right']:.1f} % of the rightly named are unsure and",
-        f"{known['of_wrong']:.1f} % of the wrongly named. Of the sure answers",
-        f"{known['accuracy_of_sure']:.2f} % are right, of all {known['accuracy']:.2f} %. The temperature",
+        f"The network is unsure of {known['of_right']:.1f} % of the images of its own classes that it classifies",
+        f"right, and of {known['of_wrong']:.1f} % of those that it classifies wrong. Its accuracy is",
+        f"{known['accuracy_of_sure']:.2f} % on the sure answers and {known['accuracy']:.2f} % on all. The temperature",
         f"{kept['info']['temperature']} takes the loss from {known['loss']:.4f} to {known['loss_at_temperature']:.4f}.",
         "",
         "**What it misses** are photos that look like the training images and show something else: of the windows of",
         f"two ordinary photos, {min(missed):.0f} to {max(missed):.0f} % get a sure answer, and each of these is",
-        "wrong. An image that is all grey is unsure, since hardly any training image is. The share of 1 % outside the",
-        "ranges was chosen while looking at these images, so they flatter it.",
+        "wrong. An image that is all grey is unsure, since hardly any training image is. That the ranges leave out 1 %",
+        "of the images at each end was chosen with these images in view, so the table is somewhat too favourable.",
         "",
         f"- `{kept['command']}`, commit {kept['commit']}",
     ]
@@ -325,9 +326,9 @@ def _few_photos_section(kept: dict[str, Any]) -> str:
         "## A few hundred photos",
         "",
         f"{rows[0]['photos']} photos of {', '.join(kept['classes'])}: things cut out of photos, from Debian's package",
-        "tuxpaint-stamps-default. All that a setting does not say is what `evenbit train` chooses for such a folder.",
-        f"Each run is tested on another of {parts} parts of the photos and trained on the rest; always answering the",
-        f"largest class would give {always:.1f} %.",
+        "tuxpaint-stamps-default. What a setting does not name is what `evenbit train` chooses for such a folder.",
+        f"The photos are divided into {parts} parts (cross-validation): each part is the test set of one run, which is",
+        f"trained on the others. Always answering the largest class would give {always:.1f} %.",
         "",
         f"| setting | model | size | epochs | mean % | {' | '.join(f'part {part}' for part in range(parts))} | RAM |",
         f"|---|---|---|--:|--:|{'--:|' * parts}--:|",
@@ -345,7 +346,7 @@ def _third_party_section(kept: dict[str, Any]) -> str:
     """What benchmarks/third_party.py kept."""
     lines = [
         "",
-        "## Networks of transformers, made binary",
+        "## Networks from the Hugging Face library, made binary",
         "",
         "Built from a configuration, made binary with `evenbit.binarize`, trained for one epoch on",
         f"{kept['train_images']:,} images of CIFAR-10, packed, and run on {kept['test_images']:,} test images",
@@ -378,11 +379,12 @@ def _sweep_section(kept: dict[str, Any]) -> list[str]:
         f"## {one['model']} on {one['dataset']}, {one['epochs']} epochs, {images}: {kept['sweep']}",
         "",
         f"Weights are updated by {optimizer(one['recipe'])}{other}.",
-        "Every row has the same blocks and the same budget. Accuracy is the mean over the seeds, spread the distance",
-        "between the best and the worst of them; frozen is the accuracy with each group excitation and third moment at",
-        "its mean over training images; the gap is to the better float row; balance is the mean of",
-        "|share of +1 - 1/2|, entropy that of the bits, window the share of values with at least a tenth of the",
-        "estimator's largest gradient.",
+        "All rows were trained for the same number of epochs, and have the same blocks unless a row says otherwise.",
+        "*Accuracy* is the mean over the seeds; *spread* is the difference between the best seed and the worst.",
+        "*Frozen* is the accuracy with each group excitation and third moment replaced by its mean over training",
+        "images. *Gap* is the distance to the best float row. *Balance* is the mean distance of the share of +1 from",
+        "1/2, and *entropy* the mean entropy of the bits. *Window* is the share of values at which the estimator's",
+        "gradient is at least a tenth of its largest value.",
         "",
         *table(rows).splitlines(),
         "",
@@ -412,9 +414,10 @@ def _compared(rows: list[dict[str, Any]]) -> list[str]:
         word = "level with" if abs(difference) <= margin else "better than" if difference > 0 else "worse than"
         groups[word].append(f"{row['label']} ({difference:+.2f} ± {margin:.2f})")
     return [
-        f"Accuracies of seeds deviate by {deviation:.2f} points (pooled over the binary rows, {freedom} degrees of",
-        "freedom). What follows is the accuracy of `fd` less that of the row, in points, ± twice its standard error.",
-        "For a row that is `fd` with one part changed, it is what that part brings.",
+        f"Accuracies of different seeds have a standard deviation of {deviation:.2f} points (pooled over the binary",
+        f"rows, {freedom} degrees of freedom). What follows is the accuracy of `fd` minus that of the row, in points,",
+        "± twice the standard error of the difference. Where a row leaves out one part of `fd`, this is what that",
+        "part gains.",
         "",
         *(f"- `fd` is {word}: {'; '.join(found)}." for word, found in groups.items() if found),
         "",
@@ -437,7 +440,7 @@ def _results_page(
         "Generated by `make results` from the kept runs in [results](../results). Accuracy is that of the last epoch",
         "on all test images; balance is the mean over layers and channels of |share of +1 - 1/2|, entropy that of the",
         "bits (at most 1); the gap is to the float twin: the same network, epochs and seed, with the better of its",
-        "rates. Seconds an epoch are the median, on a machine that did other work beside.",
+        "rates. Seconds per epoch are the median, on a machine that was also doing other work.",
         "",
         "| model | data | method | optimizer | rate | epochs | torch % | engine % | gap | balance | entropy | s/epoch "
         "| .evb bytes |",
@@ -516,7 +519,7 @@ def _exports_section(rows: list[dict[str, Any]]) -> list[str]:
         "## Exported networks",
         "",
         "What `evenbit export` makes of a packed network: sizes in bytes, and the least time of a call with one image",
-        "on one thread, in turns, on a machine that did other work beside, from which longer calls suffer more.",
+        "on one thread, in turns, on a machine that was also doing other work, which slows longer calls more.",
         "",
         "| network | .evb | ONNX | QONNX | ISA | evenbit ms | ONNX Runtime ms |",
         "|---|--:|--:|--:|---|--:|--:|",
@@ -527,10 +530,10 @@ def _exports_section(rows: list[dict[str, Any]]) -> list[str]:
         lines.append(f"| {' | '.join([row['name'], *sizes, row['isa'], *times])} |")
     lines += [
         "",
-        "How many test images get another top class than on the engine, and how many the same logits within 1e-3. The",
-        "others come from a float sum that was added in another order, so that a value fell on the other side of its",
-        "threshold: for each image of another class in ONNX Runtime, the first map whose bits differ from those of the",
-        "reference was found, and how far its values lie from their thresholds.",
+        "How many test images get another top class than on the engine, and how many get the same logits to within",
+        "1e-3. Where logits differ more, a float sum was added in another order, and a value fell on the other side of",
+        "its threshold. For each image that gets another class in ONNX Runtime, the first map whose bits differ from",
+        "the reference's was found; *largest distance* says how far its values lie from their thresholds at most.",
         "",
         "| network | runtime | images | top class differs | same logits | largest distance |",
         "|---|---|--:|--:|--:|--:|",
@@ -552,12 +555,13 @@ def _performance_page(
     lines = [
         "# Performance",
         "",
-        "Generated by `make results` from the kept benchmarks in [results](../results), each one interleaved run of",
-        "`evenbit bench`. Peers run the twin: the same architecture with real weights, or with 8-bit weights and",
-        "activations; Larq's is binary. Times are medians in milliseconds with quartiles, and least times of any",
-        "call, with the ratio of the peer's to ours for both. The load is the number of processes that wanted a CPU:",
-        "where it is high, the machine did much else, which medians show; but least times favour short calls, which",
-        "find a quiet moment more easily. Only rows with a load near the number of threads are to be relied on.",
+        "Generated by `make results` from the kept benchmarks in [results](../results). Each is one run of `evenbit",
+        "bench`, in which all runtimes take turns. The other runtimes (peers) run the float twin, the same",
+        "architecture with real weights, or that twin in 8 bits; Larq runs a binary network. For each runtime, the",
+        "table gives the median time in milliseconds with its quartiles, and the least time of any call; the ratios",
+        "are the peer's time divided by ours. Load is the average number of processes that wanted a CPU. Under a high",
+        "load, medians are too long, and least times favour short calls, which are more likely to run undisturbed.",
+        "Only rows with a load near the number of threads can be relied on.",
         "",
         *(f"- {isa} was measured on {machine}" for machine, isa in machines),
         "",
@@ -581,14 +585,15 @@ def _performance_page(
         "",
         "## The limit",
         "",
-        "The limit of a binary convolution is its inner step on registers alone, measured when asked for. With",
-        "VPOPCNTDQ the step is xor, popcount and addition of 512 bits; a core that does four vector operations a cycle",
-        "does 4/3 steps. Without it a lookup of 256 bits in a table of the differing signs does 256 products: four",
-        "inputs of two pixels with the weights of 32 outputs, both counts in one byte. Three lookups are added up",
-        "before the two counts are taken apart, nine instructions in all where a lookup and an addition for each",
-        "pixel took twelve: on a Zen 3 the limit went from 701 to 903 GMAC/s, and the sums of 64 and more channels",
-        "became 1.3 times as fast. Each binary convolution is also timed without its Tail (sums) and without its sums",
-        "(Tail); the CPU works on both at a time, so they add up to more than the whole.",
+        "The limit is the speed of the inner step of a binary convolution when all operands are in registers, measured",
+        "by `evenbit bench --per-layer`. With VPOPCNTDQ, the step is an xor, a popcount and an addition of 512 bits; a",
+        "core that does four vector operations a cycle does 4/3 steps a cycle. Without VPOPCNTDQ, the step looks up",
+        "256 bits in a table of the numbers of differing signs, which gives 256 products: four inputs of two pixels",
+        "with the weights of 32 outputs, the counts of both pixels in one byte. Three lookups are added before the two",
+        "counts are separated. That takes nine instructions, where a lookup and an addition for each pixel took",
+        "twelve: on a Zen 3, the limit rose from 701 to 903 GMAC/s, and the sums of layers with 64 or more channels",
+        "became 1.3 times as fast. Each binary convolution is also timed without its Tail (column *sums us*) and",
+        "without its sums (column *Tail us*). The CPU works on both at once, so the two add up to more than the whole.",
         "",
         "A tile takes a step for every 32 bits of its inputs. What it does before and after them takes about as long",
         "as three or four steps, which 3x3 convolutions of 64 channels spread over 18 steps, of 128 over 36, of 256",
@@ -599,8 +604,8 @@ def _performance_page(
         "on registers alone they reach 1.09 times the plain limit on a Zen 5, where a ternary operation costs more",
         "than an xor, and in a whole convolution at most 1.03 times; they are not used.",
         "",
-        "Summing the cubes of the third moment in the Tail that writes the map, which saves a pass over that, was",
-        "tried: a row's sums wait for each other there, and on a Zen 3 the networks took as long as before.",
+        "We tried to sum the cubes of the third moment in the Tail that writes the map, which saves a pass over the",
+        "map. There, each addition waits for the one before it, and on a Zen 3 the networks took as long as before.",
         "",
         "![Share of the limit, layer by layer](performance-shares.svg)",
     ]
@@ -711,28 +716,32 @@ def _published_section(kept: dict[str, Any]) -> list[str]:
     """What benchmarks/networks_of_others.py kept."""
     lines = [
         "",
-        "## Networks of others, made binary",
+        "## Published networks, made binary",
         "",
-        f"Networks of papers at their published size, {kept['size']} pixels, made binary with `evenbit.binarize`;",
-        "what stayed real is float32. One image on one thread, beside the real network in ONNX Runtime.",
-        f"Torch and engine name the top classes of {kept['test_images']} images; a difference is explained by a value",
-        "that lay at its zero point but for rounding.",
+        "Made binary with `evenbit.binarize`: networks of papers at their published size, with photos of",
+        f"{kept['size']} pixels, and TC-ResNet8 with a second of sound. What stayed real is float32. One image on one",
+        "thread, beside the real network in ONNX Runtime. Torch and engine name the top classes of",
+        f"{kept['test_images']} images, U-Net that of each pixel; a difference is explained by a value that lay at its",
+        "zero point but for rounding. The last column says how far the logits of the exported ONNX file, run by ONNX",
+        "Runtime, are from the engine's, in parts of the largest one. ONNX Runtime adds real numbers in another order;",
+        "where that turns a bit round, as in ResNet-50, it shows in these logits of untrained weights.",
         "",
         "| network | binary layers | binary multiply-adds | ms | ONNX Runtime ms | faster | engine = reference "
-        "| top class differs | of these explained |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| top class differs | of these explained | C = engine | ONNX |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in kept["published"]:
         ours, theirs, found = row["ours"]["ms"], row["onnxruntime"]["ms"], row["agreement"]
         cells = [row["network"], f"{row['binary_layers']} of {row['layers']}", f"{row['binary_macs_percent']:.0f} %"]
-        cells += [
-            f"{ours:.1f}",
-            f"{theirs:.1f}",
-            f"{theirs / ours:.1f}x",
-            "yes" if row["engine_is_reference"] else "no",
-        ]
-        lines.append(f"| {' | '.join([*cells, str(found['differing']), str(found['explained'])])} |")
+        cells += [f"{ours:.3g}", f"{theirs:.3g}", f"{theirs / ours:.1f}x", _yes(row["engine_is_reference"])]
+        cells += [str(found["differing"]), str(found["explained"])]
+        cells += [_yes(row["c_is_engine"]), f"{row['onnx_distance']:.0e}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, "", f"- `{kept['command']}`, commit {kept['commit']}, torch {kept['torch']}, {kept['machine']}"]
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
 
 
 def _newcomer_section(kept: dict[str, Any]) -> list[str]:
@@ -742,7 +751,7 @@ def _newcomer_section(kept: dict[str, Any]) -> list[str]:
         "",
         "## From a clone to a device",
         "",
-        f"What somebody who is new waits for, {total / 60:.1f} minutes in all: clone, demo, then the",
+        f"How long a newcomer waits, {total / 60:.1f} minutes in all: clone, demo, then the",
         f"[tutorial](tutorial.md) with {kept['photos']} photos (`{kept['command']}`, commit {kept['commit']},",
         f"{kept['machine']}; packages come from an index nearby).",
         "",
@@ -777,9 +786,9 @@ def _growth(row: dict[str, Any]) -> list[str]:
         "Binary ResNet-18 with 8-bit stem, downsample and head (`python benchmarks/scaling.py`), least times of many",
         f"interleaved runs, {row['isa']}; those of one thread are CPU time.",
         "",
-        f"| images a call, 1 thread | {' | '.join(row['ms_of_batch'])} |",
+        f"| images per call, 1 thread | {' | '.join(row['ms_of_batch'])} |",
         "|---" + "|--:" * len(row["ms_of_batch"]) + "|",
-        f"| ms an image | {batches} |",
+        f"| ms per image | {batches} |",
         "",
         f"| height and width, 1 image | {' | '.join(row['ms_of_size'])} |",
         "|---" + "|--:" * len(row["ms_of_size"]) + "|",
