@@ -178,19 +178,15 @@ def _changed_fields(item: object) -> dict[str, Any]:
 def _plan_from_json(head: Any, tensors: Mapping[str, Array]) -> Plan:
     try:
         channels, height, width = _typed(head["input"], tuple[int, int, int], "input")
-        ops = tuple(_op_from_json(item) for item in _listed(head["ops"], "ops"))
-        classes = tuple(_typed(name, str, "classes") for name in _listed(head["classes"], "classes"))
+        if not isinstance(head["ops"], list):
+            raise PlanError("has a wrong value for 'ops'")
+        ops = tuple(_op_from_json(item) for item in head["ops"])
+        classes = _typed(head["classes"], tuple[str, ...], "classes")
         info = {_typed(k, str, "info"): _typed(v, str, "info") for k, v in head["info"].items()}
         output = _typed(head["output"], str, "output")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlanError(f"has a malformed plan ({type(error).__name__}: {error})") from None
     return Plan(channels, height, width, classes, ops, output, tensors, info)
-
-
-def _listed(value: Any, key: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise PlanError(f"has a wrong value for '{key}'")
-    return value
 
 
 def _op_from_json(item: dict[str, Any]) -> Op:

@@ -117,11 +117,11 @@ def as_flags(chosen: Mapping[str, Any]) -> str:
     """The settings as flags of `evenbit train`."""
     own = ("data", "model", "method", "epochs", "seed", "teacher")
     knobs = {f"knobs.{name}": value for name, value in chosen.get("knobs", {}).items()}
+    settings = {key: value for key, value in chosen.items() if key != "knobs"} | knobs
     flags: list[str] = []
-    for key, value in {**chosen, **knobs}.items():
+    for key, value in settings.items():
         text = value if isinstance(value, str) else json.dumps(value)  # as TOML writes it, too
-        if key != "knobs":
-            flags += [f"--{key}", text] if key in own else ["--set", f"{key}={text}"]
+        flags += [f"--{key}", text] if key in own else ["--set", f"{key}={text}"]
     return shlex.join(flags)
 
 

@@ -32,8 +32,8 @@ def _add(lowering: Lowering, node: Node) -> None:
         affine(lowering, node, left, bias=summand_of(lowering, right, node))
 
 
-def _check_alpha(node: Node, alpha: Any = 1) -> None:
-    if node.kwargs.get("alpha", alpha) != 1:
+def _check_alpha(node: Node) -> None:
+    if node.kwargs.get("alpha", argument(node, 2, 1)) != 1:
         raise CaptureError(f"{where(node)}: a sum with alpha cannot be packed")
 
 
@@ -68,7 +68,7 @@ def _difference(lowering: Lowering, node: Node, left: Any, right: Any) -> None:
 
 
 def _rsub(lowering: Lowering, node: Node) -> None:
-    _check_alpha(node, argument(node, 2, 1))
+    _check_alpha(node)
     affine(lowering, node, argument(node, 0), np.array(-1.0), lowering.array(argument(node, 1), node))
 
 
