@@ -169,6 +169,11 @@ def test_larq_needs_an_environment_of_its_own(work: Path, monkeypatch: pytest.Mo
     assert "true cannot build the Larq twin" in fails("bench", work / "net.evb", "--against", "larq")
 
 
+def test_bench_of_too_many_images(work: Path) -> None:
+    assert "there is not enough memory" in fails("bench", work / "net.evb", "--batch", 2**31 - 1)
+    assert "from 1 to" in fails("bench", work / "net.evb", "--batch", 10**20)
+
+
 def test_bench_per_layer_compares_with_the_limit(work: Path) -> None:
     result = answer("bench", work / "net.evb", "--per-layer")
     convs = [layer for layer in result["layers"] if layer["op"] == "binary_conv"]

@@ -26,6 +26,7 @@ from evenbit.runtime.engine import Engine
 TURN_SECONDS = 0.02  # a turn makes at least one call and goes on for about this long
 REST_SECONDS = 0.05  # before a turn, so that threads of the one before that still spin for work go to sleep
 WARMUP_CALLS = 5
+MOST = 2**31 - 1
 
 
 def run_benchmark(
@@ -55,13 +56,13 @@ def run_benchmark(
         minute); and what was measured.
 
     Raises:
-        EvenbitError: If a peer is unknown or cannot be used, or a number is not positive.
+        EvenbitError: If a peer is unknown or cannot be used, or a number is out of range.
     """
     missing = [name for name in peers if name not in PEERS]
     if missing:
         raise EvenbitError(unknown("peer", missing[0], PEERS))
-    if min(threads, batch, rounds) < 1:
-        raise EvenbitError("threads, batch and rounds should be at least 1")
+    if not all(1 <= number <= MOST for number in (threads, batch, rounds)):
+        raise EvenbitError(f"threads, batch and rounds should be from 1 to {MOST:,}")
     plan = plan_file.load(path)
     engine = Engine(plan, threads=threads, isa=isa)
     shape = (batch, plan.channels, plan.height, plan.width)

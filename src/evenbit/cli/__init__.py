@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # a reader such as `head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (EvenbitError, CycloptsError, OSError) as error:
+    except (EvenbitError, CycloptsError, OSError, MemoryError) as error:
         if debug:
             raise
         terminal.print_error(_explain(error))
@@ -53,6 +53,8 @@ def _explain(error: Exception) -> str:
         return f"{command} does not expect {extra}; see {command} --help"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {error or 'the system gives no more'}"
     return " ".join(str(error).split())
 
 
