@@ -51,6 +51,10 @@ STARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "scratch": ("from scratch", {}),
     "weights": ("from the real weights", {"weights": True}),
     "teacher": ("from the real weights, with the real network as teacher", {"weights": True, "teacher": "self"}),
+    "steps": (
+        "the same in two steps, half of the epochs with binary activations alone",
+        {"weights": True, "teacher": "self"},
+    ),
 }
 
 
@@ -79,9 +83,14 @@ def compare(
         label, changes = STARTS[start]
         found = []
         for seed in range(options.seeds):
-            weights = {"weights": str(real)} if "weights" in changes else {}
-            recipe = {**settings, **changes, **weights, "epochs": epochs, "seed": seed}
-            found.append(run(recipe, folder / f"{start}-{epochs}-{seed}", data_root))
+            recipe = {**settings, **changes, "epochs": epochs, "seed": seed}
+            if "weights" in changes:
+                recipe |= {"weights": str(real), **({"learning_rate": options.rate} if options.rate else {})}
+            out = folder / f"{start}-{epochs}-{seed}"
+            if start == "steps":
+                found.append(in_steps(recipe, real, out, data_root))
+            else:
+                found.append(run(recipe, out, data_root))
         at_start = [one["test_accuracy_at_start"] for one in found if "test_accuracy_at_start" in one]
         row = {"start": label, "epochs": epochs, "at_start": at_start}
         rows.append({**row, "accuracy": [one["test_accuracy"] for one in found]})
@@ -89,9 +98,18 @@ def compare(
     return rows
 
 
+def in_steps(recipe: dict[str, Any], real: Path, out: Path, data_root: str | None) -> dict[str, Any]:
+    """Half of the epochs with binary activations and real weights, the rest with both binary."""
+    activations = out.with_name(f"{out.name}-activations")
+    half = recipe["epochs"] // 2
+    first = run({**recipe, "epochs": half, "knobs": {"binary_weights": False}}, activations, data_root)
+    second = run({**recipe, "epochs": recipe["epochs"] - half, "start": str(activations)}, out, data_root)
+    return {**second, "test_accuracy_at_start": first["test_accuracy_at_start"]}
+
+
 def same(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """From a real network to its binary form."""
-    settings = {"data": options.data, "model": options.model, "learning_rate": options.learning_rate}
+    settings: dict[str, Any] = {"data": options.data, "model": options.model, "learning_rate": options.learning_rate}
     settings["precision"] = options.precision
     base = {**settings, **OF_DATA.get(options.data, {})}
     real = options.real or folder / "real"
@@ -211,6 +229,7 @@ def main() -> None:
     parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
     parser.add_argument("--precision", default="no", help="of training: no or bf16")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--rate", type=float, help="learning rate of what starts from real weights, if another one")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, help="where runs are kept, so that what is finished is not repeated")
     options = parser.parse_args()

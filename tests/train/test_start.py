@@ -21,7 +21,7 @@ from evenbit.pretrained import NETWORK
 from evenbit.train import Recipe, Result, load_recipe, load_run, read_checkpoint, train
 from evenbit.train import loop as module
 from evenbit.train.checkpoint import Task
-from evenbit.train.start import suggest_bundled
+from evenbit.train.start import like_start, suggest_bundled
 
 TrainTiny = Callable[..., Result]
 
@@ -124,6 +124,26 @@ def test_another_network_is_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=message):
         train_tiny(tmp_path / "run", start=str(trained), **changes)
+
+
+def test_a_fine_tuned_network_starts_one_that_is_made_alike(
+    tiny_recipe: Callable[..., Recipe],
+    train_tiny: TrainTiny,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = train_tiny(tmp_path / "real", method="float", epochs=1).folder
+    tuned = train_tiny(tmp_path / "tuned", weights=str(real), epochs=1).folder
+    with pytest.raises(RecipeError, match=f"was made from the real weights .*add --weights {real}"):
+        train_tiny(tmp_path / "run", start=str(tuned))
+    with pytest.raises(RecipeError, match=r"was not made from real weights, .*leave out --weights"):
+        train_tiny(tmp_path / "run", start=str(trained), weights=str(real))
+    taken = {key: value for key, value in like_start(str(tuned)).items() if key != "image_size"}
+    weights, told = begun(monkeypatch, tiny_recipe(start=str(tuned), **taken), tmp_path / "run")
+    known = load_run(tuned).model.state_dict()
+    assert all(torch.equal(weights[name], known[name]) for name in known)
+    assert told.rstrip().endswith("nothing is new")
 
 
 def test_packed_networks_say_what_to_give(train_tiny: TrainTiny, tmp_path: Path) -> None:

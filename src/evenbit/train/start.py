@@ -14,6 +14,7 @@ from evenbit.pretrained import START
 from evenbit.printable import counted
 from evenbit.train.checkpoint import Run, Task, load_run, read_checkpoint
 from evenbit.train.network import is_own
+from evenbit.train.origin import find_path
 from evenbit.train.recipe import Recipe
 
 BUNDLED = "bundled"
@@ -49,8 +50,12 @@ def suggest_bundled(recipe: Recipe, task: Task, images: int) -> str:
 
 def like_start(start: str) -> dict[str, Any]:
     """The settings that a network shares with the one it starts from; for errors see `load_start`."""
-    recipe = load_start(start).recipe
-    return {key: getattr(recipe, key) for key in ("model", "method", "knobs", "image_size")}
+    run = load_start(start)
+    recipe = run.recipe
+    shared = {key: getattr(recipe, key) for key in ("model", "method", "knobs", "image_size")}
+    if recipe.weights is not None:
+        shared |= {"weights": find_path(recipe.weights, run.origin), "keep": recipe.keep}
+    return shared
 
 
 def like_weights(weights: str) -> dict[str, Any]:
@@ -117,10 +122,26 @@ def take_over(network: nn.Module, recipe: Recipe, task: Task) -> str:
 
 
 def check_model(recipe: Recipe, run: Run) -> None:
-    """Raises RecipeError if the run to start from has another model than the recipe."""
+    """Raises RecipeError if the run to start from has another model than the recipe, or layers of other names.
+
+    Binary layers that were made from a real network's weights have other names than those of a new network.
+    """
     there = run.recipe.model
     if there != recipe.model:
         raise RecipeError(f"{recipe.start} is a {there}, not a {recipe.model}; add --model {there}")
+    if is_own(there) or not (recipe.resolved_method().binary and run.recipe.resolved_method().binary):
+        return
+    weights = run.recipe.weights
+    if weights is not None and recipe.weights is None:
+        raise RecipeError(
+            f"{recipe.start} was made from the real weights {weights}, and its layers have other names than those of a "
+            f"new {there}; add --weights {find_path(weights, run.origin)}"
+        )
+    if weights is None and recipe.weights is not None:
+        raise RecipeError(
+            f"{recipe.start} was not made from real weights, and its layers have other names than those of one that "
+            "was; leave out --weights"
+        )
 
 
 def _layer(name: str) -> str:
