@@ -33,7 +33,7 @@ from evenbit.progress import Report, part
 from evenbit.train.checkpoint import read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
 from evenbit.train.loop import train
-from evenbit.train.metrics import read_metrics
+from evenbit.train.metrics import METRICS, read_metrics
 from evenbit.train.recipe import Recipe, make_recipe
 from evenbit.train.toml import parse_toml
 
@@ -102,6 +102,8 @@ def load_sweep(path: Path) -> Sweep:
 def _entry(path: Path, number: int, run: Mapping[str, Any], base: Mapping[str, Any], seeds: Sequence[int]) -> Entry:
     own = {key: value for key, value in run.items() if key not in ("label", "seeds")}
     settings = {**base, **own, "knobs": {**base.get("knobs", {}), **own.get("knobs", {})}}
+    if "seed" in settings:
+        raise RecipeError(f"{path}: run {number}: a sweep takes a list of seeds: seeds = [{settings['seed']!r}]")
     label = str(run.get("label", settings.get("method", f"run {number}")))
     chosen = run.get("seeds", seeds)
     numbers = isinstance(chosen, list) and all(type(seed) is int for seed in chosen)
@@ -197,6 +199,9 @@ def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
     recipe = entry.recipes[0]
     measured = "validation" if recipe.validation else "test"
     lines = [read_metrics(folder, recipe.epochs) for folder in folders]
+    for folder, found in zip(folders, lines, strict=True):
+        if len(found) < recipe.epochs:
+            raise CheckpointError(f"{folder / METRICS} holds {len(found)} of the run's {recipe.epochs} epochs")
     last = [epochs[-1] for epochs in lines]
     accuracies = [line[f"{measured}_accuracy"] for line in last]
 

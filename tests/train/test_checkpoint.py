@@ -65,6 +65,24 @@ def test_the_state_of_the_optimizer_is_put_where_the_parameters_are(finished: Re
     assert devices == {"meta"}
 
 
+def test_a_parameter_without_gradient_has_no_state(tiny_recipe: Callable[..., Recipe], finished: Result) -> None:
+    checkpoint = read_checkpoint(finished.folder)
+    model = build_model(checkpoint.recipe, checkpoint.task)
+    optimizer = make_optimizer(checkpoint.recipe, model)
+    frozen = next(name for name, _ in model.named_parameters())
+    kept = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(f"optimizer.{frozen}.")}
+    assert len(kept) < len(checkpoint.tensors)
+    dataclasses.replace(checkpoint, tensors=kept).load_optimizer(optimizer, model)
+    assert model.get_parameter(frozen) not in optimizer.state
+    assert len(optimizer.state) == len(list(model.parameters())) - 1
+
+
+def test_a_finished_run_is_measured_as_at_its_end(train_tiny: Callable[..., Result], tmp_path: Path) -> None:
+    finished = train_tiny(tmp_path / "recu", method="recu", epochs=3)
+    again = train_tiny(tmp_path / "recu", method="recu", epochs=3, resume=True)
+    assert again.evaluation.loss == finished.evaluation.loss == finished.metrics["test_loss"]
+
+
 def test_a_run_says_where_it_comes_from(finished: Result) -> None:
     origin = load_run(finished.folder).origin
     assert origin == Origin.here()

@@ -153,6 +153,14 @@ def test_what_may_be_chance_is_told() -> None:
     assert [line.split(";")[0] for line in found] == ["this may be no better than always giving the same answer"]
 
 
+def test_a_network_better_than_chance_may_still_hardly_tell_classes_apart() -> None:
+    labels = np.tile(np.arange(50), 40)
+    answers = np.where(np.arange(2_000) < 100, labels, (labels + 1) % 50)  # 5 % right; guessing gives 2 %
+    found = advice(load_recipe(None, {"data": "photos"}), score(np.eye(50, dtype=np.float32)[answers], labels))
+    told = "this hardly tells the classes apart, since guessing has a balanced accuracy of 2 %"
+    assert [line.split(";")[0] for line in found] == [told]
+
+
 def test_a_recipe_wins(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f'data = "{pictures}"\nimage_size = 8\nepochs = 1\nbatch_size = 32\n')

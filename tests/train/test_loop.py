@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from evenbit.cli import main
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.errors import CaptureError, CheckpointError, RecipeError, TrainingError
@@ -44,7 +45,11 @@ def test_a_run_leaves_one_line_an_epoch_and_reports_the_last(train_tiny: TrainTi
 
 
 def test_a_validation_part_is_measured_in_place_of_the_test_images(
-    train_tiny: TrainTiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train_tiny: TrainTiny,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     measured = []
 
@@ -59,6 +64,10 @@ def test_a_validation_part_is_measured_in_place_of_the_test_images(
     dataset = load_dataset(load_run(tmp_path / "run").recipe.data, size=8)
     assert len(measured[0]) == 8
     assert {image.tobytes() for image in measured[0]} <= {image.tobytes() for image in dataset.train.images}
+    assert main(["eval", str(tmp_path / "run")]) == 0
+    assert f"validation accuracy {result.accuracy:.2f} % of 8 images" in capsys.readouterr().out
+    assert main(["eval", str(tmp_path / "run"), "--data", str(pictures)]) == 0
+    assert "test accuracy" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("method", ["float", "fd"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from evenbit.data.augment import mix
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
-from evenbit.train.checkpoint import Task
+from evenbit.train.checkpoint import Task, write_checkpoint
 from evenbit.train.objective import Objective
 from evenbit.train.optimizer import make_optimizer
 from evenbit.train.recipe import Recipe
@@ -101,6 +102,15 @@ def test_a_capture_goes_on_where_the_optimizer_was(network: nn.Module) -> None:
     assert_same(before, state(twin))
     plain(batch(1), RATES[1])
     captured(batch(1), RATES[1])
+    assert_same(state(plain), state(twin))
+
+
+def test_a_capture_after_the_first_checkpoint_does_too(network: nn.Module, tmp_path: Path) -> None:
+    plain, twin = make_step(network), make_step(copy.deepcopy(network))
+    write_checkpoint(tmp_path, Recipe(model="resnet8"), TASK, 0, twin.network, twin.optimizer)
+    captured = CapturedStep(twin, batch(99), Recording())
+    plain(batch(0), RATES[0])
+    captured(batch(0), RATES[0])
     assert_same(state(plain), state(twin))
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from evenbit import sweep as module
 from evenbit.cli import main
 from evenbit.errors import CheckpointError, RecipeError
-from evenbit.sweep import compared_with_twins, load_sweep, run_sweep, table
+from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, run_sweep, table
 
 QUIET = Console(quiet=True)
 
@@ -136,6 +136,14 @@ def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictu
         run_sweep(other, tmp_path / "out", data_root=None, console=QUIET)
 
 
+def test_a_run_without_all_of_its_metrics_has_no_row(tmp_path: Path, pictures: Path) -> None:
+    sweep = load_sweep(write(tmp_path / "s.toml", pictures, '[[run]]\nmethod = "float"\n'))
+    run_sweep(sweep, tmp_path / "out", data_root=None, console=QUIET)
+    (tmp_path / "out" / "float-seed0" / "metrics.jsonl").unlink()
+    with pytest.raises(CheckpointError, match=r"float-seed0/metrics.jsonl holds 0 of the run's 1 epochs"):
+        finished_rows(sweep, tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("runs", "message"),
     [
@@ -144,6 +152,7 @@ def test_a_run_of_another_recipe_is_not_taken_for_finished(tmp_path: Path, pictu
         ('[[run]]\nmethod = "fd"\nepoch = 1\n', "'fd': unknown key 'epoch'; did you mean 'epochs'"),
         ('[[run]]\nmethod = "fd"\n[[run]]\nmethod = "fd"\n', "the runs 'fd' and 'fd' would share a folder"),
         ('[[run]]\nlabel = "a b"\n[[run]]\nlabel = "A-B"\n', "the runs 'a b' and 'A-B' would share a folder"),
+        ('[[run]]\nmethod = "fd"\nseed = 3\n', r"run 1: a sweep takes a list of seeds: seeds = \[3\]"),
         ("[[run]]\nknobs = 1\n", "have to be TOML tables"),
         ('[[run]]\nmethod = "fd"\nseeds = []\n', "seeds should be a list of different numbers"),
         ('[[run]]\nmethod = "fd"\n[more]\n', "unknown key 'more'"),

@@ -34,7 +34,8 @@ def evaluate(
 ) -> None:
     """Measure a run or a packed file on test images.
 
-    A run is measured in torch, a packed file on the engine.
+    A run is measured in torch, a packed file on the engine. A run that held out images for validation is measured on
+    these, unless --data names a data set.
 
     Args:
         path: Folder of a run, or an .evb file.
@@ -42,7 +43,7 @@ def evaluate(
         data_root: Where the files of a named data set are.
         threads: Threads of the engine; all CPUs if not given.
         isa: Instruction set of the engine; the best one if not given.
-        wrong: List the test images that are classified wrong, the surest mistakes first; wrong labels show up here.
+        wrong: List the images that are classified wrong, the surest mistakes first; wrong labels show up here.
         all_: Measure the training images too; with --wrong, list their mistakes among the others. A wrong label may be
             learned, but often is not.
         as_json: Print JSON.
@@ -70,10 +71,12 @@ def evaluate(
         raise DataError(f"the classes of {path} are not those of {dataset.name}: {differing}")
     if data is not None and (others := describe_passed_over(dataset.passed_over)):
         terminal.print_error(f"{dataset.name}: {others}")
-    splits = {"test": dataset.test}
+    measured = "test"
+    if data is None and network.validation:
+        dataset, measured = hold_out(dataset, network.validation), "validation"
+    splits = {measured: dataset.test}
     if all_:
-        held_out = network.validation if data is None else 0
-        splits["train"] = (hold_out(dataset, held_out) if held_out else dataset).train
+        splits["train"] = dataset.train
     total, done = sum(len(split) for split in splits.values()), 0
     results: dict[str, Evaluation] = {}
     with bar("evaluating") as progress:
@@ -81,17 +84,17 @@ def evaluate(
             share = part(progress, done, len(split), total)
             results[name] = measure(network.predict, split, classes=network.classes, progress=share)
             done += len(split)
-    temperature = network.temperature or calibrated(results["test"]).temperature
+    temperature = network.temperature or calibrated(results[measured]).temperature
     results = {name: dataclasses.replace(result, temperature=temperature) for name, result in results.items()}
     if not as_json:
         print(printable(f"{path} on {dataset.name}"))
-        terminal.show_evaluation(results["test"])
+        terminal.show_evaluation(results[measured], part=measured)
         if all_:
             terminal.show_training_accuracy(results["train"], learned=data is None)
         if wrong:
             terminal.show_mistakes(results)
         return
-    head = {"path": str(path), "data": dataset.name, **results["test"].as_dict()}
+    head = {"path": str(path), "data": dataset.name, **results[measured].as_dict()}
     head |= {"train": results["train"].as_dict()} if all_ else {}
     head |= {"wrong": mistakes_of(results)} if wrong else {}
     terminal.print_json(head)

@@ -146,10 +146,19 @@ class Checkpoint:
         model.load_state_dict(saved)
 
     def load_optimizer(self, optimizer: Optimizer, model: nn.Module) -> None:
-        """Sets the state of an optimizer of `model`'s parameters; see `load_model`."""
+        """Sets the state of an optimizer of `model`'s parameters; see `load_model`.
+
+        A parameter that never had a gradient, such as a frozen one, has no state.
+        """
         saved = self._part("optimizer.")
         parameters = dict(model.named_parameters())
-        names = {f"{name}.{key}": key for name, p in parameters.items() for key in optimizer.state_names(p)}
+        remembered = {name.rpartition(".")[0] for name in saved}
+        names = {
+            f"{name}.{key}": key
+            for name, parameter in parameters.items()
+            for key in optimizer.state_names(parameter)
+            if name in remembered
+        }
         expected = {}
         for name, key in names.items():
             parameter = parameters[name.removesuffix(f".{key}")]
@@ -291,7 +300,9 @@ def write_checkpoint(
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        tensors |= {f"optimizer.{name}.{key}": tensor for key, tensor in optimizer.state[parameter].items()}
+        # Not `state[parameter]`: this would create an empty state where there is none.
+        state = optimizer.state.get(parameter, {})
+        tensors |= {f"optimizer.{name}.{key}": tensor for key, tensor in state.items()}
     tensors = _apart({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()})
     metadata = {
         "format": FORMAT,

@@ -84,23 +84,26 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 def advice(recipe: Recipe, result: Evaluation) -> list[str]:
     """What may help a network, in sentences, the most promising first.
 
-    It needs help if it hardly tells the classes apart: if the interval of its accuracy contains the accuracy of always
-    giving the same answer, or its balanced accuracy is less than `HARDLY` points above that of the same answer. It also
-    does if it neglects small classes: if its balanced accuracy is at least `HARDLY` points below its accuracy, and the
-    classes differ a lot in size.
+    It needs help if it may be no better than always giving the same answer: if the interval of its accuracy contains
+    that answer's accuracy. It also does if it hardly tells the classes apart: if its balanced accuracy is less than
+    `HARDLY` points above that of the same answer. And it does if it neglects small classes: if its balanced accuracy is
+    at least `HARDLY` points below its accuracy, and the classes differ a lot in size.
     """
     counts = result.confusion.sum(1)
     counts = counts[counts > 0]
     always = result.interval[0] <= result.constant.accuracy and result.accuracy < 100
     found = []
-    if always or result.balanced_accuracy - 100 / len(counts) < HARDLY:
+    chance = 100 / len(counts)
+    if always or result.balanced_accuracy - chance < HARDLY:
         ways = ["more photos"]
         if recipe.start is None and recipe.weights is None and recipe.data not in READERS and not is_own(recipe.model):
             ways.append("a start from a trained network (--from bundled)")
         ways.append(f"more epochs (--epochs {3 * recipe.epochs})")
-        found.append(
-            f"this may be no better than always giving the same answer; what helps, best first: {', '.join(ways)}"
-        )
+        if always:
+            told = "this may be no better than always giving the same answer"
+        else:
+            told = f"this hardly tells the classes apart, since guessing has a balanced accuracy of {chance:.2g} %"
+        found.append(f"{told}; what helps, best first: {', '.join(ways)}")
     neglected = result.accuracy - result.balanced_accuracy >= HARDLY and counts.max() >= UNEQUAL * counts.min()
     if neglected and not recipe.class_weights:
         found.append("small classes are recognized less often than large ones; --set class_weights=true may help them")

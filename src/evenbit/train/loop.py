@@ -61,7 +61,7 @@ from evenbit.train.converted import begin
 from evenbit.train.early import check_before_reading
 from evenbit.train.loader import Loader
 from evenbit.train.lock import locked
-from evenbit.train.metrics import METRICS
+from evenbit.train.metrics import METRICS, read_metrics
 from evenbit.train.network import SELF, Source, is_converted, is_run
 from evenbit.train.objective import Objective
 from evenbit.train.optimizer import make_optimizer
@@ -238,6 +238,8 @@ class _Training:
             self.origin = checkpoint.origin and checkpoint.origin.resumed(here, checkpoint.epoch + 1)
         if checkpoint:
             checkpoint.load_model(self.network)
+        if checkpoint and checkpoint.epoch:  # as in the last epoch, in case no other one follows
+            set_progress(self.network, (checkpoint.epoch - 1) / checkpoint.recipe.epochs)
         self.weights = WeightProbe(self.network)
         if checkpoint and checkpoint.epoch:
             checkpoint.load_optimizer(self.optimizer.optimizer, self.network)
@@ -275,8 +277,8 @@ class _Training:
                 # Saved before training: so a new run can always be resumed, and an extended one has its new epochs.
                 self._save(self.first_epoch)
             write_atomically(out / METRICS, "".join(lines).encode())
-        writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch) if main else None
-        metrics = json.loads(lines[-1]) if lines else {}
+        writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.first_epoch + 1) if main else None
+        metrics = read_metrics(out, self.first_epoch)[-1] if lines else {}
         if main and self.recipe.data not in READERS and self.loader is None:
             self._describe_images()
         start = {}

@@ -194,7 +194,7 @@ def _remember(network: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[
     """
     tensors = [*network.parameters(), *network.buffers()]
     kept = [tensor.detach().clone() for tensor in tensors]
-    states = {p: {key: value.clone() for key, value in state.items()} for p, state in optimizer.state.items()}
+    states = {p: {key: value.clone() for key, value in state.items()} for p, state in optimizer.state.items() if state}
 
     @torch.no_grad()
     def restore() -> None:
