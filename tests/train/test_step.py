@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from evenbit.data.augment import mix
 from evenbit.models import create_model
 from evenbit.nn import resolve_method
+from evenbit.train import Result, loop
 from evenbit.train.checkpoint import Task, write_checkpoint
 from evenbit.train.objective import Objective
 from evenbit.train.optimizer import make_optimizer
@@ -112,6 +113,19 @@ def test_a_capture_after_the_first_checkpoint_does_too(network: nn.Module, tmp_p
     plain(batch(0), RATES[0])
     captured(batch(0), RATES[0])
     assert_same(state(plain), state(twin))
+
+
+def test_a_run_of_captured_steps_gives_the_same_network(
+    train_tiny: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop._Training, "_learning_rate", lambda self, step: RATES[step % len(RATES)] / 64)
+    plain = train_tiny(tmp_path / "plain", epochs=2, mixup=0.5)
+    graphs: list[Recording] = []
+    monkeypatch.setattr(loop, "CudaGraph", lambda: graphs.append(Recording()) or graphs[-1])
+    monkeypatch.setattr(loop._Training, "_has_graphs", lambda self: True)
+    captured = train_tiny(tmp_path / "captured", epochs=2, mixup=0.5)
+    assert len(graphs) == 1
+    assert_same(plain.network.state_dict(), captured.network.state_dict())
 
 
 def test_what_cannot_be_captured_leaves_no_trace(network: nn.Module) -> None:

@@ -397,19 +397,21 @@ class _Training:
                 yield Batch(images, self.labels[share])
 
     def _make_step(self, batch: Batch) -> Callable[[Batch, float], tuple[Tensor, Tensor]]:
-        """One update of the network; on a single GPU as a graph, if it can be recorded.
-
-        The batches of a loader may differ in size, but a graph needs one size.
-        """
-        accelerator, bf16 = self.accelerator, self.recipe.precision == "bf16"
-        if accelerator.device.type == "cuda" and accelerator.num_processes == 1 and self.loader is None:
+        """One update of the network; on a single GPU as a graph, if it can be recorded."""
+        bf16 = self.recipe.precision == "bf16"
+        if self._has_graphs():
             step = Step(self.model, self.network, self.objective, self.optimizer.optimizer, bf16=bf16)
             try:
                 return CapturedStep(step, batch, CudaGraph())
             except RuntimeError as error:
                 self._tell(f"steps are not run as one CUDA graph: {str(error).splitlines()[0]}")
-        backward = accelerator.backward
+        backward = self.accelerator.backward
         return Step(self.model, self.network, self.objective, self.optimizer, backward=backward, bf16=bf16)
+
+    def _has_graphs(self) -> bool:
+        """Whether steps may run as graphs: the batches of a loader may differ in size, but a graph needs one size."""
+        one_gpu = self.accelerator.device.type == "cuda" and self.accelerator.num_processes == 1
+        return one_gpu and self.loader is None
 
     def _learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine to 0."""
