@@ -169,6 +169,14 @@ def test_larq_needs_an_environment_of_its_own(work: Path, monkeypatch: pytest.Mo
     assert "true cannot build the Larq twin" in fails("bench", work / "net.evb", "--against", "larq")
 
 
+def test_pack_refuses_options_that_say_nothing(work: Path, tmp_path: Path) -> None:
+    out = ("-o", tmp_path / "net.evb")
+    assert "--size goes with --untrained; a run has its own" in fails("pack", work / "run", "--size", 64, *out)
+    assert "is for a run" in fails("pack", "--untrained", "resnet8", "--freeze-excitation", *out)
+    assert "a network takes at most" in fails("pack", "--untrained", "resnet8", "--size", 100_000, *out)
+    assert not (tmp_path / "net.evb").exists()
+
+
 def test_bench_of_too_many_images(work: Path) -> None:
     assert "there is not enough memory" in fails("bench", work / "net.evb", "--batch", 2**31 - 1)
     assert "from 1 to" in fails("bench", work / "net.evb", "--batch", 10**20)

@@ -45,6 +45,15 @@ def test_a_probability_is_the_softmax(network: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["net.EVB", "net"])
+def test_the_command_knows_a_network_by_its_content(
+    network: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = network.rename(tmp_path / name)
+    assert main(["predict", str(other), str(photo(tmp_path / "x.png", "blue")), "--csv"]) == 0
+    assert "blue" in capsys.readouterr().out
+
+
 def test_a_folder_is_all_its_photos_in_order(network: Path, tmp_path: Path) -> None:
     for name, colour in (("b.png", "blue"), ("a/z.JPG", "red"), ("c/d/e.webp", "lime"), (".hidden/x.png", "red")):
         photo(tmp_path / "all" / name, colour)

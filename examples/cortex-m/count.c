@@ -42,7 +42,7 @@ static uint32_t stack_used(void) {
 
 int main(void) {
   static uint8_t image[IMAGE_BYTES];
-  static float logits[CLASSES];
+  static float logits[LOGITS];
   uint32_t random = 1, *stack_pointer, stack;
   uint64_t start, spun, ran;
   for (uint32_t i = 0; i < IMAGE_BYTES; ++i) {

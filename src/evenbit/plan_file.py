@@ -64,6 +64,15 @@ def load(path: str | os.PathLike[str]) -> Plan:
     return plan
 
 
+def is_network(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as a safetensors file does: with the length of its header, and the header's `{`."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return False
+
+
 def read(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file.
 

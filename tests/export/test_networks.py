@@ -13,7 +13,7 @@ from rich.console import Console
 
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
-from evenbit.ops import BinaryConv
+from evenbit.ops import BinaryConv, Elementwise, Flatten, Multiply, Normalize, Tail
 from evenbit.plan import Plan
 from evenbit.plan_file import to_bytes
 from evenbit.runtime.engine import Engine
@@ -113,3 +113,25 @@ def test_qonnx_finds_what_is_binary(digits: Plan) -> None:
     assert np.array_equal(found, expected)
     cost = inference_cost(cleaned, discount_sparsity=False)["total_cost"]
     assert cost["op_mac_BIPOLAR_BIPOLAR"] == total(summarize(digits))["binary_macs"]
+
+
+def test_qonnx_may_clean_up_what_is_read_twice() -> None:
+    """A sigmoid reads its square twice over, `x * x` and `x + x` their map."""
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+    from qonnx.util.cleanup import cleanup_model
+
+    ops = (
+        Normalize("x", "images", "x"),
+        Elementwise("sigmoid", "x", "s", Tail(activation="sigmoid")),
+        Multiply("square", "s", "q", Tail(), factor="s"),
+        Elementwise("twice", "q", "t", Tail(residual="q")),
+        Flatten("flat", "t", "logits"),
+    )
+    plan = Plan(3, 1, 1, tuple("abc"), ops, "logits", {})
+    image = np.array([0.25, 0.5, 1], np.float32).reshape(1, 3, 1, 1)
+    model = exported(plan, "qonnx")
+    cleaned = cleanup_model(ModelWrapper(model))
+    (found,) = execute_onnx(cleaned, {cleaned.graph.input[0].name: image}).values()
+    assert np.array_equal(found, logits(model, "qonnx", image))
+    assert np.allclose(found, 2 / (1 + np.exp(-image.reshape(1, 3))) ** 2, atol=1e-6)

@@ -30,7 +30,7 @@ def test_a_folder_for_a_static_host(tmp_path: Path) -> None:
 def test_the_page_keeps_what_it_needs_when_there_is_no_connection(tmp_path: Path) -> None:
     EXPORTERS["web"](NETWORK, tmp_path / "page")
     worker = (tmp_path / "page" / "offline.js").read_text()
-    needed = {*FILES, "model.evb"} - {"index.html", "offline.js"}
+    needed = {*FILES, "model.evb"} - {"offline.js"}
     assert [name for name in needed if f'"{name}"' not in worker] == []
 
 

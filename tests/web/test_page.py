@@ -206,6 +206,10 @@ def test_it_works_without_a_connection_once_loaded(show: Callable[..., Any], pho
         wait(browser, lambda: "tells" in text(browser, "about"))
         give(browser, photo)
         wait(browser, lambda: "ms" in text(browser, "time"))
+        browser.get(f"{browser.current_url}index.html")
+        wait(browser, lambda: "tells" in text(browser, "about"))
+        give(browser, photo)
+        wait(browser, lambda: "ms" in text(browser, "time"))
     finally:
         online = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         browser.execute_cdp_cmd("Network.emulateNetworkConditions", online)

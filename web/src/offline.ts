@@ -1,7 +1,7 @@
 // The page's service worker: keeps its files, so that the page works without a network once it has been loaded.
 
 const KEPT = "evenbit";
-const FILES = ["./", "page.css", "page.js", "evenbit.js", "image.js", "module.js", "evenbit.wasm", "model.evb"];
+const FILES = ["./", "index.html", "page.css", "page.js", "evenbit.js", "image.js", "module.js", "evenbit.wasm", "model.evb"];
 
 interface Lasting extends Event {
   waitUntil(done: Promise<unknown>): void;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -22,10 +22,10 @@ def pack(
     freeze_excitation: bool = False,
     data_root: str | None = None,
     untrained: str | None = None,
-    method: str = "fd",
-    channels: int = 3,
-    size: int = 32,
-    classes: int = 10,
+    method: str | None = None,
+    channels: int | None = None,
+    size: int | None = None,
+    classes: int | None = None,
     as_json: Json = False,
 ) -> None:
     """Pack a trained network into an .evb file.
@@ -43,10 +43,10 @@ def pack(
             run's metrics.jsonl has the accuracy.
         data_root: Where the files of a named data set are.
         untrained: Pack this model with random weights instead, for benchmarks.
-        method: Method of the untrained network.
-        channels: Image channels of the untrained network.
-        size: Image height and width of the untrained network.
-        classes: Classes of the untrained network.
+        method: Method of the untrained network; fd if not given.
+        channels: Image channels of the untrained network; 3 if not given.
+        size: Image height and width of the untrained network; 32 if not given.
+        classes: Classes of the untrained network; 10 if not given.
         as_json: Print JSON.
     """
     import numpy as np
@@ -61,10 +61,16 @@ def pack(
 
     if (run is None) == (untrained is None):
         raise RecipeError("give either the folder of a run or --untrained MODEL")
+    fresh: dict[str, Any] = {"method": method, "channels": channels, "size": size, "classes": classes}
+    given = [name for name, value in fresh.items() if value is not None]
+    if untrained is None and given:
+        raise RecipeError(f"--{given[0]} goes with --untrained; a run has its own")
+    if untrained is not None and freeze_excitation:
+        raise RecipeError("--freeze-excitation is for a run, since it needs training images")
     check_target(out)
     if untrained is not None:
-        plan = pack_untrained(untrained, method, channels=channels, size=size, classes=classes)
-        images = np.random.default_rng(0).random((8, channels, size, size), np.float32)
+        plan = pack_untrained(untrained, **{name: fresh[name] for name in given})
+        images = np.random.default_rng(0).random((8, plan.channels, plan.height, plan.width), np.float32)
     else:
         assert run is not None
         first = calibration_split(run, data_root, FREEZING_IMAGES) if freeze_excitation else None
@@ -116,7 +122,7 @@ def predict(
     the network was trained or tested on has such contrast, detail or colour.
 
     Args:
-        paths: Photos and folders of photos, and the .evb file that classifies them; without one, the network that
+        paths: Photos and folders of photos, and the packed file that classifies them; without one, the network that
             comes with evenbit is used, which knows the ten classes of CIFAR-10.
         top: How many classes to list for each photo; if not given, 5, and 1 in a table of several photos.
         isa: Instruction set of the engine; the best one if not given.
@@ -129,9 +135,9 @@ def predict(
 
     if as_csv and as_json:
         raise InputError("choose one of --csv and --json")
-    networks = [path for path in paths if path.suffix == ".evb"]
+    networks = [path for path in paths if path.suffix.lower() == ".evb" or plan_file.is_network(path)]
     if len(networks) > 1:
-        raise InputError(f"give one .evb file, not {len(networks)}: {', '.join(map(str, networks))}")
+        raise InputError(f"give one packed network, not {len(networks)}: {', '.join(map(str, networks))}")
     network = networks[0] if networks else None
     with bar("looking") as progress:
         found = predict_images(

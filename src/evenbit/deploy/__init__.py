@@ -20,6 +20,7 @@ from evenbit.evaluation import batch_for
 from evenbit.models import create_model
 from evenbit.nn import freeze_excitation
 from evenbit.nn.trace import image_size
+from evenbit.ops import MAX_ELEMENTS
 from evenbit.plan import Plan
 from evenbit.printable import is_text
 from evenbit.progress import Report
@@ -160,14 +161,16 @@ def run_dataset(folder: str | os.PathLike[str], data_root: str | None = None) ->
     return hold_out(dataset, run.recipe.validation) if run.recipe.validation else dataset
 
 
-def pack_untrained(model: str, method: str, *, channels: int, size: int, classes: int) -> Plan:
+def pack_untrained(model: str, method: str = "fd", *, channels: int = 3, size: int = 32, classes: int = 10) -> Plan:
     """The Plan of a network with fresh weights, for benchmarks; its classes are numbers.
 
     Raises:
-        RecipeError: If the model or the method is unknown, or a number is not positive.
+        RecipeError: If the model or the method is unknown, or a number is not positive or makes too large a network.
     """
     if min(channels, size, classes) < 1:
         raise RecipeError("channels, size and classes should be at least 1")
+    if max(channels * size * size, classes) > MAX_ELEMENTS:
+        raise RecipeError(f"a network takes at most {MAX_ELEMENTS:,} numbers and gives at most as many classes")
     torch.manual_seed(0)
     network = create_model(model, method=method, channels=channels, classes=classes, height=size, width=size)
     info = {"model": model, "method": method}

@@ -35,7 +35,7 @@ class Graph:
         self._names = {"images", "logits"}
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
-        self._values: list[onnx.ValueInfoProto] = []
+        self._values: dict[str, onnx.ValueInfoProto] = {}
 
     def name(self, wanted: str) -> str:
         """`wanted`, or if that name is taken, the same with a number."""
@@ -64,6 +64,9 @@ class Graph:
     ) -> str:
         """Adds a node with one result.
 
+        If the node would read a tensor twice, it reads a copy the second time: qonnx's clean-up, which gives the
+        tensors other names, renames only one of the inputs.
+
         Args:
             operator: Its ONNX name.
             inputs: Names of its inputs.
@@ -76,10 +79,18 @@ class Graph:
         Returns:
             The name of its result.
         """
+        read = [self._copy(name) if name in inputs[:place] else name for place, name in enumerate(inputs)]
         out = self.name(wanted)
-        self._nodes.append(helper.make_node(operator, inputs, [out], name=out, domain=domain, **attributes))
-        self._values.append(helper.make_tensor_value_info(out, kind, dims))
+        self._nodes.append(helper.make_node(operator, read, [out], name=out, domain=domain, **attributes))
+        self._values[out] = helper.make_tensor_value_info(out, kind, dims)
         return out
+
+    def _copy(self, name: str) -> str:
+        """A copy of what a node has computed."""
+        copy = self.name(name)
+        self._nodes.append(helper.make_node("Identity", [name], [copy], name=copy))
+        self._values[copy] = helper.make_value_info(copy, self._values[name].type)
+        return copy
 
     def model(self, plan: Plan, logits: str, domains: Sequence[str] = ()) -> onnx.ModelProto:
         """The finished model, from float32 `images` `[N, C, H, W]` to `logits` `[N, classes]` or a map of them.
@@ -100,7 +111,7 @@ class Graph:
             [helper.make_tensor_value_info("images", TensorProto.FLOAT, images)],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, dims)],
             self._constants,
-            value_info=self._values,
+            value_info=list(self._values.values()),
         )
         opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(domain, 1) for domain in domains)]
         model = helper.make_model(

@@ -63,8 +63,7 @@ def cube(to: Lowering, op: Cube, shape: Shape) -> str:
     """`(u u) u` with `u` the affine map."""
     step = to.step(op, to.dims(shape))
     u = step("Add", step("Mul", to.values[op.input], to.vector(op.scale)), to.vector(op.offset))
-    # (|u| u) |u| equals (u u) u bit for bit. If a node reads a tensor twice, qonnx's clean-up renames only one of its
-    # inputs.
+    # (|u| u) |u| equals (u u) u bit for bit, and no node reads a tensor twice, which would take a copy.
     size = step("Abs", u)
     return step("Mul", step("Mul", size, u), size)
 
@@ -196,8 +195,7 @@ def layer_norm(to: Lowering, op: LayerNorm, shape: Shape) -> str:
     """Means over the channels, of the numbers and of the squares of what they differ by."""
     step, mean = to.step(op, to.dims(shape)), to.step(op, to.dims(shape._replace(channels=1)))
     d = step("Sub", to.values[op.input], mean("ReduceMean", to.values[op.input], axes=[1]))
-    # Squared as |d| times d times its sign: see `cube`.
-    variance = mean("ReduceMean", step("Mul", d, step("Identity", d)), axes=[1])
+    variance = mean("ReduceMean", step("Mul", d, d), axes=[1])
     deviation = mean("Sqrt", mean("Add", variance, to.scalar(op.epsilon)))
     return step("Mul", d, mean("Div", to.scalar(1), deviation))
 

@@ -59,11 +59,12 @@ def _masked(lowering: Lowering, node: Node, scores: str, mask: torch.Tensor, sha
     """Scores of that shape with a constant added, or with -inf where the constant is False."""
     if mask.dtype == torch.bool and mask.all():
         return scores
-    summand = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
-    _check_rows(node, summand.double().numpy(), -1)
+    added = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
+    summand = added.double().cpu().numpy()
+    _check_rows(node, summand, -1)
     channels, height, width = layout_of(shape, -1)
     spread = np.empty(BATCH * channels * height * width)
-    spread[spread_out(shape, -1).reshape(-1)] = np.broadcast_to(summand.double().numpy(), shape).reshape(-1)
+    spread[spread_out(shape, -1).reshape(-1)] = np.broadcast_to(summand, shape).reshape(-1)
     first, second = spread.reshape(BATCH, channels, height, width)
     if not np.array_equal(first, second) or np.isnan(first).any():
         raise CaptureError(f"{where(node)}: a mask that differs between the images of a batch cannot be packed")

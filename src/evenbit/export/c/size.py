@@ -1,7 +1,7 @@
 """How much flash and RAM a network takes as C on a microcontroller, before anything is compiled.
 
-RAM is the arena, which is known exactly. Flash is the constants, also exact, and the code. For the code, compiled
-networks give
+RAM is the arena, which is known exactly. Flash is the constants and the names of the classes, also exact, and the
+code. For the code, compiled networks give
 
     code = 5,600 bytes for the kernels + 114 bytes for the call of each op
 
@@ -21,6 +21,7 @@ from evenbit.export.c.tables import Tables
 from evenbit.plan import Plan
 
 KERNEL_BYTES, CALL_BYTES = 5_600, 114
+WORD = 4
 UNITS = {"": 1, "K": 2**10, "M": 2**20}
 
 
@@ -54,7 +55,13 @@ def memory_of(plan: Plan) -> Memory:
     """
     arena, tables = plan_arena(plan, 32), Tables(plan)
     Calls(plan, tables, arena, arena).all()  # collects the tables; the text, which names the arenas, is not used
-    return Memory(tables.nbytes + KERNEL_BYTES + CALL_BYTES * len(plan.ops), arena.bytes)
+    code = KERNEL_BYTES + CALL_BYTES * len(plan.ops)
+    return Memory(tables.nbytes + sum(map(_name_bytes, plan.classes)) + code, arena.bytes)
+
+
+def _name_bytes(name: str) -> int:
+    """Of a class's name: a pointer, and the text with the zero that ends it, in whole words."""
+    return WORD + -(-(len(name.encode()) + 1) // WORD) * WORD
 
 
 def parse_memory(flash: str | None, ram: str | None) -> Memory:

@@ -44,6 +44,7 @@ def header(plan: Plan, name: str, narrow: Arena, wide: Arena) -> str:
 #define {capital}_CHANNELS {plan.channels}
 #define {capital}_IMAGE_BYTES {plan.height * plan.width * plan.channels}
 #define {capital}_CLASSES {len(plan.classes)}
+#define {capital}_LOGITS {_logits(plan)}
 {_map_sizes(plan, capital)}
 #ifdef __cplusplus
 extern "C" {{
@@ -107,7 +108,7 @@ static struct {{
 int {name}_run(const uint8_t *image, float *logits) {{
   if (!image || !logits) return -1;
 {calls}
-  memcpy(logits, {logits}, {_count(plan, capital)} * sizeof *logits);
+  memcpy(logits, {logits}, {capital}_LOGITS * sizeof *logits);
   return 0;
 }}
 """
@@ -127,7 +128,7 @@ def self_test(plan: Plan, name: str, images: npt.NDArray[np.uint8], logits: npt.
     pixels = [in_lines(map(str, image.transpose(1, 2, 0).reshape(-1)), "      ") for image in images]
     rows = np.moveaxis(logits, 1, -1).reshape(len(logits), -1)
     bits = [in_lines((f"0x{value:08x}" for value in row.view(np.uint32)), "      ") for row in rows]
-    count = _count(plan, capital)
+    count = f"{capital}_LOGITS"
     return f"""/* {MARK} Runs the network on images whose logits are known, and compares bits. */
 #include <math.h>
 #include <stdio.h>
@@ -179,20 +180,17 @@ def _map_sizes(plan: Plan, capital: str) -> str:
     return sizes if plan.gives_map else ""
 
 
-def _count(plan: Plan, capital: str) -> str:
-    """Number of logits, as an expression."""
-    return (
-        f"({capital}_OUTPUT_HEIGHT * {capital}_OUTPUT_WIDTH * {capital}_CLASSES)"
-        if plan.gives_map
-        else (f"{capital}_CLASSES")
-    )
+def _logits(plan: Plan) -> int:
+    """Number of logits."""
+    _, height, width, _ = plan.shapes()[plan.output]
+    return height * width * len(plan.classes) if plan.gives_map else len(plan.classes)
 
 
 def _logits_told(plan: Plan, capital: str) -> str:
     if not plan.gives_map:
-        return f"{capital}_CLASSES floats to write; the largest is that of the most likely class."
+        return f"{capital}_LOGITS floats to write; the largest is that of the most likely class."
     return (
-        f"{_count(plan, capital)} floats to write:\n"
+        f"{capital}_LOGITS floats to write:\n"
         " *         rows from top to bottom, in a row pixels from left to right, of a pixel its classes in order."
     )
 
