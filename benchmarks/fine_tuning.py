@@ -46,7 +46,10 @@ START_IMAGES = (64, 256, 512)
 NEW_CLASSES = ("bird", "cat", "frog", "ship")
 PHOTOS, TEST_PHOTOS = 60, 100  # of a class
 # What the recipes that come with evenbit say of these data sets.
-OF_DATA: dict[str, dict[str, Any]] = {"digits": {"flip": False, "pad": 1, "batch_size": 64}, "cifar10": {"warmup_epochs": 2.0}}
+OF_DATA: dict[str, dict[str, Any]] = {
+    "digits": {"flip": False, "pad": 1, "batch_size": 64},
+    "cifar10": {"warmup_epochs": 2.0},
+}
 STARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "scratch": ("from scratch", {}),
     "weights": ("from the real weights", {"weights": True}),

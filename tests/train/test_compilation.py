@@ -11,6 +11,7 @@ import torch
 
 import warm
 from evenbit.train import Recipe, Result, read_checkpoint
+from evenbit.train.compilation import VERSIONS, compile_network
 
 TRAIN = """
 import sys
@@ -66,3 +67,11 @@ def test_a_compiled_network_learns_the_same(
     assert weights.keys() == again.keys()
     for name, weight in weights.items():
         torch.testing.assert_close(again[name], weight, rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_torch_before_2_13_is_told_how_many_versions_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = torch.nn.Linear(2, 2)
+    monkeypatch.setattr(torch, "compile", lambda network, *, dynamic: (network, dynamic))
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    assert compile_network(network) == (network, False)
+    assert torch._dynamo.config.recompile_limit == VERSIONS

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.nn import fused
-from evenbit.nn.ops import convolve_padded, pair
+from evenbit.nn.ops import convolve_padded, is_exporting, pair
 from evenbit.nn.weight import RealWeights, WeightBinarizer
 
 
@@ -91,7 +91,7 @@ class BinaryConv2d(nn.Module):
 
     def _convolve(self, x: Tensor, signs: Tensor) -> Tensor:
         """Whole numbers, as the engine computes them."""
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return torch.ops.evenbit.binary_conv2d(x, signs, self.stride, self.padding, self.dilation, self.groups)  # type: ignore[no-any-return]
         return convolve_padded(x, signs, self.stride, self.padding, self.groups, self.dilation)
 
@@ -137,7 +137,7 @@ class BinaryLinear(nn.Module):
 
     def _product(self, x: Tensor, signs: Tensor) -> Tensor:
         """Whole numbers, as the engine computes them."""
-        if not torch.compiler.is_exporting():
+        if not is_exporting():
             return F.linear(x, signs)
         y = torch.ops.evenbit.binary_conv2d(x[..., None, None], signs[..., None, None], (1, 1), (0, 0), (1, 1), 1)
         return y.flatten(1)  # type: ignore[no-any-return]

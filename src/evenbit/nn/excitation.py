@@ -35,6 +35,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import RecipeError
+from evenbit.nn.ops import is_exporting
 from evenbit.nn.third_moment import ThirdMoment
 
 FREEZING_IMAGES = 5000  # how many training images, the first ones, commands use to freeze excitations
@@ -71,7 +72,7 @@ class GroupExcitation(nn.Module):
 
     def gate(self, mean: Float[Tensor, "n c 1 1"]) -> Float[Tensor, "n c 1 1"]:
         """The shift from the channels' means."""
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return self.bound(self.excite(F.relu(self.squeeze(mean))))
         # For such small maps, a convolution costs much more than a product with a block diagonal matrix.
         hidden = F.relu(F.linear(mean.flatten(1), _block_diagonal(self.squeeze), self.squeeze.bias))

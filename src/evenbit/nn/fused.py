@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from evenbit.nn import _training
 from evenbit.nn.moments import pooled, track
-from evenbit.nn.ops import gradient_of_taps_outside, taps_inside
+from evenbit.nn.ops import gradient_of_taps_outside, is_exporting, taps_inside
 from evenbit.nn.refinement import RPReLU
 
 BLOCK = 16  # channels that the engine's kernels work on at once
@@ -59,7 +59,7 @@ def takes(*maps: Tensor) -> bool:
     They work in float32; maps that autocast has made bfloat16 are converted.
     """
     kinds = (torch.float32, _autocast_dtype())
-    return not torch.compiler.is_exporting() and all(
+    return not is_exporting() and all(
         x.dtype in kinds
         and x.device.type == "cpu"
         and x.dim() == 4

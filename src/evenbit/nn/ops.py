@@ -52,6 +52,14 @@ def _(
     return convolve_padded(x, weight, stride, padding, groups, dilation)
 
 
+def is_exporting() -> bool:
+    """Whether the graph of a network is being traced (`evenbit.nn.trace`).
+
+    Before torch 2.13, `torch.compiler.is_exporting` is also true while torch.compile traces a network to train it.
+    """
+    return torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
+
 def convolve_padded(
     x: Tensor,
     weight: Tensor,

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.errors import RecipeError, unknown
+from evenbit.nn.ops import is_exporting  # the module also registers torch.ops.evenbit
 
 Derivative = Callable[[Tensor, Tensor], Tensor]
 
@@ -110,7 +110,7 @@ class Sign(nn.Module):
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """See the class."""
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return torch.ops.evenbit.sign(x)  # type: ignore[no-any-return]
         return _Sign.apply(x, self.progress, self.estimator)  # type: ignore[no-any-return, no-untyped-call]
 

@@ -36,6 +36,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from evenbit.errors import CaptureError, RecipeError, unknown
+from evenbit.nn.ops import is_exporting
 from evenbit.nn.sign import Sign
 
 SCALES = ("one", "mean", "deviation", "power_of_two")
@@ -116,7 +117,7 @@ class RealWeights(nn.Module):
 
     def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
         """`weight` and ones."""
-        if torch.compiler.is_exporting():
+        if is_exporting():
             raise CaptureError("the weights are real; first train the second step, with knobs.binary_weights = true")
         return weight, weight.new_ones(len(weight))
 

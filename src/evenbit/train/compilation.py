@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 from collections.abc import Callable
@@ -29,4 +30,7 @@ def compile_network(network: nn.Module) -> Callable[[Tensor], Tensor]:
         network: The network to train; the result shares its parameters and buffers.
     """
     versions: dict[str, Any] = {"recompile_limit": VERSIONS, "isolate_recompiles": True}  # not in torch's type hints
+    if "isolate_recompiles" not in inspect.signature(torch.compile).parameters:  # torch before 2.13
+        torch._dynamo.config.recompile_limit = VERSIONS
+        versions = {}
     return torch.compile(network, dynamic=False, **versions)

@@ -159,7 +159,7 @@ class CapturedStep:
         groups = step.optimizer.param_groups
         before = [dict(group) for group in groups]
         for group in groups:
-            group |= {"lr": self._rate, "capturable": device.type == "cuda"}
+            group["lr"] = self._rate
 
         def work() -> None:
             loss, hits = step.update(self._batch)
@@ -171,6 +171,8 @@ class CapturedStep:
             graph.warm_up(work)
             restore()
             step.optimizer.zero_grad()  # so that the recorded backward creates gradients and does not add to old ones
+            for group in groups:
+                group["capturable"] = device.type == "cuda"
             graph.capture(work)
         except RuntimeError:
             restore()
