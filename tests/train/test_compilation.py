@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,5 +74,6 @@ def test_torch_before_2_13_is_told_how_many_versions_to_compile(monkeypatch: pyt
     network = torch.nn.Linear(2, 2)
     monkeypatch.setattr(torch, "compile", lambda network, *, dynamic: (network, dynamic))
     monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
-    assert compile_network(network) == (network, False)
+    made: Any = compile_network(network)
+    assert made == (network, False)
     assert torch._dynamo.config.recompile_limit == VERSIONS
