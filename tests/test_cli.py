@@ -174,6 +174,7 @@ def test_pack_refuses_options_that_say_nothing(work: Path, tmp_path: Path) -> No
     assert "--size goes with --untrained; a run has its own" in fails("pack", work / "run", "--size", 64, *out)
     assert "is for a run" in fails("pack", "--untrained", "resnet8", "--freeze-excitation", *out)
     assert "a network takes at most" in fails("pack", "--untrained", "resnet8", "--size", 100_000, *out)
+    assert "a layer of mlp would have" in fails("pack", "--untrained", "mlp", "--size", 4_096, *out)
     assert not (tmp_path / "net.evb").exists()
 
 

@@ -151,6 +151,16 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere").read_bytes() == OLD
 
 
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "file").write_bytes(OLD)
+    (tmp_path / "link").symlink_to(tmp_path / "big" / "file")
+    check_target(tmp_path / "link")
+    write_atomically(tmp_path / "link", NEW)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "big" / "file").read_bytes() == NEW
+
+
 def test_lines_are_added(tmp_path: Path) -> None:
     append_line(tmp_path / "log", "one")
     append_line(tmp_path / "log", "two")
@@ -173,6 +183,8 @@ def test_a_target_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch:
         check_target(tmp_path / "gone" / "file")
     with pytest.raises(IsADirectoryError, match="is a folder"):
         check_target(tmp_path)
+    with pytest.raises(FileExistsError, match="is not a file that can be replaced"):
+        check_target(Path("/dev/null"))
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
     with pytest.raises(PermissionError, match="folder cannot be written"):
         check_target(tmp_path / "file")

@@ -35,9 +35,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 def write_together(files: Mapping[Path, bytes]) -> None:
     """Writes files that belong together: all are whole on disk before the first of them is replaced.
 
+    Where a path is a link, the file that it points to is written.
+
     Raises:
         OSError: If a file cannot be written; the error names it, and all files are then unchanged.
     """
+    files = {path.resolve() if path.is_symlink() else path: data for path, data in files.items()}
     with contextlib.ExitStack() as parts:
         for path, data in files.items():
             parts.enter_context(_written_beside(path, data))
@@ -64,12 +67,14 @@ def check_target(path: Path) -> None:
     """Checks, before long work starts, that its result can be written to a path.
 
     Raises:
-        OSError: If the folder is missing or cannot be written, or the path is that of a folder.
+        OSError: If the folder is missing or cannot be written, or the path is that of a folder or a device.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "is not a file that can be replaced", str(path))
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(errno.EACCES, "folder cannot be written", str(path.parent))
 

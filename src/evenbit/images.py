@@ -143,7 +143,8 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except Exception as error:  # whatever pillow's many parsers stumble over in a damaged file
-        raise InputError(f"{path} cannot be read as an image: {' '.join(str(error).split())}") from None
+        reason = "there is not enough memory" if isinstance(error, MemoryError) else " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as an image: {reason}") from None
 
 
 def _refuse_bomb(pixels: int) -> None:

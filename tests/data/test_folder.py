@@ -185,6 +185,13 @@ def test_an_unreadable_image_is_named(tmp_path: Path):
         load_dataset(str(tmp_path))
 
 
+def test_a_link_to_nothing_is_named(tmp_path: Path):
+    fill(tmp_path, {"a": 6, "b": 6})
+    (tmp_path / "b" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises((DataError, FileNotFoundError), match=r"/b/gone\.png"):
+        load_dataset(str(tmp_path))
+
+
 def test_all_unreadable_images_are_named_or_counted(tmp_path: Path):
     fill(tmp_path, {"a": 15, "b": 2})
     for index in range(14):

@@ -345,6 +345,20 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
             network(lambda x: (v := x.flatten(1), F.relu_(x), v @ torch.ones(192, 4))[2]),
             "a view of it is in use|cannot be packed",
         ),
+        (
+            network(lambda x: mean(F.avg_pool2d(x.mean(1), 2).unsqueeze(1))),
+            r"avg_pool2d.* cannot be packed; give it \[N, C, H",
+        ),
+        (
+            network(lambda x: mean(F.max_pool2d(x[:, 0], 2).unsqueeze(1))),
+            r"max_pool2d.* cannot be packed; give it \[N, C, H",
+        ),
+        (network(lambda x: F.adaptive_avg_pool2d(x[:, 0], 2).flatten(1)), "give it"),
+        (network(lambda x: F.max_pool1d(x.flatten(1), 2)), r"max_pool1d.* cannot be packed; give it \[N, C, L\]"),
+        (
+            network(lambda x: mean(F.pad(x.flatten(1), (0, 64)).unflatten(1, (4, 8, 8)))),
+            r"padding of \[.*\] cannot be packed",
+        ),
         (network(lambda x: (mean(x), x)), "should return one tensor, its logits, or hold it"),
         (
             network(lambda x: mean(x) if x.sum() > 0 else mean(-x)),

@@ -8,7 +8,7 @@ import pytest
 from evenbit import plan_file
 from evenbit.deploy import pack_untrained, quantize_float_layers
 from evenbit.errors import InputError
-from evenbit.ops import Conv, Int8Conv, Normalize, Tail
+from evenbit.ops import AvgPool, Conv, Int8Conv, Normalize, Tail
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas
@@ -87,6 +87,21 @@ def test_a_map_too_small_for_a_multiplier_becomes_zeros(largest: float) -> None:
     images = np.ones((1, 3, 1, 1), np.float32)
     quantized = quantize_float_layers(floats, images)
     assert Engine(quantized)(images).tolist() == [[0.0, 0.0]]
+
+
+def test_a_long_sequence_is_calibrated() -> None:
+    weight = np.ones((2, 1, 1, 1), np.float32)
+    ops = (
+        Normalize("in", "images", "x"),
+        Conv("first", "x", "y", weight="w"),
+        AvgPool("mean", "y", "z", kernel=(1, 3), stride=(1, 3)),
+    )
+    ops = (*ops, Conv("head", "z", "logits", weight="v"))
+    tensors = {"w": weight, "v": np.ones((2, 1, 1, 2), np.float32)}
+    images = np.random.default_rng(0).random((2, 1, 1, 40_000), np.float32)
+    images[1, 0, 0, -1] = 2
+    quantized = quantize_float_layers(Plan(1, 1, 40_000, ("a", "b"), ops, "logits", tensors), images)
+    assert next(op.multiplier for op in quantized.ops if isinstance(op, Int8Conv)) == np.float32(127 / 2)
 
 
 def test_calibrating_takes_images(plan: Plan) -> None:

@@ -126,7 +126,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 def _files(folder: Path, least: int) -> list[Path]:
     """The images of a class in order of their names."""
-    paths = sorted(path for path in folder.iterdir() if is_image(path) and path.is_file())
+    paths = sorted(path for path in folder.iterdir() if is_image(path) and not path.is_dir())
     if len(paths) < least:
         others = describe_passed_over(passed_over([folder]))
         told = f"class folder {folder} holds {counted(len(paths), 'image')}; it needs at least {least}{_inside(folder)}"

@@ -18,6 +18,8 @@ from evenbit.images import decode_image, open_image
 MEMORY_SHARE = 4  # images are held in memory if they take at most a quarter of it
 # Of the control group in which a container runs.
 MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+PHOTO_BYTES = 2**30  # of the largest photo that is read, which pillow holds three times while it is brought to size
+QUEUED = 4096  # images at once, since each takes memory while it waits for a thread
 MOST_NAMED = 10  # of the images that cannot be read, in an error
 
 
@@ -91,8 +93,14 @@ class ImageFiles:
                 return str(error)
             return None
 
-        with ThreadPoolExecutor() as threads:
-            errors += filter(None, threads.map(tried, range(len(self))))
+        with ThreadPoolExecutor(_threads()) as threads:
+            for start in range(0, len(self), QUEUED):
+                errors += filter(None, threads.map(tried, range(start, min(start + QUEUED, len(self)))))
+
+
+def _threads() -> int:
+    """One for each CPU, but no more than have memory for a large photo."""
+    return max(1, min(len(os.sched_getaffinity(0)), _memory() // PHOTO_BYTES))
 
 
 def read_if_it_fits(parts: Sequence[ImageFiles]) -> list[npt.NDArray[np.uint8]] | list[ImageFiles]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -171,8 +171,13 @@ def pack_untrained(model: str, method: str = "fd", *, channels: int = 3, size: i
         raise RecipeError("channels, size and classes should be at least 1")
     if max(channels * size * size, classes) > MAX_ELEMENTS:
         raise RecipeError(f"a network takes at most {MAX_ELEMENTS:,} numbers and gives at most as many classes")
+    shape: dict[str, Any] = {"channels": channels, "classes": classes, "height": size, "width": size}
+    with torch.device("meta"):  # so that no memory is needed to see how large it would be
+        largest = max(parameter.numel() for parameter in create_model(model, method=method, **shape).parameters())
+    if largest > MAX_ELEMENTS:
+        raise RecipeError(f"a layer of {model} would have {largest:,} weights, more than {MAX_ELEMENTS:,}")
     torch.manual_seed(0)
-    network = create_model(model, method=method, channels=channels, classes=classes, height=size, width=size)
+    network = create_model(model, method=method, **shape)
     info = {"model": model, "method": method}
     return pack(network.eval(), torch.zeros(1, channels, size, size), info=info)
 

@@ -89,7 +89,8 @@ def walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
             return _output(node, lowering)
         elif node.target in FACTORIES:
             shaped: Any = node.args[0]
-            like = torch.empty(shaped.meta["val"].shape, dtype=shaped.meta["val"].dtype)
+            value = shaped.meta["val"]
+            like = torch.empty(value.shape, dtype=value.dtype, device=value.device)
             constants[node] = node.target(like, *node.args[1:], **node.kwargs)
         elif all(parent in constants for parent in node.all_input_nodes):
             _check_constant(node)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from evenbit.deploy.passes import number_names, remove_dead, share_tensors
 from evenbit.deploy.rewrite import Rewriter
 from evenbit.errors import InputError
-from evenbit.ops import MAX_INT8_FAN_IN, Conv, Elementwise, Int8Conv, MaxPool, Tail, replace_tail
+from evenbit.ops import MAX_INT8_FAN_IN, MAX_SIZE, Conv, Elementwise, Int8Conv, MaxPool, Tail, replace_tail
 from evenbit.plan import Plan
 from evenbit.progress import Report
 
@@ -67,17 +67,19 @@ def _is_worth_it(plan: Plan, op: Conv) -> bool:
 
 
 def _largest(plan: Plan, value: str, images: npt.NDArray[Any]) -> float:
-    """The largest |x| in a value over all images: runs the network up to it, and two poolings over the whole map."""
+    """The largest |x| in a value over all images: runs the network up to it, and two poolings in windows that touch."""
     from evenbit.runtime.engine import Engine  # deployment runs networks only here
 
     shape = plan.shapes()[value]
     tensors = {**plan.tensors, "minus": np.full(shape.channels, -1, np.float32)}
     classes = tuple(map(str, range(shape.channels)))
+    window = (min(shape.height, MAX_SIZE), min(shape.width, MAX_SIZE))
+    over = (-shape.height % window[0], -shape.width % window[1])
     largest = 0.0
     for tail in (Tail(), Tail(scale="minus")):
         pools = (
             Elementwise("sign", value, "signed", tail),
-            MaxPool("largest", "signed", "largest", kernel=(shape.height, shape.width), stride=(1, 1)),
+            MaxPool("largest", "signed", "largest", kernel=window, stride=window, overhang=over),
         )
         probe = dataclasses.replace(plan, ops=(*plan.ops, *pools), tensors=tensors, classes=classes, output="largest")
         largest = max(largest, float(Engine(remove_dead(probe))(images).max()))

@@ -45,7 +45,7 @@ from evenbit.ops.tail import (
     Tail,
 )
 from evenbit.ops.threshold import Threshold
-from evenbit.ops.window import Window
+from evenbit.ops.window import MAX_SIZE, Window
 
 OPS: dict[str, type[Op]] = {
     cls.kind: cls
@@ -77,6 +77,7 @@ __all__ = [
     "MAX_ELEMENTS",
     "MAX_FAN_IN",
     "MAX_INT8_FAN_IN",
+    "MAX_SIZE",
     "NORMAL_DENOMINATOR",
     "NORMAL_LIMIT",
     "NORMAL_NUMERATOR",

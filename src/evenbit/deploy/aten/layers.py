@@ -148,6 +148,8 @@ def _pad(lowering: Lowering, node: Node) -> None:
         return
     if mode != "constant" or fill != 0 or any(others) or min(amounts) < 0:
         raise CaptureError(f"{where(node)}: only padding of height and width with zeros can be packed")
+    if len(shape_of(source)) not in (3, 4):
+        raise CaptureError(f"{where(node)}: padding of {list(shape_of(source))} cannot be packed; give it [N, C, H, W]")
     check_images(source)
     lowering.pads[node] = (above, below, left, right)
     lowering.values[node] = lowering.stored(source)

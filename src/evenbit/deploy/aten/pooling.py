@@ -24,6 +24,8 @@ from evenbit.ops import (
 
 aten = torch.ops.aten
 
+CHANNELS = 16  # that are interpolated at once to find weights
+
 
 def _interpolate(lowering: Lowering, node: Node) -> None:
     """Linear interpolation, or means of two at most, by the weights that torch itself uses."""
@@ -34,13 +36,14 @@ def _interpolate(lowering: Lowering, node: Node) -> None:
     axes = {"row": (2, height), "column": (3, width)} if len(shape_of(source)) == 4 else {"column": (2, width)}
     fields = {} if len(axes) == 2 else {"rows": np.zeros((1, 2)), "row_weights": np.array([[1.0, 0.0]])}
     for name, (axis, size) in axes.items():
-        # A channel for each row or column, which is 1 there and 0 elsewhere.
+        # A channel for each row or column, which is 1 there and 0 elsewhere; a few at once, since the maps are whole.
         sizes = [size if index == axis else length for index, length in enumerate(shape_of(source))]
-        ones = torch.eye(size, dtype=torch.float64)
-        ones = ones.reshape(1, size, *(size if index == axis else 1 for index in range(2, len(sizes))))
-        wide = node.target(ones.expand(1, size, *sizes[2:]), *node.args[1:], **node.kwargs)  # type: ignore[operator]
-        weights = np.moveaxis(wide[0].numpy(), axis - 1, 1).reshape(size, -1, wide.numel() // size // wide.shape[axis])
-        weights = weights[:, :, 0].T
+        parts = []
+        for rows in torch.split(torch.eye(size, dtype=torch.float64), CHANNELS):
+            ones = rows.reshape(1, len(rows), *(size if index == axis else 1 for index in range(2, len(sizes))))
+            wide = node.target(ones.expand(1, -1, *sizes[2:]), *node.args[1:], **node.kwargs)  # type: ignore[operator]
+            parts.append(wide[0].movedim(axis - 1, 1).reshape(len(rows), wide.shape[axis], -1)[:, :, 0].clone())
+        weights = torch.cat(parts).T.numpy()
         order = np.sort(np.argsort(-weights, axis=1, kind="stable")[:, :2], axis=1)
         if size == 1:
             order, weights = np.zeros((len(weights), 2), int), np.pad(weights, ((0, 0), (0, 1)))
@@ -76,12 +79,11 @@ def _mean(lowering: Lowering, node: Node) -> None:
 
 
 def _adaptive_mean(lowering: Lowering, node: Node) -> None:
-    source = argument(node, 0)
+    source = _pooled(node)
     if not _divides(layout(source), layout(node)) and _reads_two_at_most(layout(source), layout(node)):
         _interpolate(lowering, node)
         return
     kernel = _adaptive_kernel(node, layout(source), layout(node))
-    check_images(source)
     value = lowering.stored(source)
     if layout(node)[1:] == (1, 1):
         lowering.define(node, lowering.builder.mean(value))
@@ -91,14 +93,25 @@ def _adaptive_mean(lowering: Lowering, node: Node) -> None:
 
 def _adaptive_max(lowering: Lowering, node: Node) -> None:
     """The node gives a tuple: the values and their places, of which `pick` takes the first."""
-    source = argument(node, 0)
-    check_images(source)
+    source = _pooled(node)
     shape = tuple(node.meta["val"][0].shape)
     result = (shape[1], *(1, *shape[2:])[-2:])
     kernel = _adaptive_kernel(node, layout(source), result)
     value = lowering.builder.add(MaxPool, lowering.stored(source), Tail(), kernel=kernel, stride=kernel)
     lowering.values[node] = value
     lowering.maps[value] = result
+
+
+def _pooled(node: Node) -> Any:
+    """What a pooling reads: images or sequences; torch also takes one image, whose channels would come first."""
+    source: Any = argument(node, 0)
+    axes = 3 if "1d" in str(node.target) else 4
+    if len(shape_of(source)) != axes:
+        wanted = "[N, C, L]" if axes == 3 else "[N, C, H, W]"
+        shape = list(shape_of(source))
+        raise CaptureError(f"{where(node)}: {node.target} of {shape} cannot be packed; give it {wanted}")
+    check_images(source)
+    return source
 
 
 def _divides(source: Map, result: Map) -> bool:
@@ -123,8 +136,7 @@ def _adaptive_kernel(node: Node, source: Map, result: Map) -> tuple[int, int]:
 
 def _pool_window(node: Node) -> dict[str, tuple[int, int]]:
     """Kernel, stride and padding, and with ceil_mode how far the last windows hang over the padding."""
-    source: Any = argument(node, 0)
-    check_images(source)
+    source = _pooled(node)
     kernel = pair_for(source, argument(node, 1), 1)
     stride = pair_for(source, argument(node, 2, None) or argument(node, 1), 1)
     padding = pair_for(source, argument(node, 3, 0), 0)
