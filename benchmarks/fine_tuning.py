@@ -115,6 +115,8 @@ def same(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"data": options.data, "model": options.model, "learning_rate": options.learning_rate}
     settings["precision"] = options.precision
     base = {**settings, **OF_DATA.get(options.data, {})}
+    if options.warmup_epochs is not None:
+        base["warmup_epochs"] = options.warmup_epochs
     real = options.real or folder / "real"
     if options.real is None:
         run({**base, "method": "float", "epochs": options.float_epochs}, real, options.data_root)
@@ -232,6 +234,7 @@ def main() -> None:
     parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
     parser.add_argument("--precision", default="no", help="of training: no or bf16")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--warmup-epochs", type=float, help="if others than the data's own")
     parser.add_argument("--rate", type=float, help="learning rate of what starts from real weights, if another one")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, help="where runs are kept, so that what is finished is not repeated")
