@@ -357,7 +357,7 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "is truncated" in fails("predict", tmp_path / "cut.evb", tmp_path / "photo.png")
     assert "photo.png cannot be read as an image" in fails("predict", work / "net.evb", tmp_path / "photo.png")
     assert "give at least one photo" in fails("predict", work / "net.evb")
-    assert "give one .evb file, not 2: " in fails("predict", work / "net.evb", "x.png", "y.evb")
+    assert "give one packed network, not 2: " in fails("predict", work / "net.evb", "x.png", "y.evb")
     told = "does not expect 'b' 'c'; see evenbit eval --help"
     assert fails("eval", "a", "b", "c") == f"evenbit: evenbit eval {told}"
     assert "unknown peer 'tflite'; choose from onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
