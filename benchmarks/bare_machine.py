@@ -28,7 +28,6 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 FOLDER = "cifar-10-batches-bin"
 NAMES = "batches.meta.txt"
-FILES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
 IMAGES, SIDE, COLUMNS = 10_000, 32, 100  # in a file; pixels; images in a row of the WebP image
 # What evenbit.train and its command line import, beyond what machines for training with torch have.
 PACKAGES = (
@@ -68,9 +67,8 @@ def pack(python: str, data_root: Path, out: Path) -> None:
     wheels.mkdir(parents=True, exist_ok=True)
     subprocess.run([python, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(ROOT)], check=True)
     subprocess.run([python, "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheels), *PACKAGES], check=True)
-    for name in FILES:
-        image = to_image((data_root / FOLDER / f"{name}.bin").read_bytes())
-        image.save(out / f"{name}.webp", lossless=True, method=4)
+    for file in sorted((data_root / FOLDER).glob("*.bin")):
+        to_image(file.read_bytes()).save(out / f"{file.stem}.webp", lossless=True, method=4)
     shutil.copy(data_root / FOLDER / NAMES, out)
     for file in sorted(file for file in out.rglob("*") if file.is_file()):
         print(f"{file.stat().st_size / 1e6:6.1f} MB  {file.name}")

@@ -135,7 +135,7 @@ class Checkpoint:
         return model
 
     def load_model(self, model: nn.Module) -> None:
-        """Sets the state of `model`.
+        """Sets the state of `model`; what depends on the progress of training is as it was in the last epoch.
 
         Raises:
             CheckpointError: If tensors are missing, unexpected, or of another shape or type; nothing is changed then.
@@ -144,6 +144,7 @@ class Checkpoint:
         saved = self._part("model.")
         self._check(state, saved)
         model.load_state_dict(saved)
+        set_progress(model, max(0, self.epoch - 1) / self.recipe.epochs)
 
     def load_optimizer(self, optimizer: Optimizer, model: nn.Module) -> None:
         """Sets the state of an optimizer of `model`'s parameters; see `load_model`.
@@ -251,8 +252,6 @@ def load_run(folder: str | Path, *, network: nn.Module | None = None) -> Run:
     model = checkpoint.build_model(network)
     if checkpoint.epoch == 0:
         raise CheckpointError(f"{folder} holds a run that has not finished its first epoch")
-    # What depends on the progress of training stays as it was in the last epoch.
-    set_progress(model, (checkpoint.epoch - 1) / checkpoint.recipe.epochs)
     return Run(checkpoint.recipe, checkpoint.task, checkpoint.epoch, model.eval(), checkpoint.origin)
 
 

@@ -238,8 +238,6 @@ class _Training:
             self.origin = checkpoint.origin and checkpoint.origin.resumed(here, checkpoint.epoch + 1)
         if checkpoint:
             checkpoint.load_model(self.network)
-        if checkpoint and checkpoint.epoch:  # as in the last epoch, in case no other one follows
-            set_progress(self.network, (checkpoint.epoch - 1) / checkpoint.recipe.epochs)
         self.weights = WeightProbe(self.network)
         if checkpoint and checkpoint.epoch:
             checkpoint.load_optimizer(self.optimizer.optimizer, self.network)

@@ -183,7 +183,7 @@ def _map_sizes(plan: Plan, capital: str) -> str:
 def _logits(plan: Plan) -> int:
     """Number of logits."""
     _, height, width, _ = plan.shapes()[plan.output]
-    return height * width * len(plan.classes) if plan.gives_map else len(plan.classes)
+    return height * width * len(plan.classes)
 
 
 def _logits_told(plan: Plan, capital: str) -> str:
