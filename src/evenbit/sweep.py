@@ -33,7 +33,7 @@ from evenbit.progress import Report, part
 from evenbit.train.checkpoint import read_checkpoint
 from evenbit.train.lock import AlreadyLockedError
 from evenbit.train.loop import train
-from evenbit.train.metrics import METRICS, read_metrics
+from evenbit.train.metrics import check_metrics, read_metrics
 from evenbit.train.recipe import Recipe, make_recipe
 from evenbit.train.toml import parse_toml
 
@@ -200,8 +200,7 @@ def _row(entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
     measured = "validation" if recipe.validation else "test"
     lines = [read_metrics(folder, recipe.epochs) for folder in folders]
     for folder, found in zip(folders, lines, strict=True):
-        if len(found) < recipe.epochs:
-            raise CheckpointError(f"{folder / METRICS} holds {len(found)} of the run's {recipe.epochs} epochs")
+        check_metrics(folder, found, recipe.epochs)
     last = [epochs[-1] for epochs in lines]
     accuracies = [line[f"{measured}_accuracy"] for line in last]
 

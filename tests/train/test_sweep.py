@@ -140,7 +140,7 @@ def test_a_run_without_all_of_its_metrics_has_no_row(tmp_path: Path, pictures: P
     sweep = load_sweep(write(tmp_path / "s.toml", pictures, '[[run]]\nmethod = "float"\n'))
     run_sweep(sweep, tmp_path / "out", data_root=None, console=QUIET)
     (tmp_path / "out" / "float-seed0" / "metrics.jsonl").unlink()
-    with pytest.raises(CheckpointError, match=r"float-seed0/metrics.jsonl holds 0 of the run's 1 epochs"):
+    with pytest.raises(CheckpointError, match=r"float-seed0/metrics.jsonl holds 0 of the 1 epochs"):
         finished_rows(sweep, tmp_path / "out")
 
 

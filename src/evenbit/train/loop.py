@@ -61,7 +61,7 @@ from evenbit.train.converted import begin
 from evenbit.train.early import check_before_reading
 from evenbit.train.loader import Loader
 from evenbit.train.lock import locked
-from evenbit.train.metrics import METRICS, read_metrics
+from evenbit.train.metrics import METRICS, check_metrics, read_metrics
 from evenbit.train.network import SELF, Source, is_converted, is_run
 from evenbit.train.objective import Objective
 from evenbit.train.optimizer import make_optimizer
@@ -479,8 +479,7 @@ def _kept_metrics(out: Path, epochs: int) -> list[str]:
         return []
     path = out / METRICS
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:epochs] if path.exists() else []
-    if len(lines) < epochs:
-        raise CheckpointError(f"{path} holds {len(lines)} of the {epochs} epochs of the checkpoint beside it")
+    check_metrics(out, lines, epochs)
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +29,11 @@ def read_metrics(folder: Path, epochs: int) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:epochs]]
     except ValueError:
         raise CheckpointError(f"{path} is damaged: a line is not JSON") from None
+
+
+def check_metrics(folder: Path, lines: Sequence[object], epochs: int) -> None:
+    """Raises CheckpointError if a run's metrics, whose lines these are, miss some of its checkpoint's epochs."""
+    if len(lines) < epochs:
+        raise CheckpointError(
+            f"{folder / METRICS} holds {len(lines)} of the {epochs} epochs of the checkpoint beside it"
+        )
