@@ -33,7 +33,9 @@ struct Engine::Context {
 
 Engine::Engine(Program program, int threads) : program_(std::move(program)), pool_(std::max(1, threads)) {}
 
-Engine::~Engine() = default;
+Engine::~Engine() {
+  for (const auto& spare : spare_) delete spare.load();
+}
 
 std::unique_ptr<Engine::Context> Engine::new_context() const {
   auto context = std::make_unique<Context>(program_);
@@ -47,20 +49,18 @@ std::unique_ptr<Engine::Context> Engine::new_context() const {
 }
 
 std::unique_ptr<Engine::Context> Engine::take_context() {
-  {
-    const std::lock_guard<std::mutex> lock(contexts_mutex_);
-    if (!contexts_.empty()) {
-      auto context = std::move(contexts_.back());
-      contexts_.pop_back();
-      return context;
-    }
+  for (auto& spare : spare_) {
+    if (!spare.load(std::memory_order_relaxed)) continue;
+    if (Context* const context = spare.exchange(nullptr)) return std::unique_ptr<Context>(context);
   }
   return new_context();
 }
 
 void Engine::give_back(std::unique_ptr<Context> context) {
-  const std::lock_guard<std::mutex> lock(contexts_mutex_);
-  contexts_.push_back(std::move(context));
+  for (auto& spare : spare_) {
+    Context* none = nullptr;
+    if (spare.compare_exchange_strong(none, context.get())) return (void)context.release();
+  }
 }
 
 Shape Engine::output() const {

@@ -1,9 +1,11 @@
 // Runs a program on any number of images by any number of threads.
 //
-// Each image in flight has a context: an arena, and the steps of the program bound to it. Nothing is allocated while
-// running but for the first run of each thread.
+// Each image in flight has a context: an arena, and the steps of the program bound to it. Contexts are made by the
+// first runs and kept.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -65,8 +67,9 @@ class Engine {
   const Program program_;
   Pool pool_;
   std::mutex pool_mutex_;
-  std::mutex contexts_mutex_;
-  std::vector<std::unique_ptr<Context>> contexts_;
+  // Those that no run uses. There is no mutex, which would stay locked in a process that is forked while a run holds
+  // it.
+  std::array<std::atomic<Context*>, 256> spare_{};
 };
 
 }  // namespace evenbit

@@ -5,6 +5,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <system_error>
+
 #include "evb/load.h"
 
 namespace nb = nanobind;
@@ -30,13 +32,16 @@ void check_images(const Engine& engine, const Images<T>& images) {
   }
 }
 
-// The network in the bytes of a file; what is wrong with it becomes a ValueError.
+// The network in the bytes of a file; what is wrong with it becomes a ValueError, and threads that the system refuses a
+// RuntimeError.
 Network load(const nb::bytes& file, const std::string& isa, int threads, const std::string& tile) {
   const nb::gil_scoped_release release;
   try {
     return evenbit::load_network(static_cast<const uint8_t*>(file.data()), file.size(), isa, threads, tile);
   } catch (const evenbit::PlanError& error) {
     throw std::invalid_argument(error.what());
+  } catch (const std::system_error& error) {
+    throw std::runtime_error("cannot start " + std::to_string(threads) + " threads: " + error.what());
   }
 }
 

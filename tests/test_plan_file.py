@@ -128,6 +128,7 @@ def test_any_flipped_bit_is_noticed() -> None:
         (edited(plan=head(ops=[{"op": "elementwise", "name": "a", "input": "b", "tail": []}])), "value for 'tail'"),
         (edited(plan=head(classes=["cat", 1])), "wrong value for 'classes'"),
         (edited(plan=head(info={"a": 1})), "wrong value for 'info'"),
+        (edited(plan=head(info={str(i): "" for i in range(1001)})), "has 1001 entries in 'info'"),
     ],
 )
 def test_hostile_files_are_refused(tmp_path: Path, data: bytes, message: str) -> None:

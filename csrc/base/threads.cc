@@ -58,8 +58,9 @@ Pool::Pool(int threads) : process_(getpid()) {
 
 Pool::~Pool() {
   if (forked()) {
-    // Neither can threads that do not exist be joined, nor what they waited for be destroyed.
-    for (std::thread& worker : workers_) worker.detach();
+    // Threads that do not exist can neither be joined nor detached: the process may have threads of its own under their
+    // names. Nor can what they waited for be destroyed.
+    (void)new std::vector<std::thread>(std::move(workers_));
     (void)state_.release();
   } else {
     stop();

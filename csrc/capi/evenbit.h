@@ -3,7 +3,8 @@
  *     char error[256];
  *     evenbit_network *network = evenbit_load(data, size, 1, NULL, error, sizeof error);
  *     if (!network) { fprintf(stderr, "%s\n", error); exit(1); }
- *     float *logits = malloc(evenbit_classes(network) * sizeof *logits);
+ *     float *logits = malloc(evenbit_classes(network) * evenbit_output_height(network) *
+ *                            evenbit_output_width(network) * sizeof *logits);
  *     evenbit_run_uint8(network, pixels, 1, logits);
  *     evenbit_free(network);
  *
@@ -73,7 +74,8 @@ EVENBIT_API const char* evenbit_class_name(const evenbit_network* network, int i
  *   images      [count][channels][height][width], from 0 to 255, or from 0.0 to 1.0.
  *   logits      [count][classes][output height][output width], written.
  *
- * The memory for the maps of an image is allocated by the first run of each thread, and kept. */
+ * The memory for the maps of as many images as are run at once is allocated by the first runs, and kept; later runs
+ * allocate a few bytes. */
 EVENBIT_API evenbit_status evenbit_run_uint8(evenbit_network* network, const uint8_t* images, size_t count,
                                              float* logits);
 EVENBIT_API evenbit_status evenbit_run_float(evenbit_network* network, const float* images, size_t count,

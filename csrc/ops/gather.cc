@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "ops/ops.h"
@@ -8,11 +9,12 @@ namespace evenbit::plan {
 namespace {
 
 using Places = std::vector<uint64_t>;
+using AllPlaces = std::array<Places, 3>;  // of rows, columns, channels
 
 uint64_t largest(const Places& places) { return *std::max_element(places.begin(), places.end()); }
 
 // Whether what the rows, columns and channels say of a row, column or channel of the input adds up to one of it.
-bool adds_up(const Places (&parts)[3], uint64_t height, uint64_t width, uint64_t channels) {
+bool adds_up(const AllPlaces& parts, uint64_t height, uint64_t width, uint64_t channels) {
   uint64_t y = 0, x = 0, c = 0;
   for (const Places& places : parts) {
     uint64_t most_y = 0, most_x = 0, most_c = 0;
@@ -26,8 +28,8 @@ bool adds_up(const Places (&parts)[3], uint64_t height, uint64_t width, uint64_t
   return y < height && x < width && c < channels;
 }
 
+// In one memory.
 struct Offsets {
-  Places places[3];  // of rows, columns, channels
   std::vector<int64_t> offsets[3];
   std::vector<uint8_t> whole;
 };
@@ -57,20 +59,20 @@ void Gather::build(Builder& builder) const {
   const int in = builder.value(input);
   const Shape shape = builder.result();
   const int blocks = (shape.channels + kBlock - 1) / kBlock;
-  const auto places = std::make_shared<Offsets>();
+  const auto all_places = std::make_shared<AllPlaces>();
   const std::string* const names[] = {&rows, &columns, &channels};
-  for (int i = 0; i < 3; ++i) places->places[i] = builder.copied<uint64_t>(*names[i]);
+  for (int i = 0; i < 3; ++i) (*all_places)[i] = builder.copied<uint64_t>(*names[i]);
   const auto bind = [=, run = builder.kernels().gather](const Memory& memory, const evenbit::Tail& tail) -> Step {
     const Value& v = memory.value(in);
     const Numbers numbers{memory.floats(in), v.height, v.width};
-    auto own = std::make_shared<Offsets>(*places);
-    evenbit::Gather work{
-        numbers, own->places[0].data(), own->places[1].data(), own->places[2].data(), nullptr, nullptr, nullptr,
-        nullptr, shape.channels,        shape.height,          shape.width,           blocks,  tail};
-    if (adds_up(own->places, static_cast<uint64_t>(v.height), static_cast<uint64_t>(v.width),
+    const AllPlaces& places = *all_places;  // which the program keeps as long as the step lives
+    auto own = std::make_shared<Offsets>();
+    evenbit::Gather work{numbers, places[0].data(), places[1].data(), places[2].data(), nullptr, nullptr, nullptr,
+                         nullptr, shape.channels,   shape.height,     shape.width,      blocks,  tail};
+    if (adds_up(places, static_cast<uint64_t>(v.height), static_cast<uint64_t>(v.width),
                 static_cast<uint64_t>(v.channels))) {
       for (int i = 0; i < 3; ++i) {
-        for (const uint64_t number : own->places[i]) own->offsets[i].push_back(numbers.offset(number));
+        for (const uint64_t number : places[i]) own->offsets[i].push_back(numbers.offset(number));
       }
       work.row_offsets = own->offsets[0].data();
       work.column_offsets = own->offsets[1].data();
@@ -78,9 +80,9 @@ void Gather::build(Builder& builder) const {
       // A block is loaded whole if it lies within the pixel: the rest of its last block may be anything.
       const auto pixel = uint64_t{1} * static_cast<uint64_t>(v.blocks()) * kBlock;
       const uint64_t area = static_cast<uint64_t>(v.height) * static_cast<uint64_t>(v.width);
-      const uint64_t beside = largest(own->places[0]) / area + largest(own->places[1]) / area;
+      const uint64_t beside = largest(places[0]) / area + largest(places[1]) / area;
       for (int block = 0; block < blocks; ++block) {
-        const uint64_t* const first = own->places[2].data() + int64_t{block} * kBlock;
+        const uint64_t* const first = places[2].data() + int64_t{block} * kBlock;
         const int count = std::min(kBlock, shape.channels - block * kBlock);
         bool whole = beside + first[0] / area + kBlock <= pixel;
         for (int c = 1; c < count; ++c) whole &= first[c] == first[0] + static_cast<uint64_t>(c) * area;

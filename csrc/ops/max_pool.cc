@@ -4,8 +4,9 @@
 namespace evenbit::plan {
 
 Shape MaxPool::result(const Shape& in, const Scope&) const {
+  const Shape shape = slide({kernel, stride, padding, overhang}, in, in.channels);
   check_cut({kernel, stride, padding, overhang});
-  return slide({kernel, stride, padding, overhang}, in, in.channels);
+  return shape;
 }
 
 void MaxPool::build(Builder& builder) const {

@@ -6,8 +6,6 @@
 namespace evenbit {
 namespace {
 
-constexpr uint64_t kMaxArenaBytes = uint64_t{1} << 31;
-
 // Whether the node may write its map over `source`: read by it pixel by pixel, by no later node, and laid out alike.
 bool may_overwrite(const Program& program, const Node& node, int index, int source) {
   if (source == kNone || node.out == kNone) return false;
@@ -43,29 +41,26 @@ std::vector<int> written(const Program& program, const Node& node) {
 
 // First fit, in the order of the nodes: a value takes the lowest gap among those that are alive with it.
 void plan_arena(Program& program) {
-  std::vector<int> placed;
+  std::vector<const Value*> alive;  // by offset
+  const auto by_offset = [](const Value* a, const Value* b) { return a->offset < b->offset; };
   for (int i = 0; i < static_cast<int>(program.nodes.size()); ++i) {
     const Node& node = program.nodes[i];
+    alive.erase(std::remove_if(alive.begin(), alive.end(), [&](const Value* v) { return v->last < i; }), alive.end());
     for (const int id : written(program, node)) {
       Value& v = program.values[id];
       const int over = id == node.out ? overwritten(program, node, i) : kNone;
       if (over != kNone) {
         v.offset = program.values[over].offset;
       } else {
-        std::vector<const Value*> alive;
-        for (const int other : placed) {
-          if (program.values[other].last >= i) alive.push_back(&program.values[other]);
-        }
-        std::sort(alive.begin(), alive.end(), [](const Value* a, const Value* b) { return a->offset < b->offset; });
         v.offset = 0;
         for (const Value* other : alive) {
           if (v.offset + v.bytes() <= other->offset) break;
           v.offset = std::max(v.offset, round_up(other->offset + other->bytes(), kAlignment));
         }
       }
-      placed.push_back(id);
+      alive.insert(std::upper_bound(alive.begin(), alive.end(), &v, by_offset), &v);
       program.arena_bytes = std::max(program.arena_bytes, v.offset + v.bytes());
-      require(program.arena_bytes <= kMaxArenaBytes, "the network needs more than 2 GiB of memory for one image");
+      require(program.arena_bytes <= kMaxBytes, "the network needs more than 2 GiB of memory for one image");
     }
   }
 }

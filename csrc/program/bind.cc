@@ -48,29 +48,31 @@ Step average_rows(const Memory& memory, const Node& node) {
   }};
 }
 
-// A row of the border: zeros for numbers, +1 for bits.
-std::vector<uint8_t> border_row(const Kernels& kernels, const Value& v, const Tail& tail) {
-  std::vector<uint8_t> row(v.row_bytes());
-  for (size_t at = 0; v.form == Form::kBits && at < row.size(); at += v.pixel_bytes()) {
-    std::memcpy(row.data() + at, tail.valid, v.pixel_bytes());
-  }
-  if (v.form == Form::kQuantized && kernels.byte_units) std::memset(row.data(), 128, row.size());
-  return row;
+// Fills whole pixels with copies of one.
+void fill_pixels(uint8_t* to, size_t bytes, const void* pixel, size_t pixel_bytes) {
+  std::memcpy(to, pixel, std::min(bytes, pixel_bytes));
+  for (size_t done = pixel_bytes; done < bytes; done *= 2) std::memcpy(to + done, to, std::min(done, bytes - done));
 }
 
+// The border of numbers is 0, that of bits +1.
 Step fill_border(const Kernels& kernels, const Memory& memory, int id, const Tail& tail) {
   const Value& v = memory.value(id);
   uint8_t* const base = memory.start(id);
-  const size_t row_bytes = v.row_bytes(), side = v.border_x * v.pixel_bytes();
+  const size_t row_bytes = v.row_bytes(), pixel_bytes = v.pixel_bytes(), side = v.border_x * pixel_bytes;
   const int height = v.height, border = v.border_y;
-  return {[=, pattern = border_row(kernels, v, tail)](Range) {
+  const uint16_t* const bits = v.form == Form::kBits ? tail.valid : nullptr;
+  const int zero = v.form == Form::kQuantized && kernels.byte_units ? 128 : 0;
+  const auto fill = [=](uint8_t* to, size_t bytes) {
+    bits ? fill_pixels(to, bytes, bits, pixel_bytes) : (void)std::memset(to, zero, bytes);
+  };
+  return {[=](Range) {
     for (int y = 0; y < height + 2 * border; ++y) {
       uint8_t* const row = base + y * row_bytes;
       if (y < border || y >= border + height) {
-        std::memcpy(row, pattern.data(), row_bytes);
+        fill(row, row_bytes);
       } else {
-        std::memcpy(row, pattern.data(), side);
-        std::memcpy(row + row_bytes - side, pattern.data(), side);
+        fill(row, side);
+        fill(row + row_bytes - side, side);
       }
     }
   }};

@@ -59,6 +59,8 @@ class Builder {
   // Keeps a constant as long as the program.
   template <typename T>
   const T* keep(Aligned<T> array) {
+    constant_bytes_ += uint64_t{array.size()} * sizeof(T);
+    require(constant_bytes_ <= kMaxBytes, "the network needs more than 2 GiB of memory for its weights");
     const auto kept = std::make_shared<Aligned<T>>(std::move(array));
     program_.constants.push_back(kept);
     return kept->data();
@@ -89,6 +91,7 @@ class Builder {
   std::map<std::string, int> values_;
   std::map<std::string, const float*> floats_;
   std::map<std::string, const uint16_t*> flips_;
+  uint64_t constant_bytes_ = 0;
 };
 
 }  // namespace evenbit

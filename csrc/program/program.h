@@ -14,7 +14,8 @@
 
 namespace evenbit {
 
-constexpr int kNone = -1;  // no value
+constexpr int kNone = -1;                          // no value
+constexpr uint64_t kMaxBytes = uint64_t{1} << 31;  // of all constants, and of the values of one image
 
 // How a value lies in memory.
 enum class Form {

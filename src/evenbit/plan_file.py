@@ -37,6 +37,7 @@ from evenbit.printable import is_text
 
 KEY = "evenbit"
 VERSION = 1
+MAX_INFO = 1000  # entries, so that no reader need search through more
 DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.uint64): "U64", np.dtype(np.int8): "I8"}
 
 
@@ -195,6 +196,8 @@ def _plan_from_json(head: Any, tensors: Mapping[str, Array]) -> Plan:
         output = _typed(head["output"], str, "output")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlanError(f"has a malformed plan ({type(error).__name__}: {error})") from None
+    if len(info) > MAX_INFO:
+        raise PlanError(f"has {len(info)} entries in 'info'; a file holds at most {MAX_INFO}")
     return Plan(channels, height, width, classes, ops, output, tensors, info)
 
 

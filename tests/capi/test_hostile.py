@@ -80,6 +80,7 @@ RAW = {
     "deep objects": join('{"a":' * DEEP),
     "deep within": join('{"__metadata__":' + "[" * DEEP + "]" * DEEP + "}"),
     "deep content": with_text("[" * DEEP + "]" * DEEP),
+    "deep after a quoted bracket": join('{"]}\\\\\\"]":' + "[" * DEEP),
     "deep plan": with_text('{"version":1,"sha256":"","plan":' + "[" * DEEP + "]" * DEEP + "}"),
     "invalid UTF-8": struct.pack("<Q", 11) + b'{"\xff\xfe":"a"}',
     "no metadata": join(json.dumps(HEADER), REST),
@@ -251,7 +252,8 @@ def long(ops: int, facts: int) -> bytes:
     chain = [Elementwise(f"e{i}", f"v{i}", f"v{i + 1}", Tail(scale="c", bias="c")) for i in range(ops)]
     first = Normalize("in", "images", "v0")
     info = {str(i): "x" for i in range(facts)}
-    return plan_file.to_bytes(Plan(1, 1, 1, ("a",), (first, *chain), f"v{ops}", {"c": np.ones(1, np.float32)}, info))
+    plan = Plan(1, 1, 1, ("a",), (first, *chain), f"v{ops}", {"c": np.ones(1, np.float32)}, info)
+    return plan_file._file(plan_file._head(plan), plan.tensors)
 
 
 def runs(plan: Plan) -> bool:
@@ -298,7 +300,7 @@ def test_hostile_headers(check_cases: tuple[str, ...], tmp_path: Path) -> None:
 def test_what_python_refuses_is_refused(check_cases: tuple[str, ...], tmp_path: Path) -> None:
     """With a digest that fits, so that all other checks are reached."""
     cases = [*mutants(1500), Case("as it is", FILE, LOADED), Case("long", long(1000, 1000), LOADED)]
-    cases += [Case("more facts than the library reads", long(1, 1001), REFUSED)]
+    cases += [Case("too many facts", long(1, 1001), REFUSED)]
     for reason, plan in too_large().items():
         file = plan_file._file(plan_file._head(plan), plan.tensors)
         assert python_takes(file) is None, reason

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -15,7 +17,7 @@ from plans import PlanMaker, everything
 
 from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
-from evenbit.ops import BinaryConv, Conv, Normalize, Tail
+from evenbit.ops import BinaryConv, Conv, Elementwise, Normalize, Op, Tail
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas, tiles
@@ -175,7 +177,7 @@ def test_an_invalid_plan_is_refused() -> None:
 
 
 def test_a_forked_process_runs_and_ends() -> None:
-    """A child has none of the engine's threads; it runs alone, drops the engine and exits."""
+    """A child has none of the engine's threads; it runs alone, has an engine of its own, drops both and exits."""
     engine = Engine(PLAN, threads=3)
     expected = engine(BATCH).tobytes()
     with warnings.catch_warnings():
@@ -183,18 +185,107 @@ def test_a_forked_process_runs_and_ends() -> None:
         child = os.fork()
     if child == 0:
         same = engine(BATCH).tobytes() == expected and engine(BATCH[:1]).tobytes() == expected[:20]
+        own = Engine(PLAN, threads=3)
+        same &= own(BATCH).tobytes() == expected
         del engine
+        same &= own(BATCH).tobytes() == expected
+        del own
         os._exit(0 if same else 1)
+    assert ended(child) == 0
+
+
+def ended(child: int) -> int:
+    """The exit status of a process that should end soon."""
     for _ in range(100):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            break
+            return os.waitstatus_to_exitcode(status)
         time.sleep(0.1)
-    else:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        pytest.fail("the child hangs")
-    assert os.waitstatus_to_exitcode(status) == 0
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the child hangs")
+
+
+def test_a_process_forked_while_other_threads_run_the_engine_can_run_it() -> None:
+    plan = Plan(1, 1, 1, ("a",), (Normalize("in", "images", "x"),), "x", {})
+    image = np.ones((1, 1, 1, 1), np.uint8)
+    engine = Engine(plan, threads=1)
+    stop = threading.Event()
+
+    def keep_running() -> None:
+        while not stop.is_set():
+            engine(image)
+
+    threads = [threading.Thread(target=keep_running) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if child == 0:
+                os._exit(0 if engine(image).shape == (1, 1) else 1)
+            assert ended(child) == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_the_first_run_takes_no_more_memory_than_the_arena() -> None:
+    """Wide borders are filled in the arena, without a copy of them beside it."""
+    convs = 20
+    ops: list[Op] = [Normalize("in", "images", "x0")]
+    for i in range(convs):
+        ops.append(Elementwise("", f"x{i}", f"x{i + 1}"))
+        wide = {"stride": (1, 32768), "padding": (0, 32768)}
+        ops.append(Conv("", f"x{i + 1}", f"y{i}", weight="w", **wide))
+    ops.append(Conv("", f"x{convs}", "out", weight="w"))
+    plan = Plan(256, 1, 1, ("a",), tuple(ops), "out", {"w": np.ones((1, 1, 1, 256), np.float32)})
+    code = (
+        "import resource, sys, numpy as np; from evenbit import Engine\n"
+        "engine = Engine(sys.argv[1], threads=1)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "engine(np.zeros((1, 256, 1, 1), np.uint8))\n"
+        "used = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+        "assert used < 1.5 * engine.arena_bytes, (used, engine.arena_bytes)"
+    )
+    with tempfile.NamedTemporaryFile(suffix=".evb") as file:
+        plan_file.save(plan, file.name)
+        subprocess.run([sys.executable, "-c", code, file.name], check=True)
+
+
+def test_weights_that_need_more_memory_than_the_limit_are_refused() -> None:
+    """Each op lays out the one tensor as its kernel reads it, 16 times as large."""
+    weight = np.zeros((1, 256, 256, 1), np.float32)
+    ops = [Normalize("in", "images", "x"), *(Conv("", "x", f"y{i}", weight="w") for i in range(600))]
+    with pytest.raises(PlanError, match="more than 2 GiB of memory for its weights"):
+        Engine(Plan(1, 256, 256, ("a",), tuple(ops), "y0", {"w": weight}))
+
+
+@pytest.mark.parametrize(
+    "text", ["{" + ",".join(f'"{i}":{{}}' for i in range(200_000)) + "}", f'{{"x":[{"{}," * 10**6}{{}}]}}']
+)
+def test_many_small_objects_are_refused_at_once(text: str) -> None:
+    file = struct.pack("<Q", len(text)) + text.encode()
+    start = time.process_time()
+    with pytest.raises(PlanError, match="not an .evb file"):
+        Engine._start(Engine.__new__(Engine), file, 1, None)
+    assert time.process_time() - start < 5
+
+
+def test_threads_that_the_system_refuses_end_in_one_line() -> None:
+    code = (
+        "import resource, sys; from evenbit import Engine, EvenbitError\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))  # less than their stacks need\n"
+        "try: Engine(sys.argv[1], threads=256)\n"
+        "except EvenbitError as error: print(error)"
+    )
+    with tempfile.NamedTemporaryFile(suffix=".evb") as file:
+        plan_file.save(PLAN, file.name)
+        done = subprocess.run([sys.executable, "-c", code, file.name], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("cannot start 256 threads: ")
 
 
 def test_many_engines_come_and_go() -> None:

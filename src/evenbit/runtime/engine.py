@@ -65,7 +65,8 @@ class Engine:
     Raises:
         PlanError: If the Plan is not valid or needs more than 2 GiB for one image; if the file cannot be read, is not
             an `.evb`, is damaged, or is of a newer format version.
-        EvenbitError: If the instruction set or tile is unknown here or `threads` is out of range.
+        EvenbitError: If the instruction set or tile is unknown here, `threads` is out of range, or the system refuses
+            so many.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Engine:
             self._core = _core.Engine.load(file, self.isa, self.threads, tile or "")
         except ValueError as error:
             raise PlanError(str(error)) from None
+        except RuntimeError as error:
+            raise EvenbitError(str(error)) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, threads: int | None = None, isa: str | None = None) -> Engine:
