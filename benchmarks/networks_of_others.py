@@ -30,7 +30,7 @@ from torch import nn
 import evenbit
 from agreement import compare
 from evenbit.bench import interleave, statistics
-from evenbit.bench.peers import onnxruntime_predict, to_onnx
+from evenbit.bench.peers import onnxruntime_peer, onnxruntime_predict, to_onnx
 from evenbit.errors import unknown
 from evenbit.evaluation import collect_logits
 from evenbit.export import EXPORTERS
@@ -115,8 +115,11 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
     plan = evenbit.pack(_seen(network, size), example)
     engine = evenbit.Engine(plan, threads=1)
     in_torch, on_engine = collect_logits(torch_predict(network), images), collect_logits(engine, images)
-    onnx = onnxruntime_predict(to_onnx(real.eval(), example.numpy()), 1)
-    runners = {"ours": lambda: engine(example.numpy()), "onnxruntime": lambda: onnx(example.numpy())}
+    image = example.numpy()
+    runners = {
+        "ours": lambda: engine(image),
+        "onnxruntime": onnxruntime_peer(to_onnx(real.eval(), image), image, 1).run,
+    }
     times = {runner: statistics(turns) for runner, turns in interleave(runners, rounds).items()}
     layers = [row for row in table if row.macs]
     return {
@@ -126,7 +129,7 @@ def measure(name: str, rounds: int) -> dict[str, Any]:
         "binary_macs_percent": 100 * table.binary_share,
         "engine_is_reference": reference.run(plan, images[:1]).tobytes() == on_engine[:1].tobytes(),
         "agreement": compare(network, plan, images, in_torch, on_engine),
-        **_exported(plan, example.numpy(), on_engine[:1]),
+        **_exported(plan, image, on_engine[:1]),
         **times,
     }
 

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 # What needs the extra `train`, by its path; everything else has to be there without any.
 NEED_TRAIN = (
     *("evenbit.nn", "evenbit.models", "evenbit.train", "evenbit.deploy", "evenbit.sweep", "evenbit.demo"),
-    *("evenbit.data.augment", "evenbit.report"),
+    *("evenbit.data.augment", "evenbit.report", "evenbit.device"),
 )
 
 NEED_EXPORT = tuple(f"evenbit.export.{name}" for name in ("onnx", "qonnx", "graph", "lowering", "nodes"))

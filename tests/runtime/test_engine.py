@@ -270,7 +270,7 @@ def test_weights_that_need_more_memory_than_the_limit_are_refused() -> None:
 def test_many_small_objects_are_refused_at_once(text: str) -> None:
     file = struct.pack("<Q", len(text)) + text.encode()
     start = time.process_time()
-    with pytest.raises(PlanError, match="not an .evb file"):
+    with pytest.raises(PlanError, match=r"not an \.evb file"):
         Engine._start(Engine.__new__(Engine), file, 1, None)
     assert time.process_time() - start < 5
 

@@ -40,7 +40,8 @@ export interface LoadOptions {
 }
 
 const OUT_OF_MEMORY = 2;
-const instances = new Map<ModuleSource, Promise<Module>>();
+const instances = new Map<string, Promise<Module>>();
+const instancesOfBytes = new WeakMap<object, Promise<Module>>(); // which do not live longer than the bytes
 
 /** A network that is ready to run. */
 export class Evenbit {
@@ -172,11 +173,12 @@ export class Evenbit {
 /** Networks of one page share an instance of the module, which is compiled once. */
 function instance(source: ModuleSource): Promise<Module> {
   const key = source instanceof URL ? source.href : source;
-  let module = instances.get(key);
+  const known = (typeof key === "string" ? instances : instancesOfBytes) as Map<typeof key, Promise<Module>>;
+  let module = known.get(key);
   if (!module) {
     module = Module.instantiate(source);
-    instances.set(key, module);
-    module.catch(() => instances.delete(key)); // so that it can be tried again
+    known.set(key, module);
+    module.catch(() => known.delete(key)); // so that it can be tried again
   }
   return module;
 }

@@ -7,6 +7,7 @@ const SHOWN_CLASSES = 5;
 const SHOWN_MAPS = 64;
 const TIMED_RUNS = 9;
 const MOST_PIXELS = 64e6; // of a photo, beyond which a page may run out of memory
+const MOST_SIDE = 32_767; // of a photo, beyond which browsers leave a canvas blank without an error
 const MOST_FILE = 1e9; // bytes of a network
 
 const find = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
@@ -17,6 +18,7 @@ const video = find<HTMLVideoElement>("video");
 
 let network: Evenbit | undefined;
 let image: RgbaImage | undefined; // that is shown
+let seen: Uint8Array | undefined; // of it, in the network's size
 let work: Promise<void> = Promise.resolve(); // what was asked for, one thing after the other
 
 /** Does something that may fail, after what was asked for before; the message says why it failed. */
@@ -50,6 +52,7 @@ async function useNetwork(source: string | Uint8Array<ArrayBuffer>, name: string
 }
 
 async function useFile(file: File): Promise<void> {
+  stopCamera(); // whose next picture would take the file's place
   if (/\.evb$/i.test(file.name)) {
     if (file.size > MOST_FILE) throw new Error(`${file.name}: is too large for this page`);
     await useNetwork(new Uint8Array(await file.arrayBuffer()), file.name);
@@ -65,7 +68,7 @@ async function decode(photo: Blob, name: string): Promise<RgbaImage> {
     throw new Error(`${name}: cannot be read as a photo by this browser`);
   });
   try {
-    if (bitmap.width * bitmap.height > MOST_PIXELS) {
+    if (bitmap.width * bitmap.height > MOST_PIXELS || Math.max(bitmap.width, bitmap.height) > MOST_SIDE) {
       throw new Error(`${name}: has ${bitmap.width}x${bitmap.height} pixels, which is too large for this page`);
     }
     return pixels(bitmap, bitmap.width, bitmap.height);
@@ -85,6 +88,7 @@ function show(photo: RgbaImage): void {
   if (!network) throw new Error("there is no network yet");
   image = photo;
   const prepared = prepare(photo, network.size.channels, network.size.height, network.size.width);
+  seen = prepared;
   const { classes } = network.run(prepared);
   find("answer").hidden = false;
   drawSeen(prepared, network.size);
@@ -131,12 +135,12 @@ function drawSeen(prepared: Uint8Array, { channels, height, width }: Size): void
 function drawLayer(): void {
   const map = network?.bitMaps[layer.valueAsNumber];
   find("inside").hidden = !map;
-  if (!network || !image || !map) return;
+  if (!network || !seen || !map) return;
   const { channels, height, width } = map;
   const name = `${layer.valueAsNumber + 1} of ${network.bitMaps.length}: ${channels} maps of ${width}×${height}`;
   find("layer-name").textContent = name;
   layer.setAttribute("aria-valuetext", name);
-  const bits = network.bits(image, layer.valueAsNumber);
+  const bits = network.bits(seen, layer.valueAsNumber);
   const plane = height * width;
   const shown = Math.min(channels, SHOWN_MAPS);
   const maps = Array.from({ length: shown }, (_, channel) => {

@@ -14,7 +14,7 @@ from evenbit.cli.app import app
 from evenbit.errors import EvenbitError
 
 # Packages that a command may lack, and the extra of evenbit that installs them.
-TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "jinja2", "matplotlib")
+TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "jinja2", "matplotlib", "jaxtyping", "scipy")
 EXTRAS = dict.fromkeys(TRAINING, "train") | {"onnx": "export"}
 
 

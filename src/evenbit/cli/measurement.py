@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from evenbit import terminal
 from evenbit.cli.app import MEASURE, Json, Out, app
+from evenbit.errors import EvenbitError
 from evenbit.printable import printable
 from evenbit.progress import bar, part, tell
 
@@ -132,9 +133,11 @@ def bench(
     from evenbit.runtime.engine import Engine
 
     if per_layer:
+        if (against, threads, batch, rounds) != ("", 1, 1, 30):
+            raise EvenbitError("--per-layer times our engine alone, on one thread and one image, without rounds")
         terminal.show_layers(profile_layers(Engine.load(path, threads=1, isa=isa)), as_json=as_json)
         return
-    peers = [name for name in against.split(",") if name]
+    peers = [name.strip() for name in against.split(",") if name.strip()]
     with bar("timing") as progress:
         result = run_benchmark(path, peers, threads=threads, batch=batch, rounds=rounds, isa=isa, progress=progress)
     terminal.show_benchmark(result, as_json=as_json)

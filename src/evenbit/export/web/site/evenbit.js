@@ -9,6 +9,7 @@ import { fetchBytes, Module } from "./module.js";
 export { prepare } from "./image.js";
 const OUT_OF_MEMORY = 2;
 const instances = new Map();
+const instancesOfBytes = new WeakMap(); // which do not live longer than the bytes
 /** A network that is ready to run. */
 export class Evenbit {
     module;
@@ -124,11 +125,12 @@ export class Evenbit {
 /** Networks of one page share an instance of the module, which is compiled once. */
 function instance(source) {
     const key = source instanceof URL ? source.href : source;
-    let module = instances.get(key);
+    const known = (typeof key === "string" ? instances : instancesOfBytes);
+    let module = known.get(key);
     if (!module) {
         module = Module.instantiate(source);
-        instances.set(key, module);
-        module.catch(() => instances.delete(key)); // so that it can be tried again
+        known.set(key, module);
+        module.catch(() => known.delete(key)); // so that it can be tried again
     }
     return module;
 }

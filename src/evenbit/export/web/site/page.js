@@ -5,6 +5,7 @@ const SHOWN_CLASSES = 5;
 const SHOWN_MAPS = 64;
 const TIMED_RUNS = 9;
 const MOST_PIXELS = 64e6; // of a photo, beyond which a page may run out of memory
+const MOST_SIDE = 32_767; // of a photo, beyond which browsers leave a canvas blank without an error
 const MOST_FILE = 1e9; // bytes of a network
 const find = (id) => document.getElementById(id);
 const drop = find("drop");
@@ -13,6 +14,7 @@ const layer = find("layer");
 const video = find("video");
 let network;
 let image; // that is shown
+let seen; // of it, in the network's size
 let work = Promise.resolve(); // what was asked for, one thing after the other
 /** Does something that may fail, after what was asked for before; the message says why it failed. */
 function attempt(what) {
@@ -45,6 +47,7 @@ async function useNetwork(source, name) {
         show(image);
 }
 async function useFile(file) {
+    stopCamera(); // whose next picture would take the file's place
     if (/\.evb$/i.test(file.name)) {
         if (file.size > MOST_FILE)
             throw new Error(`${file.name}: is too large for this page`);
@@ -60,7 +63,7 @@ async function decode(photo, name) {
         throw new Error(`${name}: cannot be read as a photo by this browser`);
     });
     try {
-        if (bitmap.width * bitmap.height > MOST_PIXELS) {
+        if (bitmap.width * bitmap.height > MOST_PIXELS || Math.max(bitmap.width, bitmap.height) > MOST_SIDE) {
             throw new Error(`${name}: has ${bitmap.width}x${bitmap.height} pixels, which is too large for this page`);
         }
         return pixels(bitmap, bitmap.width, bitmap.height);
@@ -80,6 +83,7 @@ function show(photo) {
         throw new Error("there is no network yet");
     image = photo;
     const prepared = prepare(photo, network.size.channels, network.size.height, network.size.width);
+    seen = prepared;
     const { classes } = network.run(prepared);
     find("answer").hidden = false;
     drawSeen(prepared, network.size);
@@ -121,13 +125,13 @@ function drawSeen(prepared, { channels, height, width }) {
 function drawLayer() {
     const map = network?.bitMaps[layer.valueAsNumber];
     find("inside").hidden = !map;
-    if (!network || !image || !map)
+    if (!network || !seen || !map)
         return;
     const { channels, height, width } = map;
     const name = `${layer.valueAsNumber + 1} of ${network.bitMaps.length}: ${channels} maps of ${width}×${height}`;
     find("layer-name").textContent = name;
     layer.setAttribute("aria-valuetext", name);
-    const bits = network.bits(image, layer.valueAsNumber);
+    const bits = network.bits(seen, layer.valueAsNumber);
     const plane = height * width;
     const shown = Math.min(channels, SHOWN_MAPS);
     const maps = Array.from({ length: shown }, (_, channel) => {
