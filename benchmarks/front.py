@@ -87,7 +87,9 @@ def time_networks(isa: str) -> None:
         recipe = row["recipe"]
         networks.setdefault(recipe["data"], set()).add((row["kind"], recipe["model"], recipe["method"]))
     ms = {data: _times(data, kept, isa) for data, kept in sorted(networks.items())}
-    (KEPT / f"times-{isa}.json").write_text(json.dumps({**origin(), "isa": isa, "ms": ms}, indent=1) + "\n")
+    (KEPT / f"times-{isa}.json").write_text(
+        json.dumps({**origin(), "isa": isa, "bound": True, "ms": ms}, indent=1) + "\n"
+    )
 
 
 def _times(data: str, kept: set[tuple[str, str, str]], isa: str) -> dict[str, dict[str, float]]:

@@ -47,8 +47,8 @@ The lists above answer for CIFAR-10 and the CPUs that were timed. Beyond that:
 
 - **Where bytes count**, in flash, over the air or in a web page, take the binary network: at the same accuracy, it
   is the smaller one.
-- **Where time counts**, it depends on the CPU. With AVX2 alone, 8-bit products go through 16 bits and are slow, which
-  is the best case for bits among large CPUs. Where the column of avx512 was measured, the CPU has VNNI, one
+- **Where time counts**, it depends on the CPU. With AVX2 alone, 8-bit products go through 16 bits, and bits are
+  counted by looking them up in a table: both are slow. Where the column of avx512 was measured, the CPU has VNNI, one
   instruction for the work of three, and also counts bits in vectors. With AMX, one instruction multiplies whole tiles
   of 8-bit numbers, and 8 bits are faster. Time both on yours:
   `evenbit bench FILE --against onnxruntime,onnxruntime-int8,openvino-int8`.
@@ -289,14 +289,14 @@ def _origins(points: Sequence[Point]) -> list[str]:
 
 
 def _shapes(kept: dict[str, dict[str, Any]]) -> list[str]:
-    isas = sorted({isa for row in kept.values() for isa in row["ms"]})
+    isas = sorted({isa for row in kept.values() for isa in row.get("ms", {})})
     head = ["widths", "convolutions per stage", "teacher", "held-out %", "bytes", *(f"ms, {isa}" for isa in isas)]
     rows = []
     for row in sorted(kept.values(), key=lambda row: -row["validation_accuracy"]):
         widths, convs = row["shape"].replace(",", ", ").split("x")
         cells = [widths, convs, _run_name(row["teacher"])]
-        cells += [f"{row['validation_accuracy']:.2f}", f"{row['bytes']:,}"]
-        cells += [f"{row['ms'][isa]:.3f}" if isa in row["ms"] else "" for isa in isas]
+        cells += [f"{row['validation_accuracy']:.2f}", f"{row['bytes']:,}" if "bytes" in row else ""]
+        cells += [f"{row['ms'][isa]:.3f}" if isa in row.get("ms", {}) else "" for isa in isas]
         rows.append(cells)
     commands = dict.fromkeys(row["command"] for row in kept.values())
     told = [f"- `{command}`" for command in [*commands, "python benchmarks/shapes.py time"]]
@@ -316,5 +316,11 @@ def _timed(times: dict[str, dict[str, Any]]) -> list[str]:
         "set to take: on a CPU with AVX-512, they use it in the column of avx2 too.",
         "",
     ]
-    lines += [f"- {isa}: `{row['command']}`, commit {row['commit']}, {row['machine']}" for isa, row in times.items()]
+    for isa, row in times.items():
+        plain = (
+            ""
+            if row.get("bound")
+            else "; the other runtimes got the image anew in each call, which costs up to 0.15 ms"
+        )
+        lines.append(f"- {isa}: `{row['command']}`, commit {row['commit']}, {row['machine']}{plain}")
     return lines

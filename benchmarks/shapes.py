@@ -97,7 +97,8 @@ def main() -> None:
         time_shapes(kept, asked.isa)
     else:
         for shape in asked.shapes:
-            kept[name_of(shape, asked.teacher)] = train_shape(shape, asked.teacher, asked.data_root)
+            name = name_of(shape, asked.teacher)
+            kept[name] = {**kept.get(name, {}), **train_shape(shape, asked.teacher, asked.data_root)}
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
 
 

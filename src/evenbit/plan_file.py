@@ -82,6 +82,8 @@ def read(path: str | os.PathLike[str]) -> bytes:
     """
     if is_run(path):
         raise PlanError(f"{path} is a run, and a packed network is needed; pack it: {pack_command(path)}")
+    if Path(path).is_dir():
+        raise PlanError(f"{path} is a folder; give an .evb file")
     try:
         return Path(path).read_bytes()
     except OSError as error:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,6 +111,23 @@ def attention(x: Tensor) -> Tensor:
     return found.mean(1)
 
 
+def relu_after(copied: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A ReLU in place after a copy was made of what it changes."""
+
+    def forward(x: Tensor) -> Tensor:
+        copy = copied(x)
+        return mean(F.relu_(x) * 2 + copy)
+
+    return forward
+
+
+def with_more(x: Tensor) -> dict[str, Tensor]:
+    """Logits beside what cannot be packed, some of it computed in place."""
+    aside = F.elu_(F.max_pool2d(x, 2)).flatten(1)
+    F.relu_(x)
+    return {"aside": aside.log_softmax(1).mul_(2), "logits": mean(x), "spread": x.std()}
+
+
 def marked(x: Tensor) -> Tensor:
     """A map of marks that is made while computing."""
     marks = x.new_zeros((8, 6))
@@ -177,6 +195,13 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: x.reshape(2, 192, 1, 1).mean((2, 3)), []),
     (lambda x: mean(F.conv2d(x.reshape(2, 192, 1, 1), torch.ones(4, 192, 1, 1), padding=1)), []),
     (lambda x: {"loss": None, "logits": mean(x)}, []),
+    (with_more, []),
+    (relu_after(torch.clone), []),
+    (relu_after(lambda x: x.flip(3)), []),
+    (relu_after(lambda x: x.roll(1, 2)), []),
+    (relu_after(lambda x: x.repeat(1, 1, 1, 1)), []),
+    (relu_after(lambda x: x.repeat_interleave(1, 1)), []),
+    (lambda x: mean(x * GAIN[:4].clone().add_(1)), []),
     # Numbers that change places: channels shuffled, split and joined, tokens, rows and columns.
     (lambda x: mean(shuffled(x, 2) * GAIN[:4]), []),
     (lambda x: mean(F.conv2d(shuffled(x, 2), WEIGHT, padding=1)), [nn.ReLU()]),
@@ -333,6 +358,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(without_autocast(x))), "a block in torch.autocast, torch.cond, or in both"),
         (network(lambda x: mean(with_both(x))), "in both torch.no_grad and torch.enable_grad cannot be traced"),
         (network(lambda x: (x[:, 0, 1:].mul_(2), mean(x))[1]), "a view of it is in use"),
+        (network(lambda x: {"logits": mean(x), "more": x.flatten(2).mul_(2)}), "a view of it is in use"),
         (network(lambda x: (x.unsqueeze(1).squeeze(1).relu_(), mean(x))[1]), "a view of it is in use"),
         (
             network(lambda x: (v := x.flatten(2).transpose(1, 2), v.add_(1), mean(x) + v.mean(1))[2]),
@@ -396,5 +422,9 @@ def test_classes_are_numbers_or_as_many_as_logits() -> None:
 
 
 def test_training_mode_is_refused() -> None:
-    with pytest.raises(CaptureError, match="is in training mode"):
+    with pytest.raises(CaptureError, match="the network is in training mode"):
         pack(network(mean), torch.zeros(1, 3, 8, 6))
+    module = network(mean, nn.BatchNorm2d(4)).eval()
+    module.part[1].train()
+    with pytest.raises(CaptureError, match=r"module 'part\.1' is in training mode; call eval\(\) on the network first"):
+        pack(module, torch.zeros(1, 3, 8, 6))

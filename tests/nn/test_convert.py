@@ -74,6 +74,25 @@ def test_weights_become_latent_weights() -> None:
     assert f"{100 * binary / total:.1f} % of the multiply-adds are binary" in str(table)
 
 
+def test_settings_of_a_layer_can_be_read_from_its_replacement() -> None:
+    def forward(parts: nn.Sequential, x: Tensor) -> Tensor:
+        padded = F.pad(x, (1, 1, 1, 1)) if parts[0].padding_mode == "zeros" else x
+        return parts[2](parts[1](parts[0](padded))) + parts[0].bias[:, None, None]  # type: ignore[index]
+
+    net = Net(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), forward=forward)
+    network, _ = binarize(net, IMAGES)
+    assert torch.equal(network.parts[0].bias, net.parts[0].bias)  # the normalization has taken it over
+    assert network.parts[1].bias is None
+
+
+def test_frozen_weights_stay_frozen() -> None:
+    for rank, conv in ((1, nn.Conv1d), (2, nn.Conv2d)):
+        flatten = nn.Flatten()
+        net = nn.Sequential(conv(3, 4, 1), conv(4, 4, 1), flatten, nn.Linear(4 * 8**rank, 5)).requires_grad_(False)
+        network, _ = binarize(net, torch.zeros(1, 3, *[8] * rank))
+        assert not network[1].weight.requires_grad
+
+
 def test_a_normalization_follows_each_binary_layer() -> None:
     convs = [nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1, bias=False)]
     network, table = binarize(Net(*convs), IMAGES)
@@ -161,6 +180,52 @@ def test_a_relu_in_place_that_others_read_first_is_replaced() -> None:
     assert isinstance(network.parts[1], RPReLU)
 
 
+def test_a_relu_is_not_left_out_if_its_result_is_changed_beside_its_source() -> None:
+    def changed(parts: nn.Sequential, x: Tensor) -> Tensor:
+        y = parts[0](x)
+        h = parts[1](y)
+        h += x
+        return parts[2](h) + y
+
+    def alone(parts: nn.Sequential, x: Tensor) -> Tensor:
+        h = parts[1](parts[0](x))
+        h += x
+        return parts[2](h)
+
+    for forward, left_out in ((changed, "ReLU"), (alone, "Identity")):
+        for method, became in (("bireal", left_out), ("fd", "RPReLU")):
+            net = Net(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), forward=forward)
+            assert type(binarize(net, IMAGES, method=method).network.parts[1]).__name__ == became
+
+
+def test_a_relu_with_hooks_stays() -> None:
+    seen: list[Tensor] = []
+    net = Net(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+    net.parts[1].register_forward_hook(lambda part, inputs, output: seen.append(output))
+    network, _ = binarize(net, IMAGES)
+    seen.clear()
+    network(IMAGES)
+    assert isinstance(network.parts[1], nn.ReLU)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("forward", "became"),
+    [
+        (lambda parts, x: parts[1](parts[0](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)), "ReLU"),
+        (lambda parts, x: parts[1](parts[0](x.flatten(2).mT).transpose(1, 2).unflatten(2, (8, 8))), "ReLU"),
+        (lambda parts, x: parts[1](F.channel_shuffle(F.max_pool2d(parts[0](x), 2), 2)), "RPReLU"),
+        (lambda parts, x: parts[1](parts[0](x).unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)), "RPReLU"),
+        (lambda parts, x: parts[1](torch.cat(parts[0](x).chunk(2, 1)[::-1], 1) * x[:, :1].sigmoid()), "RPReLU"),
+    ],
+)
+def test_a_relu_is_replaced_only_if_its_second_axis_has_the_channels(
+    forward: Callable[..., Tensor], became: str
+) -> None:
+    net = Net(nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), forward=forward)
+    assert type(binarize(net, IMAGES).network.parts[0]).__name__ == became
+
+
 def test_layers_behind_a_block_without_gradients_are_seen() -> None:
     def frozen(parts: nn.Sequential, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -183,6 +248,32 @@ def test_shortcuts_and_gates_stay() -> None:
     assert [rows[f"parts.{index}"][0].split(",")[0] for index in range(3)] == ["BinaryConv2d"] * 3
     assert rows["parts.3"] == ("float", "is a 1x1 shortcut")
     assert rows["parts.4"] == rows["parts.5"] == ("float", "gates a map")
+
+
+@pytest.mark.parametrize("spread", [lambda gate, x: gate, lambda gate, x: gate.expand(x.shape)])
+def test_a_gate_stays_between_0_and_1(spread: Callable[..., Tensor]) -> None:
+    def gated(parts: nn.Sequential, x: Tensor) -> Tensor:
+        x = parts[0](x)
+        gate = parts[2](parts[1](x.mean((2, 3), keepdim=True)) + 3) / 6
+        return parts[3](x * spread(gate, x))
+
+    parts = nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU6(), nn.Conv2d(8, 8, 3, padding=1)
+    network, table = binarize(Net(*parts, forward=gated), IMAGES, method="react")
+    assert isinstance(network.parts[0], RPReLU)
+    assert isinstance(network.parts[2], nn.ReLU6)
+    assert next(row.reason for row in table if row.path == "parts.1") == "gates a map"
+    assert isinstance(network.parts[3].activation.adjust, nn.Identity)  # the product has both signs
+
+
+def test_what_a_gate_of_two_directions_scales_is_centred() -> None:
+    def gated(parts: nn.Sequential, x: Tensor) -> Tensor:
+        gates = [parts[index](x.mean(2 + index, keepdim=True)) for index in range(2)]
+        return parts[2](F.relu(x) * (gates[0] * gates[1]))
+
+    network, _ = binarize(Net(nn.ReLU6(), nn.ReLU6(), nn.Conv2d(8, 8, 1), forward=gated), IMAGES, method="bireal")
+    assert isinstance(network.parts[0], nn.ReLU6)
+    assert isinstance(network.parts[1], nn.ReLU6)
+    assert not isinstance(network.parts[2].activation.adjust, nn.Identity)
 
 
 def test_many_shortcuts_over_vectors_take_no_time() -> None:
@@ -305,6 +396,64 @@ def test_dense_layers_become_binary(bias: bool) -> None:
     assert [op.kind for op in plan.ops].count("binary_conv") == 1
 
 
+class Aside(Net):
+    """Gives something beside its logits, for training."""
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__(*parts)
+        self.aside = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ELU(inplace=True), nn.Conv2d(8, 5, 8), nn.Flatten())
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.parts(self.stem(x))
+        return {"logits": self.head(x.mean((2, 3))), "aside": self.aside(x)}
+
+
+def test_layers_that_the_logits_do_not_need_stay_and_do_not_count() -> None:
+    net = Aside(nn.Conv2d(8, 8, 1))
+    _, table = binarize(net, IMAGES)
+    rows = {row.path: row for row in table}
+    for path in ("aside.0", "aside.2"):
+        assert (rows[path].became, rows[path].reason, rows[path].macs) == ("float", "is not needed for the logits", 0)
+    assert rows["parts.0"].is_binary
+    assert rows["head"].reason == "makes the logits"
+    assert table.binary_share == 64 * 64 / (8 * 27 * 64 + 64 * 64 + 8 * 5)
+
+
+@pytest.mark.parametrize("kind", [tuple, list, lambda layers: dict(enumerate(layers)), nn.ModuleList])
+def test_layers_that_forward_reaches_past_their_module_are_named(kind: Callable[..., object]) -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Conv2d(3, 8, 1), nn.Linear(8, 5)
+            self.a, self.b = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+            self.layers = kind([self.a, self.b])
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            x = self.b(self.stem(x))
+            for index in range(2):
+                x = self.layers[index](x)
+            return self.head(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+    if kind is nn.ModuleList:
+        network, table = binarize(Listed(), IMAGES)
+        assert [row.path for row in table if row.is_binary] == ["b", "a"]
+        assert network.training
+        assert network.calls == 0
+    else:
+        with pytest.raises(BinarizeError, match=r"does not call what replaces 'a', 'b'; .* or by nn\.ModuleList or"):
+            binarize(Listed(), IMAGES)
+
+
+def test_a_network_that_cannot_use_its_new_layers_is_named() -> None:
+    def forward(parts: nn.Sequential, x: Tensor) -> Tensor:
+        return parts(x) if not parts[0].transposed else x
+
+    with pytest.raises(BinarizeError, match=r"binary network cannot be computed: .* no attribute 'transposed'"):
+        binarize(Net(nn.Conv2d(8, 8, 1), forward=forward), IMAGES)
+
+
 def test_bad_requests_are_named() -> None:
     net = Net(nn.Conv2d(8, 8, 1))
     with pytest.raises(
@@ -360,3 +509,34 @@ def test_a_pruned_weight_is_named() -> None:
         binarize(Net(layer), IMAGES)
     torch.nn.utils.prune.remove(layer, "weight")
     assert binarize(Net(layer), IMAGES).table
+
+
+def test_a_tensor_that_a_module_keeps_is_named() -> None:
+    class Keeping(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            self.last = x
+            return x
+
+    net = Net(nn.Conv2d(8, 8, 1), Keeping())
+    assert binarize(net, IMAGES).table
+    net(IMAGES)
+    with pytest.raises(
+        BinarizeError, match=r"module 'parts\.1': its attribute 'last' is a tensor .* set it to None first"
+    ):
+        binarize(net, IMAGES)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_networks_of_another_type_are_named(dtype: torch.dtype) -> None:
+    net = Net(nn.Conv2d(8, 8, 1)).to(dtype)
+    with pytest.raises(CaptureError, match=rf"module 'stem\.0': .* has parameters of {dtype}; call float\(\)"):
+        binarize(net, IMAGES)
+
+
+def test_the_default_type_of_torch_does_not_matter() -> None:
+    net = Net(nn.Conv2d(8, 8, 1))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert binarize(net, IMAGES).network(IMAGES).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -111,6 +111,21 @@ def test_the_negative_half_of_a_relu_stays_closed_and_bits_are_of_both_kinds(rea
     assert all(0.05 < share < 0.95 for share in shares)
 
 
+def test_a_gate_that_is_not_0_at_first_does_not_move_the_zero_points(real: nn.Module) -> None:
+    shares = []
+    for gate in ("softsign", "sigmoid"):
+        method = evenbit.nn.resolve_method("sdbnn", {"excitation_gate": gate, "adjustment": "channel"})
+        network = evenbit.binarize(real, images()[:1], method=method).network
+        fit(network, real, images())
+        bits: list[torch.Tensor] = []
+        first = next(module for module in network.modules() if isinstance(module, BinaryActivation))
+        first.register_forward_hook(lambda module, inputs, output, bits=bits: bits.append(output > 0))
+        with torch.no_grad():
+            network.eval()(images())
+        shares.append(bits[0].float().mean().item())
+    assert shares[0] == pytest.approx(shares[1], abs=1e-3)
+
+
 def test_what_cannot_be_chosen_stays(real: nn.Module) -> None:
     method = evenbit.nn.resolve_method("fd", {"binary_weights": False})  # the first of two steps of training
     network = evenbit.binarize(real, images()[:1], method=method).network

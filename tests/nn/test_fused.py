@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evenbit.nn import BinaryActivation, RPReLU, freeze_excitation, fused, resolve_method
-from evenbit.nn.block import finish
+from evenbit.nn import BinaryActivation, BinaryConv2d, RPReLU, freeze_excitation, fused, resolve_method
+from evenbit.nn.block import finish, make_binarizer
 from evenbit.nn.ops import convolve_padded
 
 SIZES = [(3, 16, 5, 7), (2, 3, 4, 4), (4, 300, 2, 2), (2, 64, 1, 1), (5, 40, 8, 8)]
@@ -120,6 +120,33 @@ def test_norm_and_rprelu(size, shortcut, monkeypatch):
     randomize(module)
     inputs = [channels_last(*size), *([channels_last(*size, seed=3)] * shortcut)]
     assert_same(module, copy.deepcopy(module), inputs, monkeypatch)
+
+
+def test_running_statistics_without_momentum_are_those_of_all_batches() -> None:
+    module = Finish(16)
+    module.norm.momentum = None
+    batches = [channels_last(4, 16, 5, 5, seed=seed) for seed in range(3)]
+    for batch in batches:
+        module(batch)
+    assert module.norm.num_batches_tracked == 3
+    mean = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    torch.testing.assert_close(module.norm.running_mean, mean, rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_that_is_retained_gives_the_same_gradient_again() -> None:
+    module = BinaryActivation(16, resolve_method("fd", {}))
+    x = channels_last(2, 16, 4, 4).requires_grad_()
+    y = module(x).square().sum() + module(x).sum()
+    first = torch.autograd.grad(y, x, retain_graph=True)
+    assert torch.equal(*first, *torch.autograd.grad(y, x))
+
+
+def test_the_gradient_of_a_deviation_as_scale_does_not_depend_on_the_layout() -> None:
+    conv = BinaryConv2d(16, 16, 3, make_binarizer(resolve_method("fd", {"weight_scale": "deviation"})), padding=1)
+    x = channels_last(2, 16, 5, 5).sign()
+    weight = torch.linspace(-1, 1, 16)[:, None, None]
+    gradients = [torch.autograd.grad((conv(each) * weight).sum(), conv.weight)[0] for each in (x, x.contiguous())]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [2, 3])

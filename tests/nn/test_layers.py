@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+import torch.distributed
 import torch.nn.functional as F
+from torch import nn
 
 from evenbit.errors import RecipeError
 from evenbit.nn import (
@@ -17,7 +24,11 @@ from evenbit.nn import (
     freeze_excitation,
     latent_weights,
     resolve_method,
+    set_progress,
 )
+from evenbit.nn.block import make_binarizer
+from evenbit.nn.synchronized import synchronize
+from evenbit.nn.weight import RealWeights
 
 
 @pytest.fixture(autouse=True)
@@ -223,3 +234,54 @@ def test_frozen_excitation_of_a_layer_that_is_called_twice_is_the_mean_over_both
     frozen = freeze_excitation(model, [torch.randn(6, 8, 3, 3)])
     assert len(seen) == 2
     torch.testing.assert_close(frozen[0].excite.shift.flatten(), torch.stack(seen).mean(0))
+
+
+@pytest.mark.parametrize("axes", ["channel", "group", "instance"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_adjustment_in_other_precisions(axes: str, dtype: torch.dtype) -> None:
+    adjust = DistributionAdjustment(8, axes, 2).to(dtype)
+    adjust(torch.randn(4, 8, 3, 3, dtype=dtype))
+    assert adjust.running_mean.dtype == dtype
+    assert adjust.running_mean.abs().max() > 0
+
+
+def test_real_weights_are_not_centred_again() -> None:
+    conv = BinaryConv2d(4, 4, 3, RealWeights(), centred=True)
+    x = torch.randn(1, 4, 5, 5)
+    assert torch.allclose(conv(x), F.conv2d(x, conv.weight), atol=1e-5)
+    linear = BinaryLinear(4, 4, RealWeights(), centred=True)
+    assert torch.allclose(linear(x[0, 0, :, :4]), F.linear(x[0, 0, :, :4], linear.weight), atol=1e-5)
+
+
+def test_the_progress_that_scales_depend_on_is_part_of_the_state() -> None:
+    method = resolve_method("recu", {})
+    one, other = (nn.Sequential(BinaryConv2d(4, 4, 3, make_binarizer(method))) for _ in range(2))
+    set_progress(one, 0.9)
+    other.load_state_dict(one.state_dict())
+    x = torch.randn(1, 4, 5, 5).sign()
+    assert torch.equal(one.eval()(x), other.eval()(x))
+    assert not any("progress" in name for name in BinaryActivation(4, method).state_dict())
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize(
+    "settings", [{}, {"affine": False}, {"track_running_stats": False}, {"momentum": None}], ids=str
+)
+def test_synchronized_normalization_is_torchs(settings: dict[str, Any]) -> None:
+    norm = nn.BatchNorm2d(4, **settings)
+    network = nn.Sequential(copy.deepcopy(norm))
+    calls: list[int] = []
+    network[0].register_forward_hook(lambda *_: calls.append(1))
+    synchronize(network)
+    for scale in (1, 2):
+        x = 1000 + scale * torch.randn(8, 4, 5, 5)
+        assert torch.allclose(network(x), norm(x), atol=2e-3)
+    assert torch.allclose(network.eval()(x), norm.eval()(x), atol=2e-3)
+    assert len(calls) == 3

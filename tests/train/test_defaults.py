@@ -130,6 +130,7 @@ def test_the_command_says_what_was_chosen_and_a_flag_wins(
     ("settings", "told"),
     [
         ({}, "more photos, a start from a trained network (--from bundled), more epochs (--epochs 36)"),
+        ({"epochs": 2}, "more photos, a start from a trained network (--from bundled), more epochs (--epochs 20)"),
         ({"start": "bundled"}, "what helps, best first: more photos, more epochs (--epochs 36)"),
         ({"model": "own.py:make"}, "what helps, best first: more photos, more epochs (--epochs 36)"),
         ({"data": "digits"}, "what helps, best first: more photos, more epochs (--epochs 36)"),

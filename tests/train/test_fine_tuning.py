@@ -502,7 +502,9 @@ def test_the_command_has_the_real_network_as_teacher_unless_told(
     capsys.readouterr()
     assert main([*command, "--model", "resnet8"]) == 2
     assert main(["train", "--network", "resnet8"]) == 2
-    assert capsys.readouterr().err.count("name the network by either --model NAME or --network FILE.py:FUNCTION") == 2
+    told = capsys.readouterr().err
+    assert "name the network by either --model NAME or --network FILE.py:FUNCTION" in told
+    assert "--network resnet8 should also name the function: --network FILE.py:FUNCTION" in told
 
 
 def test_the_command_cannot_resume_what_only_a_call_has(

@@ -86,8 +86,10 @@ def train(
     from evenbit.train.recipe import change_recipe, distil_from_itself, parse_settings
     from evenbit.train.start import like_start, like_weights
 
-    if network is not None and (model is not None or not is_own(network)):
+    if network is not None and model is not None:
         raise RecipeError("name the network by either --model NAME or --network FILE.py:FUNCTION")
+    if network is not None and not is_own(network):
+        raise RecipeError(f"--network {network} should also name the function: --network FILE.py:FUNCTION")
     given = {
         "data": data,
         "model": network or model,

@@ -17,9 +17,9 @@ from torch import nn
 from torch.fx import Node
 
 from evenbit.deploy.aten import LOWERINGS, hint
-from evenbit.deploy.aten.moves import DROPOUTS, VIEWS
 from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
+from evenbit.nn.aliases import DROPOUTS, is_mutable, is_view, made_by, needed
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.trace import module_path, trace, where
 from evenbit.plan import Plan
@@ -47,6 +47,7 @@ def capture(
     """
     check_weights(module)
     program = trace(module, size)
+    _erase_what_logits_do_not_need(program.graph)
     lowering = Lowering(program.graph)
     output = walk(program, lowering)
     count = lowering.maps[output][0]
@@ -56,6 +57,14 @@ def capture(
         raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {count}")
     channels, height, width = (size[0], *(1, *size[1:])[-2:])
     return lowering.builder.plan(channels, height, width, classes, output, info)
+
+
+def _erase_what_logits_do_not_need(graph: torch.fx.Graph) -> None:
+    """Erases computation whose result is returned beside the logits, or is not used at all."""
+    kept = needed(graph)
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and node not in kept:
+            graph.erase_node(node)
 
 
 def check_weights(module: nn.Module) -> None:
@@ -140,34 +149,22 @@ FACTORIES = {
 }
 
 
-def _is_mutable(node: Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
-
-
 def _check_in_place(node: Node) -> None:
     """Refuses to change a tensor in place while a view of it is used: the graph does not show that both change."""
-    if not _is_mutable(node) or node.target in DROPOUTS:
+    if not is_mutable(node) or node.target in DROPOUTS:
         return
     source: Any = node.args[0]
-    shared = any(user is not node and user.target in VIEWS for user in source.users)
-    while source.target in VIEWS:
+    shared = any(user is not node and is_view(user) for user in source.users)
+    while is_view(source):
         source = source.all_input_nodes[0]
         shared = shared or len(source.users) > 1
     if shared:
         raise CaptureError(f"{where(node)}: {node.target} changes a tensor in place while a view of it is in use")
 
 
-def _made_by(node: Node) -> Node:
-    """The node that made the tensor which a chain of views and changes in place ends in."""
-    while node.target in VIEWS or _is_mutable(node):
-        node = node.all_input_nodes[0]
-    return node
-
-
 def _check_constant(node: Node) -> None:
     """Refuses a node whose result is not the same in every run."""
-    if _is_mutable(node) and _made_by(node).op == "placeholder":
+    if is_mutable(node) and made_by(node).op == "placeholder":
         raise CaptureError(f"{where(node)}: {node.target} changes a parameter or buffer while running")
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
         raise CaptureError(f"{where(node)}: {node.target} draws random numbers, which cannot be packed")

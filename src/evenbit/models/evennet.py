@@ -1,7 +1,7 @@
 """Networks made for the engine: what is cheap there is used, what is dear there is left out.
 
-Measured op by op (`evenbit bench --per-layer`), a binary convolution of 64 channels and more runs at 60 to 75 % of what
-the CPU can do, one of 16 channels at 22 %. A pass over a value of a real map takes as long as nearly a hundred binary
+Measured op by op (docs/performance.md), a binary convolution of 64 channels and more runs at 60 % or more of what the
+CPU can do, one of 16 channels at a third of it. A pass over a value of a real map takes as long as about fifty binary
 multiply-adds. Most bytes that are not bits are real convolutions. From that these rules follow:
 
 - Few pixels and many channels. The stem is a 4x4 convolution of stride 2, so the largest maps have a quarter of the

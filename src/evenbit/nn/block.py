@@ -20,7 +20,7 @@ from evenbit.nn.weight import RealWeights, WeightBinarizer
 
 # Settings that networks read from their layers, for instance to compute a padding.
 SETTINGS: tuple[str, ...] = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
-SETTINGS += ("in_features", "out_features")
+SETTINGS += ("padding_mode", "in_features", "out_features")
 
 
 def make_activation(channels: int, method: Method) -> nn.Module:
@@ -267,6 +267,11 @@ class BinaryLayer(nn.Module):
     def weight(self) -> Tensor:
         """The latent weights."""
         return self.layer.weight  # type: ignore[return-value]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """What its normalization adds; None if it has none."""
+        return getattr(self.norm, "bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

@@ -60,7 +60,7 @@ class BinaryConv2d(nn.Module):
         self.binarizer = binarizer
         self.stride = pair(stride)
         self.padding = pair(padding)
-        self.centred = centred
+        self.centred = centred and isinstance(binarizer, WeightBinarizer)  # real weights have their mean already
         self.groups = groups
         self.dilation = pair(dilation)
         nn.init.kaiming_normal_(self.weight)
@@ -86,7 +86,7 @@ class BinaryConv2d(nn.Module):
         outputs, inputs = self.weight.shape[:2]
         whole = inputs % fused.BLOCK == 0 and outputs % fused.BLOCK == 0
         plain = self.groups == 1 and self.dilation == (1, 1) and not self.centred
-        plain = plain and isinstance(self.binarizer, WeightBinarizer)
+        plain = plain and isinstance(self.binarizer, WeightBinarizer) and self.binarizer.scale != "deviation"
         return whole and plain and self.weight[0].numel() <= fused.MAX_FAN_IN and fused.takes(x)
 
     def _convolve(self, x: Tensor, signs: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class BinaryLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.binarizer = binarizer
-        self.centred = centred
+        self.centred = centred and isinstance(binarizer, WeightBinarizer)  # real weights have their mean already
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Float[Tensor, "n c"]) -> Float[Tensor, "n o"]:

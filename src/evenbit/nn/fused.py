@@ -21,7 +21,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from evenbit.nn import _training
-from evenbit.nn.moments import pooled, track
+from evenbit.nn.moments import count_batch, pooled, track
 from evenbit.nn.ops import gradient_of_taps_outside, is_exporting, taps_inside
 from evenbit.nn.refinement import RPReLU
 
@@ -162,7 +162,8 @@ class _AdjustedSign(torch.autograd.Function):
         gradients: Sequence[Tensor | None] = [None] * (3 + len(ctx.parameters))
         if ends:
             starts = [*ctx.moments, *ctx.parameters]
-            gradients = torch.autograd.grad([end for end, _ in ends], starts, [g for _, g in ends], allow_unused=True)
+            outputs, of_outputs = zip(*ends, strict=True)
+            gradients = torch.autograd.grad(outputs, starts, of_outputs, retain_graph=True, allow_unused=True)
         # mean = sum x / P, var = sum (x - mean)² / P and third = sum (x - mean)³ / P:
         # d/dx = dmean / P + 2 (x - mean) dvar / P + 3 ((x - mean)² - var) dthird / P
         pixels = rows.shape[1]
@@ -238,9 +239,7 @@ class _NormRPReLU(torch.autograd.Function):
         means, variances = _moments(y, 2)
         mean, var = (moment.squeeze(0) for moment in pooled(means, variances))
         count = y.numel() // y.shape[1]
-        track(norm, mean, var, count, norm.momentum or 0.0)
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.add_(1)
+        track(norm, mean, var, count, count_batch(norm))
         inverse = torch.rsqrt(var + norm.eps)
         scale = weight * inverse
         offset = bias - mean * scale - gamma

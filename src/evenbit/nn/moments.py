@@ -17,9 +17,20 @@ def pooled(mean: Tensor, var: Tensor, axes: tuple[int, ...] = (0,)) -> tuple[Ten
     return centre, (var + (mean - centre) ** 2).mean(axes, keepdim=True)
 
 
+def count_batch(norm: Any) -> float:
+    """Counts one more batch of a normalization, and gives its weight in the running values.
+
+    That is `momentum`; if it is None, all batches weigh the same, as torch's `update_bn` wants.
+    """
+    if norm.num_batches_tracked is None:  # nothing is tracked
+        return 0.0
+    norm.num_batches_tracked.add_(1)
+    return float(1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum)
+
+
 @torch.no_grad()
 def track(norm: Any, mean: Tensor, var: Tensor, count: int, momentum: float) -> None:
-    """Moves `running_mean` and `running_var` of a normalization towards the values of a batch.
+    """Moves `running_mean` and `running_var` of a normalization, if it has them, towards the values of a batch.
 
     Args:
         norm: The normalization.
@@ -28,5 +39,7 @@ def track(norm: Any, mean: Tensor, var: Tensor, count: int, momentum: float) -> 
         count: Number of values behind each variance, to make the variance unbiased as in torch; 0 leaves it as it is.
         momentum: Weight of the batch in the new running values.
     """
-    norm.running_mean.lerp_(mean.float(), momentum)
-    norm.running_var.lerp_((var * (count / (count - 1) if count > 1 else 1)).float(), momentum)
+    if norm.running_mean is None:
+        return
+    norm.running_mean.lerp_(mean.to(norm.running_mean), momentum)
+    norm.running_var.lerp_((var * (count / (count - 1) if count > 1 else 1)).to(norm.running_var), momentum)

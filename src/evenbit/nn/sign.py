@@ -91,6 +91,8 @@ class Sign(nn.Module):
 
     Args:
         estimator: A key of `ESTIMATORS`.
+        keep_progress: Whether the progress of training is part of the state that `state_dict` gives, since more than
+            the gradient depends on it.
 
     Shape:
         Any, and the same for the output.
@@ -101,12 +103,12 @@ class Sign(nn.Module):
 
     progress: Tensor
 
-    def __init__(self, estimator: str) -> None:
+    def __init__(self, estimator: str, *, keep_progress: bool = False) -> None:
         super().__init__()
         if estimator not in ESTIMATORS:
             raise RecipeError(unknown("gradient estimator", estimator, ESTIMATORS))
         self.estimator = estimator
-        self.register_buffer("progress", torch.zeros(()), persistent=False)
+        self.register_buffer("progress", torch.zeros(()), persistent=keep_progress)
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """See the class."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.distribution import DistributionAdjustment
-from evenbit.nn.moments import track
+from evenbit.nn.moments import count_batch, track
 from evenbit.nn.processes import over_processes
 
 
@@ -36,21 +36,23 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @classmethod
     def of(cls, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> SynchronizedBatchNorm:
-        """The same normalization, with the same parameters and buffers."""
-        new = cls(norm.num_features, norm.eps, norm.momentum)
-        new._parameters, new._buffers = norm._parameters, norm._buffers
-        return new.train(norm.training)
+        """The same normalization, with the same parameters, buffers and hooks."""
+        new = cls.__new__(cls)
+        new.__dict__.update(norm.__dict__)
+        return new
 
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
         if not self.training:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+            mean, var = self.running_mean, self.running_var
+            return F.batch_norm(x, mean, var, self.weight, self.bias, training=mean is None, eps=self.eps)
         axes = (0, *range(2, x.dim()))
         wide = x.float()  # under autocast, sums over a batch would be rounded to bfloat16
         var, mean = torch.var_mean(wide, axes, correction=0)
         mean, var = over_processes(mean, var)
         count = torch.distributed.get_world_size() * x.numel() // x.shape[1]
-        track(self, mean, var, count, self.momentum or 0.0)
-        scale = self.weight * torch.rsqrt(var + self.eps)
+        track(self, mean, var, count, count_batch(self))
+        scale = torch.rsqrt(var + self.eps) * (1 if self.weight is None else self.weight)
+        offset = (0 if self.bias is None else self.bias) - mean * scale
         spread = (..., *(None,) * (x.dim() - 2))
-        return (wide * scale[spread] + (self.bias - mean * scale)[spread]).to(x.dtype)
+        return (wide * scale[spread] + offset[spread]).to(x.dtype)

@@ -68,16 +68,22 @@ def image_size(example: Tensor) -> tuple[int, ...]:
     return tuple(example.shape[1:])
 
 
+def zeros(module: nn.Module, size: tuple[int, ...]) -> Tensor:
+    """Images `[BATCH, *size]` on the device of a network."""
+    device = next((parameter.device for parameter in module.parameters()), None)
+    return torch.zeros(BATCH, *size, dtype=torch.float32, device=device)
+
+
 def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProgram:
     """The graph from images `[BATCH, *size]` to logits; see `module_path` for its nodes.
 
     Raises:
-        CaptureError: If the network is in training mode or cannot be traced, naming the module where that was found.
+        CaptureError: If a module is in training mode or cannot be traced; the error names it.
     """
-    if module.training:
-        raise CaptureError("the network is in training mode; call eval() first")
-    device = next((parameter.device for parameter in module.parameters()), None)
-    example = torch.zeros(BATCH, *size, device=device)
+    for path, part in module.named_modules():
+        if part.training:
+            raise CaptureError(f"{place(path)} is in training mode; call eval() on the network first")
+    example = zeros(module, size)
     entered: list[str] = []  # modules whose forward has begun and not ended
     try:
         with _recorded(module, entered), _quiet():
@@ -93,11 +99,15 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
     except CaptureError:
         raise
     except Exception as error:  # torch.export raises many types for what it cannot trace
-        place = f"module '{entered[-1]}'" if entered and entered[-1] else "the network"
         reason = str(error).strip().splitlines() or [type(error).__name__]
         if isinstance(error, GuardOnDataDependentSymNode):
             reason = ["which ops it runs, or on which shapes, depends on the values of the images"]
-        raise CaptureError(f"{place}: torch.export cannot trace it: {reason[0]}") from error
+        kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+        if kinds - {torch.float32}:
+            reason = [f"it has parameters of {(kinds - {torch.float32}).pop()}; call float() on the network first"]
+        raise CaptureError(
+            f"{place(entered[-1] if entered else '')}: torch.export cannot trace it: {reason[0]}"
+        ) from error
 
 
 def _blocks(graph: torch.fx.Graph) -> list[Node]:
@@ -158,7 +168,11 @@ def module_path(node: Node) -> str:
 
 def where(node: Node) -> str:
     """How errors name the place of a node."""
-    path = module_path(node)
+    return place(module_path(node))
+
+
+def place(path: str) -> str:
+    """How errors name the module of a path."""
     return f"module '{path}'" if path else "the network"
 
 

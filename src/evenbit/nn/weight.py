@@ -67,7 +67,7 @@ class WeightBinarizer(nn.Module):
         self.standardize = standardize
         self.clamp = clamp
         self.scale = scale
-        self.sign = Sign(estimator)
+        self.sign = Sign(estimator, keep_progress=clamp)
 
     def forward(self, weight: Float[Tensor, "o ..."]) -> tuple[Float[Tensor, "o ..."], Float[Tensor, " o"]]:
         """Signs and scales of `weight`."""

@@ -63,7 +63,8 @@ def learned_by_heart(comparison: Comparison) -> list[str]:
         if not run.metrics:
             continue
         trained, measured = run.metrics[-1]["train_accuracy"], run.metrics[-1][f"{comparison.part}_accuracy"]
-        if trained - measured >= BY_HEART:
+        beyond_chance = trained > run.evaluation.interval[1]  # few test images say little
+        if trained - measured >= BY_HEART and beyond_chance:
             told.append(
                 f"{run.label} is right on {trained:.1f} % of the images it was trained on, changed as in training, and "
                 f"on {measured:.1f} % of others: it has learned the former by heart (overfitting). What helps is more "

@@ -143,8 +143,8 @@ class Checkpoint:
         state = model.state_dict()
         saved = self._part("model.")
         self._check(state, saved)
-        model.load_state_dict(saved)
         set_progress(model, max(0, self.epoch - 1) / self.recipe.epochs)
+        model.load_state_dict(saved)
 
     def load_optimizer(self, optimizer: Optimizer, model: nn.Module) -> None:
         """Sets the state of an optimizer of `model`'s parameters; see `load_model`.

@@ -98,7 +98,7 @@ def advice(recipe: Recipe, result: Evaluation) -> list[str]:
         ways = ["more photos"]
         if recipe.start is None and recipe.weights is None and recipe.data not in READERS and not is_own(recipe.model):
             ways.append("a start from a trained network (--from bundled)")
-        ways.append(f"more epochs (--epochs {3 * recipe.epochs})")
+        ways.append(f"more epochs (--epochs {max(3 * recipe.epochs, LEAST_EPOCHS)})")
         if always:
             told = "this may be no better than always giving the same answer"
         else:

@@ -128,7 +128,8 @@ def check_model(recipe: Recipe, run: Run) -> None:
     """
     there = run.recipe.model
     if there != recipe.model:
-        raise RecipeError(f"{recipe.start} is a {there}, not a {recipe.model}; add --model {there}")
+        remedy = "start from a run of that network" if is_own(recipe.model) else f"add --model {there}"
+        raise RecipeError(f"{recipe.start} is a {there}, not a {recipe.model}; {remedy}")
     if is_own(there) or not (recipe.resolved_method().binary and run.recipe.resolved_method().binary):
         return
     weights = run.recipe.weights

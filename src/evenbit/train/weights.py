@@ -72,7 +72,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     file = path / CHECKPOINT if path.is_dir() else path
     if not file.is_file():
-        raise RecipeError(f"there are no weights at {path}")
+        bundled = "; did you mean --from bundled?" if str(path) == "bundled" else ""
+        raise RecipeError(f"there are no weights at {path}{bundled}")
     if file.suffix in PICKLES:
         raise RecipeError(
             f"{file} is a pickle, which can run any code when it is loaded; if you trust it, convert it: python -c "

@@ -14,6 +14,7 @@ import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import add_map, alias, is_computed, padded
 from evenbit.deploy.lowering import Lowering, shape_of
 from evenbit.errors import CaptureError
+from evenbit.nn.aliases import DROPOUTS
 from evenbit.nn.conversion.moves import MOVES
 from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
@@ -101,14 +102,6 @@ def _join_constants(lowering: Lowering, node: Node, parts: Any, axis: int) -> No
     )
 
 
-# They change nothing in eval mode.
-DROPOUTS = (
-    aten.dropout.default,
-    aten.dropout_.default,
-    aten.feature_dropout.default,
-    aten.feature_dropout_.default,
-)
-
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.cat.default: _cat,
     operator.getitem: pick,
@@ -121,6 +114,3 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.detach.default: alias,
     aten.to.dtype: alias,
 }
-
-# Ops whose result may share memory with their input.
-VIEWS = {target for target, lower in LOWERINGS.items() if lower in (_move, pick, alias, _dropout)}

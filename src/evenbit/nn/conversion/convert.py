@@ -15,6 +15,7 @@ import dataclasses
 import fnmatch
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
@@ -32,10 +33,10 @@ from evenbit.nn.block import (
 )
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.record import Conversion, Conversions
-from evenbit.nn.conversion.structure import Call, Structure, changes_for_others
+from evenbit.nn.conversion.structure import Call, Structure, changes_for_others, is_changed_beside_its_source
 from evenbit.nn.method import Method, resolve_method
 from evenbit.nn.ops import pair
-from evenbit.nn.trace import image_size, in_eval_mode, module_path
+from evenbit.nn.trace import image_size, in_eval_mode, module_path, place, zeros
 
 FIRST, LAST, BRIDGES = KINDS = "first", "last", "bridges"
 
@@ -59,7 +60,7 @@ def binarize(
 
     Convolutions and dense layers get binary weights and inputs, except those that `keep` names and those that cannot or
     should not be binary: depthwise and other grouped convolutions, dilated ones, 1x1 convolutions in shortcuts, the
-    gates of squeeze-and-excitation, and layers whose class has a forward of its own.
+    gates of squeeze-and-excitation, layers whose class has a forward of its own, and those that the logits do not need.
 
     Args:
         module: A network from images to logits, or to something that holds them under the name `logits`. `torch.export`
@@ -76,8 +77,8 @@ def binarize(
 
     Raises:
         CaptureError: If the network cannot be traced.
-        BinarizeError: If nothing can be binarized, an entry of `keep` names nothing, or a layer's weights are all zero
-            or not all finite.
+        BinarizeError: If nothing can be binarized, an entry of `keep` names nothing, a layer's weights are all zero or
+            not all finite, or the network does not call what its layers are replaced by.
         RecipeError: If the method is unknown.
     """
     chosen = resolve_method(method, {}) if isinstance(method, str) else method
@@ -86,16 +87,30 @@ def binarize(
     if isinstance(keep, str):
         raise BinarizeError(f"keep should be a sequence of names, but is the string '{keep}'")
     for path, part in module.named_modules():
-        if any(isinstance(value, Tensor) and not value.is_leaf for value in vars(part).values()):
-            raise BinarizeError(
-                f"module '{path}': its weight is computed from other tensors, by pruning or the old weight_norm; "
-                "call prune.remove or remove_weight_norm first"
-            )
+        _check_tensors(path, part)
     network = copy.deepcopy(module)
     with in_eval_mode(network):
         structure = Structure(network, image_size(example))
         fixed = set() if chosen.activation == "relu" else changes_for_others(network, image_size(example))
-    return _Conversion(network, structure, fixed, chosen, tuple(keep), tuple(also)).run()
+    conversion = _Conversion(network, structure, fixed, chosen, tuple(keep), tuple(also))
+    binarized = conversion.run()
+    conversion.check_calls(image_size(example))
+    return binarized
+
+
+def _check_tensors(path: str, part: nn.Module) -> None:
+    """Refuses a module that holds a tensor which it has computed: torch cannot copy it."""
+    for name, value in vars(part).items():
+        if isinstance(value, Tensor) and not value.is_leaf:
+            if any(f"{name}_{end}" in part._parameters for end in ("orig", "g")):
+                raise BinarizeError(
+                    f"module '{path}': its {name} is computed from other tensors, by pruning or the old weight_norm; "
+                    "call prune.remove or remove_weight_norm first"
+                )
+            raise BinarizeError(
+                f"{place(path)}: its attribute '{name}' is a tensor that it has computed, which cannot be copied; "
+                "set it to None first"
+            )
 
 
 class _Conversion:
@@ -137,7 +152,8 @@ class _Conversion:
             if path in binary:
                 never_negative = any(call.node.args[0] in at_least_zero for call in calls)
                 became = self._replace_layer(path, calls, never_negative)
-            rows.append(Conversion(path, was, became, reasons[path], sum(call.macs for call in calls)))
+            macs = sum(call.macs for call in calls if call.is_needed)
+            rows.append(Conversion(path, was, became, reasons[path], macs))
         rows += [self._replace_activation(path, node.meta["val"].shape[1]) for path, node in activations.items()]
         rows += self._never_called()
         order = {path: index for index, path in enumerate(self._paths())}
@@ -168,6 +184,8 @@ class _Conversion:
     def _reason(self, path: str) -> str:
         """Why the layer stays float; empty if it does not."""
         module, calls = self.modules[path], self.calls[path]
+        if not any(call.is_needed for call in calls):
+            return "is not needed for the logits"
         if FIRST in self.keep and any(call.is_first for call in calls):
             return "reads the images"
         if LAST in self.keep and any(call.is_last for call in calls):
@@ -186,29 +204,37 @@ class _Conversion:
             return f"is called by the forward of {type(module).__name__}"
         if not reason and not isinstance(module._parameters.get("weight"), nn.Parameter):
             reason = "has a parametrized weight"
-        if not reason and (module._forward_hooks or module._forward_pre_hooks):
+        if not reason and _has_hooks(module):
             reason = "has hooks"
         if not reason and BRIDGES in self.keep and any(call.is_bridge for call in calls):
             reason = "is a bridge"
         return reason
 
     def _activations(self, read: Iterable[Any]) -> dict[str, torch.fx.Node]:
-        """ReLU modules that keep negative values from a sign and are called once: their nodes, by path."""
+        """ReLU modules that keep negative values from a sign and can be replaced: their nodes, by path."""
         if self.method.activation == "relu":
             return {}
         called: dict[int, int] = {}
         for node in self.structure.graph.nodes:
             if node.op == "call_function":
-                part = self.modules.get(module_path(node))
+                part: Any = self.modules.get(module_path(node))
                 called[id(part)] = called.get(id(part), 0) + 1
         sources = self.structure.at_least_zero(())
+        values = [value for value in read if value in sources]
         found = {}
-        for node in sorted({source for value in read if value in sources for source in sources[value]}):
+        for node in sorted({source for value in values for source in sources[value]}):
             path = module_path(node)
             part = self.modules.get(path)
-            if type(part) in (nn.ReLU, nn.ReLU6) and called[id(part)] == 1 and path not in self.fixed:
+            if type(part) not in (nn.ReLU, nn.ReLU6) or called[id(part)] > 1 or path in self.fixed or _has_hooks(part):
+                continue
+            if not part.inplace and self._leaves_out_activations() and is_changed_beside_its_source(node):
+                continue
+            if self.structure.keeps_channels(node, [value for value in values if node in sources[value]], sources):
                 found[path] = node
         return found
+
+    def _leaves_out_activations(self) -> bool:
+        return isinstance(make_activation(1, self.method), nn.Identity)
 
     def _replace_layer(self, path: str, calls: list[Call], never_negative: bool) -> str:
         module = self.modules[path]
@@ -251,7 +277,7 @@ class _Conversion:
         made = kind(BinaryActivation(inputs, method), layer, norm, module)
         made = made.to(weight.device, weight.dtype).train(module.training)
         if isinstance(module, nn.Conv1d):
-            layer.weight = nn.Parameter(weight.detach().unsqueeze(2).clone())
+            layer.weight = nn.Parameter(weight.detach().unsqueeze(2).clone(), weight.requires_grad)
         else:
             layer.weight = weight  # the parameter itself, so that it stays shared where it was
         self.replaced[id(module)] = (module, made)
@@ -283,11 +309,44 @@ class _Conversion:
         parent, _, name = path.rpartition(".")
         self.modules[parent]._modules[name] = made
 
+    def check_calls(self, size: tuple[int, ...]) -> None:
+        """Computes the network once, and refuses it if its forward does not call the new layers."""
+        old, new = set[int](), set[int]()  # what is called: replaced modules, and those whose replacements are
+        with ExitStack() as hooks:
+            for key, (was, made) in self.replaced.items():
+                hooks.callback(was.register_forward_pre_hook(lambda *_, key=key: old.add(key)).remove)
+                hooks.callback(made.register_forward_pre_hook(lambda *_, key=key: new.add(key)).remove)
+            before = [  # buffers, which forward may change or replace
+                (part._buffers, name, buffer, buffer.clone())
+                for part in self.network.modules()
+                for name, buffer in part._buffers.items()
+                if buffer is not None
+            ]
+            try:
+                with in_eval_mode(self.network), torch.no_grad():
+                    self.network(zeros(self.network, size))
+            except Exception as error:
+                raise BinarizeError(f"the binary network cannot be computed: {error}") from error
+            for buffers, name, buffer, value in before:
+                buffers[name] = buffer.copy_(value)
+        missed = old | (self.replaced.keys() - new)
+        if missed:
+            paths = {id(part): path for path, part in reversed(self.modules.items()) if id(part) in missed}
+            listed = ", ".join(f"'{path}'" for path in reversed(paths.values()))
+            raise BinarizeError(
+                f"forward does not call what replaces {listed}; it should reach its layers as attributes, or by "
+                "nn.ModuleList or nn.ModuleDict, but not by a plain list, tuple or dict"
+            )
+
 
 def _is_plain_conv(kind: type[nn.Conv2d | nn.Conv1d]) -> bool:
     """Whether a class computes what torch's convolutions do."""
     forwards, inner = (nn.Conv2d.forward, nn.Conv1d.forward), (nn.Conv2d._conv_forward, nn.Conv1d._conv_forward)
     return kind.forward in forwards and kind._conv_forward in inner
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _matches(entry: str, path: str) -> bool:

@@ -36,6 +36,7 @@ from evenbit.nn.block import BinaryLayer
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.conversion.structure import Structure
 from evenbit.nn.distribution import EPSILON, DistributionAdjustment
+from evenbit.nn.excitation import GroupExcitation
 from evenbit.nn.refinement import Maxout, RPReLU, ZeroPoint
 from evenbit.nn.trace import image_size, in_eval_mode, module_path
 from evenbit.nn.two_values import TwoValues
@@ -205,6 +206,8 @@ def _set_zero_points(module: BinaryActivation, inputs: tuple[Tensor, ...]) -> No
     var, mean = torch.var_mean(values, 1, correction=0)
     scale, offset = torch.ones_like(mean), torch.zeros_like(mean)
     adjust = module.adjust
+    # What the gate of an excitation gives before it has learned anything.
+    shift = float(module.excite.bound(torch.zeros(()))) if isinstance(module.excite, GroupExcitation) else 0.0
     if isinstance(adjust, DistributionAdjustment):
         if adjust.axes == "group":
             rows = values.view(adjust.groups, -1)
@@ -214,8 +217,9 @@ def _set_zero_points(module: BinaryActivation, inputs: tuple[Tensor, ...]) -> No
         adjust.running_var.copy_(var)
         scale = adjust.weight * torch.rsqrt(var + EPSILON)
         if not isinstance(module.refine, ZeroPoint):
-            adjust.bias.copy_((mean - _middle(values)) * scale)
+            adjust.bias.copy_((mean - _middle(values)) * scale - shift)
         offset = adjust.bias - mean * scale
+    offset = offset + shift
     if isinstance(module.values, TwoValues):
         module.values.middle.copy_(_middle((values * scale[:, None] + offset[:, None]).reshape(1, -1))[0])
     if isinstance(module.refine, ZeroPoint):

@@ -14,7 +14,8 @@ class Conversion:
         layer: The layer as it was.
         became: The layer as it is now; "float" if it was not changed.
         reason: Why it stayed float, or what else there is to know.
-        macs: Multiply-adds of the layer for one image; 0 for an activation.
+        macs: Multiply-adds of the layer for one image; 0 for an activation, and for a layer
+            that the logits do not need.
     """
 
     path: str

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import Graph, Node
+from torch.fx.node import map_arg
 
+from evenbit.nn.aliases import DROPOUTS, is_mutable, is_view, needed
 from evenbit.nn.conversion.moves import MOVES
 from evenbit.nn.trace import argument, module_path, trace
 
@@ -42,10 +44,7 @@ POOLS_AND_VIEWS = {
     aten.upsample_bilinear2d.vec,
     operator.getitem,
     aten.mean.dim,
-    aten.dropout.default,
-    aten.dropout_.default,
-    aten.feature_dropout.default,
-    aten.feature_dropout_.default,
+    *DROPOUTS,
     aten.alias.default,
     aten.contiguous.default,
     aten.clone.default,
@@ -94,8 +93,9 @@ class Call:
         node: Its node in the graph.
         input: Shape of its input, `[N, ...]`.
         macs: Multiply-adds for one image.
+        is_needed: Whether the logits need its result; other results are returned beside them, or not used.
         is_first: Whether no other layer comes before it: it reads the images.
-        is_last: Whether no other layer comes after it: it makes the logits.
+        is_last: Whether the logits need it, and no other layer after it: it makes the logits.
         is_bridge: Whether no path leads around it from the images to the logits.
         is_gate: Whether its result is a vector by which a map is multiplied or moved (squeeze-and-excitation).
         is_shortcut: Whether it is a 1x1 convolution whose result is added to what other layers compute from its input.
@@ -106,6 +106,7 @@ class Call:
     node: Node
     input: tuple[int, ...]
     macs: int
+    is_needed: bool
     is_first: bool
     is_last: bool
     is_bridge: bool
@@ -140,17 +141,28 @@ def changes_for_others(network: nn.Module, size: tuple[int, ...]) -> set[str]:
         before.add(node)
         if node.op == "call_function" and modules.get(module_path(node)) in parts:
             source = node.all_input_nodes[0]
-            while source.target in MOVES:
+            while is_view(source):
                 source = source.all_input_nodes[0]
             if not before.issuperset(_readers(source)):
                 found.add(module_path(node))
     return found
 
 
+def is_changed_beside_its_source(node: Node) -> bool:
+    """Whether an op changes the node's result in place, and others read what the node reads.
+
+    If the node were left out, the op would change what they read.
+    """
+    source = node.all_input_nodes[0]
+    while is_view(source):
+        source = source.all_input_nodes[0]
+    return any(map(is_mutable, _readers(node))) and any(reader is not node for reader in _readers(source))
+
+
 def _readers(value: Node) -> Iterator[Node]:
     """The nodes that read the value or a view of it."""
     for user in value.users:
-        if user.target in MOVES:
+        if is_view(user):
             yield from _readers(user)
         else:
             yield user
@@ -177,6 +189,7 @@ class Structure:
             elif parents and node.op == "call_function":
                 self._ancestors[node] = set(parents).union(*(self._ancestors[parent] for parent in parents))
         nodes = [node for node in self._ancestors if node.target in LAYERS and self._depends(argument(node, 0))]
+        self._needed = needed(self.graph)
         self.calls = [self._call(node, nodes) for node in nodes]
 
     def _depends(self, node: Any) -> bool:
@@ -188,8 +201,10 @@ class Structure:
             node=node,
             input=tuple(node.args[0].meta["val"].shape),  # type: ignore[union-attr]
             macs=_macs(node),
+            is_needed=node in self._needed,
             is_first=not any(other in self._ancestors[node] for other in layers),
-            is_last=not any(node in self._ancestors[other] for other in layers),
+            is_last=node in self._needed
+            and not any(node in self._ancestors[other] for other in layers if other in self._needed),
             is_bridge=not self._has_way_around(node),
             is_gate=_is_vector(node) and self._gates(node),
             is_shortcut=self._is_shortcut(node),
@@ -229,7 +244,7 @@ class Structure:
             seen.add(user)
             if user.target in SUMS | PRODUCTS and not _is_vector(user):
                 return True
-            if user.op == "call_function" and _is_vector(user):
+            if user.op == "call_function" and (_is_vector(user) or user.target == aten.expand.default):
                 frontier += user.users
         return False
 
@@ -277,8 +292,52 @@ class Structure:
                 and sources
                 and all(side in found or (isinstance(side, int | float) and side >= 0) for side in sides)
             ):
-                found[node] = set().union(*sources)
+                found[node] = set().union(*(found[part] for part in _signed_by(node) if part in found))
         return found
+
+    def keeps_channels(self, source: Node, values: Iterable[Node], causes: dict[Node, set[Node]]) -> bool:
+        """Whether axis 1 of a node, by whatever moves, becomes axis 1 of these values or a part of it.
+
+        If it does not, as in a network whose maps have their channels last, axis 1 is not what the layers that read the
+        values take for channels. Found by doing to the numbers 1 to C along axis 1 what is done to the node's result.
+
+        Args:
+            source: The node.
+            values: Values of which it is a cause.
+            causes: What `at_least_zero` gave.
+        """
+        path = [node for node, nodes in causes.items() if source in nodes and node is not source]
+        if not any(node.target in MOVES or node.target == aten.mean.dim for node in path):
+            return True
+        shape = _shape(source)
+        numbers = torch.arange(1.0, shape[1] + 1).view(-1, *[1] * len(shape[2:])).expand(shape)
+        known: dict[Node, Any] = {source: numbers.contiguous() / shape[1]}
+        for node in path:
+            args, kwargs = map_arg(
+                (node.args, node.kwargs), lambda part: known[part] if part in known else torch.ones(_shape(part))
+            )
+            target: Any = node.target
+            known[node] = target(*args, **kwargs)
+        return shape[1] == 1 or all(bool((known[value] != known[value][:, :1]).any()) for value in values)
+
+
+def _signed_by(node: Node) -> list[Node]:
+    """The inputs that are to give a result of both signs.
+
+    Of a product, the sides that are not spread over the other, as gates are: one factor of both signs is enough, and
+    gates have to stay as they are. Of a quotient, what is divided.
+    """
+    if node.target in PRODUCTS:
+        return [part for part in node.all_input_nodes if _shape(_unexpanded(part)) == _shape(node)]
+    if node.target in QUOTIENTS:
+        return [part for part in node.args[:1] if isinstance(part, Node)]
+    return node.all_input_nodes
+
+
+def _unexpanded(node: Node) -> Node:
+    while node.target == aten.expand.default:
+        node = node.all_input_nodes[0]
+    return node
 
 
 def _clamps_at_zero(node: Node) -> bool:
