@@ -19,7 +19,8 @@ FOLDERS = (
     "csrc/wasm",
     "web/src",
 )
-FILES = ("CMakeLists.txt", "csrc/engine.cc", "csrc/engine.h", "csrc/simd/wasm128.h", "web/package-lock.json", "web/tsconfig.json")
+FILES = ("CMakeLists.txt", "csrc/engine.cc", "csrc/engine.h", "csrc/simd/wasm128.h")
+FILES += ("web/package-lock.json", "web/tsconfig.json")
 OTHERS = ("avx", "neon")  # instruction sets whose kernels are not part of it
 
 
