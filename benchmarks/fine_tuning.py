@@ -1,6 +1,7 @@
 """What a start from a trained network is worth: binary networks trained from scratch and from a real one.
 
-    python benchmarks/fine_tuning.py same --data digits --model resnet8 --float-epochs 12 --epochs 2
+    python benchmarks/fine_tuning.py same --data digits --model resnet8 --float-epochs 12 --epochs 2 \
+      --starts scratch weights teacher steps
     python benchmarks/fine_tuning.py same --data cifar10 --model resnet20 --float-epochs 24 --epochs 10 --longer 30 \
       --starts scratch teacher --seeds 1 --learning-rate 2e-2 --precision bf16 --data-root DIR
     python benchmarks/fine_tuning.py photos --data-root DIR
@@ -52,6 +53,7 @@ OF_DATA: dict[str, dict[str, Any]] = {
 }
 STARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "scratch": ("from scratch", {}),
+    "taught": ("from scratch, with the real network as teacher", {"teacher": "real"}),
     "weights": ("from the real weights", {"weights": True}),
     "teacher": ("from the real weights, with the real network as teacher", {"weights": True, "teacher": "self"}),
     "steps": (
@@ -59,6 +61,8 @@ STARTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"weights": True, "teacher": "self"},
     ),
 }
+
+DEFAULT_STARTS = ["scratch", "weights", "teacher"]
 
 
 def run(recipe: dict[str, Any], out: Path, data_root: str | None, given: Given | None = None) -> dict[str, Any]:
@@ -87,6 +91,8 @@ def compare(
         found = []
         for seed in range(options.seeds):
             recipe = {**settings, **changes, "epochs": epochs, "seed": seed}
+            if changes.get("teacher") == "real":
+                recipe["teacher"] = str(real)
             if "weights" in changes:
                 recipe |= {"weights": str(real), **({"learning_rate": options.rate} if options.rate else {})}
             out = folder / f"{start}-{epochs}-{seed}"
@@ -231,7 +237,7 @@ def main() -> None:
     parser.add_argument("--float-epochs", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--longer", type=int, help="also from scratch for so many epochs")
-    parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
+    parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=DEFAULT_STARTS)
     parser.add_argument("--precision", default="no", help="of training: no or bf16")
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--warmup-epochs", type=float, help="if others than the data's own")
@@ -247,7 +253,7 @@ def main() -> None:
             folder = options.runs or Path(temporary)
             folder.mkdir(parents=True, exist_ok=True)
             if options.what == "same":
-                keep(f"{options.data}-{options.model}", same(options, folder))
+                keep("-".join([options.data, options.model, *options.starts]), same(options, folder))
             else:
                 keep("photos", photos(options, folder))
     kept = json.loads(KEPT.read_text("utf-8"))
