@@ -70,9 +70,9 @@ def test_two_processes_train_as_one(
     train_tiny(tmp_path / "one", **settings)
     train_with_processes(tiny_recipe(**settings), tmp_path / "two", 2)
     for one, two in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
-        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-4)
-        # Nearly 0 with these 12 images; a sum that is rounded otherwise turns a bit of some.
-        assert two["test_loss"] == pytest.approx(one["test_loss"], rel=1e-3, abs=1e-3)
+        # A sum that is rounded otherwise turns a bit of some image.
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
+        assert two["test_loss"] == pytest.approx(one["test_loss"], rel=1e-3, abs=1e-3)  # nearly 0 with these 12 images
     first, second = (read_checkpoint(tmp_path / name).tensors for name in ("one", "two"))
     assert first.keys() == second.keys()
     name = f"model.{norm}.running_var"

@@ -137,5 +137,5 @@ def freeze_excitation(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     for name, part in layers.items():
         parent, _, key = name.rpartition(".")
         shift = (sums[name] / counts[name]).to(next(part.parameters()))
-        setattr(frozen.get_submodule(parent), key, FrozenShift(shift))
+        setattr(frozen.get_submodule(parent), key, FrozenShift(shift).eval())
     return frozen
