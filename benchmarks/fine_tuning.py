@@ -1,7 +1,7 @@
 """What a start from a trained network is worth: binary networks trained from scratch and from a real one.
 
     python benchmarks/fine_tuning.py same --data digits --model resnet8 --float-epochs 12 --epochs 2 \
-      --starts scratch weights teacher steps
+      --starts scratch taught weights teacher steps
     python benchmarks/fine_tuning.py same --data cifar10 --model resnet20 --float-epochs 24 --epochs 10 --longer 30 \
       --starts scratch teacher --seeds 1 --learning-rate 2e-2 --precision bf16 --data-root DIR
     python benchmarks/fine_tuning.py photos --data-root DIR
