@@ -15,7 +15,7 @@ from evenbit.errors import EvenbitError, InputError, PlanError
 from evenbit.plan import Plan
 from evenbit.printable import counted
 from evenbit.runtime import _core
-from evenbit.runtime.reference import as_array, check_images
+from evenbit.runtime.reference import NOT_FINITE, as_array, check_images
 
 ISA_VARIABLE = "EVENBIT_ISA"
 MAX_THREADS = 256
@@ -138,13 +138,13 @@ class Engine:
         """
         images = as_array(images)
         check_images(self._core.images, images)
-        if not self._looked and images.dtype == np.float32 and len(images):
-            self._looked = True
-            _warn_of_levels(float(images.max()))
         classes, height, width = self._core.output
         logits = np.empty((len(images), classes, height, width), np.float32)
         if len(images) and not self._core.run(np.ascontiguousarray(images), logits):
-            raise InputError("images hold a value that is not finite (NaN or infinity)")
+            raise InputError(NOT_FINITE)
+        if not self._looked and images.dtype == np.float32 and len(images):
+            self._looked = True
+            _warn_of_levels(float(images.max()))
         return logits if (height, width) != (1, 1) else logits[:, :, 0, 0]
 
     def profile(self, image: npt.NDArray[np.float32], rounds: int) -> list[OpTime]:

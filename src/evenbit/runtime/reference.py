@@ -38,6 +38,8 @@ def run(plan: Plan, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, Array]:
     """Every value that the Plan computes for a batch, by name; see `run`."""
     check_images((plan.channels, plan.height, plan.width), images)
+    if not np.isfinite(images).all():
+        raise InputError(NOT_FINITE)
     shapes = plan.shapes()
     written: dict[str, Array] = {"images": images.transpose(0, 2, 3, 1)}
     known = ChainMap(written, dict(plan.tensors))
@@ -46,6 +48,9 @@ def values(plan: Plan, images: npt.NDArray[Any]) -> dict[str, Array]:
             v = op.accumulate(known[op.input], shapes[op.input], known)
             written |= op.tail.finish(np.asarray(v, np.float32), op.out, known)
     return written
+
+
+NOT_FINITE = "images hold a value that is not finite (NaN or infinity)"
 
 
 def as_array(images: Any) -> npt.NDArray[Any]:
@@ -65,11 +70,9 @@ def as_array(images: Any) -> npt.NDArray[Any]:
 
 
 def check_images(size: Sequence[int], images: npt.NDArray[Any]) -> None:
-    """Raises InputError unless `images` is a finite float32 or uint8 batch of that size: channels, height, width."""
+    """Raises InputError unless `images` is a float32 or uint8 batch of that size: channels, height, width."""
     if images.dtype not in (np.float32, np.uint8):
         raise InputError(f"images should be float32 or uint8, but are {images.dtype}")
     if images.ndim != 4 or images.shape[1:] != tuple(size):
         wanted = "x".join(map(str, size))
         raise InputError(f"images should have the shape N x {wanted}, but have {list(images.shape)}")
-    if images.dtype == np.float32 and not np.isfinite(images).all():
-        raise InputError("images hold a value that is not finite (NaN or infinity)")
