@@ -233,6 +233,14 @@ def test_a_process_forked_while_other_threads_run_the_engine_can_run_it() -> Non
             thread.join()
 
 
+def printed_apart(plan: Plan, code: str) -> str:
+    """What code prints in a process of its own, in which `sys.argv[1]` is the plan's file."""
+    with tempfile.NamedTemporaryFile(suffix=".evb") as file:
+        plan_file.save(plan, file.name)
+        command = [sys.executable, "-c", code, file.name]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def test_the_first_run_takes_no_more_memory_than_the_arena() -> None:
     """Wide borders are filled in the arena, without a copy of them beside it."""
     convs = 20
@@ -251,9 +259,7 @@ def test_the_first_run_takes_no_more_memory_than_the_arena() -> None:
         "used = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
         "assert used < 1.5 * engine.arena_bytes, (used, engine.arena_bytes)"
     )
-    with tempfile.NamedTemporaryFile(suffix=".evb") as file:
-        plan_file.save(plan, file.name)
-        subprocess.run([sys.executable, "-c", code, file.name], check=True)
+    printed_apart(plan, code)
 
 
 def test_weights_that_need_more_memory_than_the_limit_are_refused() -> None:
@@ -282,10 +288,7 @@ def test_threads_that_the_system_refuses_end_in_one_line() -> None:
         "try: Engine(sys.argv[1], threads=256)\n"
         "except EvenbitError as error: print(error)"
     )
-    with tempfile.NamedTemporaryFile(suffix=".evb") as file:
-        plan_file.save(PLAN, file.name)
-        done = subprocess.run([sys.executable, "-c", code, file.name], check=True, capture_output=True, text=True)
-    assert done.stdout.startswith("cannot start 256 threads: ")
+    assert printed_apart(PLAN, code).startswith("cannot start 256 threads: ")
 
 
 def test_many_engines_come_and_go() -> None:

@@ -32,6 +32,13 @@ def is_view(node: Node) -> bool:
     return schema is not None and not schema.is_mutable and any(result.alias_info for result in schema.returns)
 
 
+def viewed(node: Node) -> Node:
+    """The node whose result this one, by a chain of views, may be a part of; itself, if it is no view."""
+    while is_view(node):
+        node = node.all_input_nodes[0]
+    return node
+
+
 def made_by(node: Node) -> Node:
     """The node that made the tensor which a chain of views and changes in place ends in."""
     while is_view(node) or is_mutable(node):

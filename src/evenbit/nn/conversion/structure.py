@@ -16,7 +16,7 @@ from torch import nn
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
-from evenbit.nn.aliases import DROPOUTS, is_mutable, is_view, needed
+from evenbit.nn.aliases import DROPOUTS, is_mutable, is_view, needed, viewed
 from evenbit.nn.conversion.moves import MOVES
 from evenbit.nn.trace import argument, module_path, trace
 
@@ -140,9 +140,7 @@ def changes_for_others(network: nn.Module, size: tuple[int, ...]) -> set[str]:
     for node in graph.nodes:
         before.add(node)
         if node.op == "call_function" and modules.get(module_path(node)) in parts:
-            source = node.all_input_nodes[0]
-            while is_view(source):
-                source = source.all_input_nodes[0]
+            source = viewed(node.all_input_nodes[0])
             if not before.issuperset(_readers(source)):
                 found.add(module_path(node))
     return found
@@ -153,9 +151,7 @@ def is_changed_beside_its_source(node: Node) -> bool:
 
     If the node were left out, the op would change what they read.
     """
-    source = node.all_input_nodes[0]
-    while is_view(source):
-        source = source.all_input_nodes[0]
+    source = viewed(node.all_input_nodes[0])
     return any(map(is_mutable, _readers(node))) and any(reader is not node for reader in _readers(source))
 
 
