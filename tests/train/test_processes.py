@@ -69,9 +69,9 @@ def test_two_processes_train_as_one(
     settings = {**settings, "epochs": 2, "start": str(tmp_path / "start")}
     train_tiny(tmp_path / "one", **settings)
     train_with_processes(tiny_recipe(**settings), tmp_path / "two", 2)
-    for one, two in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
-        # A sum that is rounded otherwise turns a bit of some image.
-        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
+    # A sum that is rounded otherwise turns a bit of some image, sooner or later.
+    for one, two, bound in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), (1e-5, 1e-3), strict=True):
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=bound)
         assert two["test_loss"] == pytest.approx(one["test_loss"], rel=1e-3, abs=1e-3)  # nearly 0 with these 12 images
     first, second = (read_checkpoint(tmp_path / name).tensors for name in ("one", "two"))
     assert first.keys() == second.keys()
