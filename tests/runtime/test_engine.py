@@ -257,9 +257,10 @@ def test_the_first_run_takes_no_more_memory_than_the_arena() -> None:
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "engine(np.zeros((1, 256, 1, 1), np.uint8))\n"
         "used = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
-        "assert used < 1.5 * engine.arena_bytes, (used, engine.arena_bytes)"
+        "print(used, engine.arena_bytes)"
     )
-    printed_apart(plan, code)
+    used, arena_bytes = map(int, printed_apart(plan, code).split())
+    assert used < 1.5 * arena_bytes
 
 
 def test_weights_that_need_more_memory_than_the_limit_are_refused() -> None:
