@@ -360,6 +360,9 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "give one packed network, not 2: " in fails("predict", work / "net.evb", "x.png", "y.evb")
     told = "does not expect 'b' 'c'; see evenbit eval --help"
     assert fails("eval", "a", "b", "c") == f"evenbit: evenbit eval {told}"
+    assert fails("eval") == "evenbit: evenbit eval needs PATH; see evenbit eval --help"
+    assert fails("pack", work / "run") == "evenbit: evenbit pack needs a value for --out; see evenbit pack --help"
+    assert "needs a value for --threads" in fails("eval", work / "net.evb", "--threads")
     assert "unknown peer 'tflite'; choose from onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
     assert "unknown instruction set 'mmx'" in fails("eval", work / "net.evb", "--isa", "mmx")
     assert "--epochs" in fails("train", "--epochs", "many")

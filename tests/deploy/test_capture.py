@@ -248,6 +248,30 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: mean(F.relu(x)), [nn.ConvTranspose2d(4, 4, (5, 3), (3, 1), (2, 1), (2, 0), 2, dilation=(1, 2))]),
     (lambda x: mean(x * x), [nn.ConvTranspose2d(4, 4, 2, 3, 0, 1)]),
     (lambda x: F.conv_transpose1d(x.flatten(2), WEIGHT[:, :, 0], GAIN[:4, 0, 0], 2, 1).relu().mean(2), []),
+    # Parts of others' networks: gates that are spread out, shortcuts that add channels, attention of CBAM.
+    (lambda x: mean(x * mean(x).sigmoid().view(2, 4, 1, 1).expand_as(x)), []),
+    (lambda x: mean(x - torch.broadcast_to(x.amax((2, 3), True), x.shape)), []),
+    (lambda x: mean(x[:, :1].expand(-1, 4, -1, -1) * x[:, :, :1].expand(-1, -1, 8, -1)), []),
+    (lambda x: mean(F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 2)).relu()) + F.pad(mean(x), (2, 1)), []),
+    (lambda x: F.conv1d(F.pad(x.flatten(2), (0, 0, 2, 2)), WEIGHT[:, :, 0].repeat(1, 2, 1)).mean(2), []),
+    (lambda x: mean(torch.cat([x.mean(1, True), x.max(1, keepdim=True)[0], x.max(2, keepdim=True)[0] * x], 1)), []),
+    (lambda x: x.max(-1)[0].amax(-1) - x.amin((2, 3)) + x.flatten(2).sum(2) + x.sum((2, 3), True).flatten(1), []),
+    (lambda x: mean(x + x.amax((1, 2, 3), keepdim=True)) * mean(x).mean(1, keepdim=True), []),
+    (lambda x: torch.stack([mean(x), mean(x * x)], 1).sum(1), []),
+    (lambda x: mean(torch.stack([x, F.relu(x)], 1).amax(1)) - torch.hstack([mean(x)[:, 1:], mean(x)[:, :1]]), []),
+    (mean, [nn.ReflectionPad2d((1, 2, 0, 3)), nn.ReplicationPad2d((0, 1, 2, 0)), nn.CircularPad2d(1)]),
+    (mean, [nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"), nn.Conv2d(4, 4, 3, padding_mode="reflect")]),
+    (lambda x: mean(x[:, [2, 0, 1, 3]] * x.index_select(1, torch.tensor([3, 1, 1, 0]))), []),
+    # Made of other ops.
+    (lambda x: F.normalize(mean(x)) + F.normalize(x).amax((2, 3)) + F.rms_norm(mean(x), (4,), GAIN[:4, 0, 0]), []),
+    (lambda x: x.std((2, 3)) + x.var((2, 3), unbiased=False) - mean(x.std(1, keepdim=True) * x), []),
+    (lambda x: mean(x * torch.rsqrt(x.pow(2).mean((1, 2, 3), keepdim=True) + 1e-6)) + (mean(x) ** 2 + 1).sqrt(), []),
+    (lambda x: mean((x * 0).sqrt() + x), []),
+    (lambda x: mean(x.pow(3) - x**4 + (x.abs() + 1) ** -0.5 + (x.abs() + 1) ** 0.5), []),
+    (lambda x: mean(F.glu(torch.concat([x, -x], 1), 1) + torch.lerp(x, x * x, 0.3)) * mean(x.type_as(x)), []),
+    (lambda x: mean(torch.addcmul(x, x, x, value=0.5).subtract(x.multiply(2)).divide(3).negative()), []),
+    (lambda x: mean(x.moveaxis(1, 3).mT.transpose(2, 3).movedim(3, 1) + x.flatten(1).view_as(x).reshape_as(x)), []),
+    (lambda x: mean(torch.cat(x.tensor_split(3, 1)[::-1], 1)).ravel().view(2, 4), []),
     # Tokens and attention.
     (lambda x: TOKENS(x), []),
     (lambda x: (x.softmax(3) @ x.transpose(2, 3) * 0.5).softmax(-1)[:, :, 1, :4].mean(1), []),
@@ -299,7 +323,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(mean, nn.ELU()), r"module 'part\.1': aten\.elu\.default cannot be packed; use ReLU, ReLU6"),
         (network(mean, nn.LayerNorm((4, 8, 6))), r"module 'part\.1': a layer normalization over 3 axes"),
         (network(mean, nn.InstanceNorm2d(4, track_running_stats=True)), "an instance normalization with running stat"),
-        (network(lambda x: mean(x).log_softmax(1)), "aten.log_softmax.int cannot be packed; pack the network without"),
+        (network(lambda x: mean(x.log_softmax(1))), "aten.log_softmax.int cannot be packed; only as the last op, ov"),
         (network(mean, nn.Upsample(scale_factor=2, mode="bicubic")), "upsample_bicubic2d.*; use nearest or bilinear"),
         (
             network(lambda x: F.scaled_dot_product_attention(x, x, x, mean(x)[:, :, None, None]).mean((2, 3))),
@@ -321,16 +345,30 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
             network(lambda x: F.adaptive_max_pool2d(x, 1, True)[1].float().flatten(1)),
             "the indices of the largest values",
         ),
-        (network(mean, nn.ReflectionPad2d(1)), r"module 'part\.1': only padding of height and width with zeros"),
-        (network(lambda x: mean(F.pad(x, (-1, 0)))), "only padding of height and width with zeros"),
-        (network(lambda x: mean(F.pad(x, (0, 0, 0, 0, 1, 1)))), "only padding of height and width with zeros"),
+        (
+            network(mean, nn.ConstantPad2d(1, 0.5)),
+            r"module 'part\.1': only padding of height and width, or of channels",
+        ),
+        (network(lambda x: mean(F.pad(x, (-1, 0)))), "only padding of height and width, or of channels, with zeros"),
+        (network(lambda x: mean(F.pad(x, (0, 1, 0, 0, 1, 1)))), "only padding of height and width, or of channels"),
+        (network(lambda x: mean(x**5)), "a power of 5 cannot be packed; 2, 3, 4, 0.5 and -0.5 can"),
+        (network(lambda x: torch.linalg.vector_norm(x, 1, (2, 3))), "linalg_vector_norm.default cannot be packed"),
+        (network(lambda x: mean(x).norm(dim=1)), r"aten.sum.dim_IntList over the axes \[1\] of \[2, 4\] cannot be pac"),
+        (
+            network(lambda x: mean(x[:, mean(x)[0].long()])),
+            "which elements aten.index.Tensor selects must not depe|only",
+        ),
+        (
+            network(lambda x: (g := mean(x)[:, :, None, None] * 1, e := g.expand_as(x), g.mul_(2), mean(x * e))[3]),
+            "a view of it is in use",
+        ),
         (network(lambda x: torch.cat([x, x], 0).mean((2, 3))), "images of a batch cannot be concatenated"),
         (network(lambda x: mean(torch.cat([x, x, torch.ones(2, 1, 8, 6)], 1))), "concatenates a constant"),
         (network(lambda x: mean(x.double())), "aten.to.dtype gives torch.float64; only float32 can be packed"),
         (network(lambda x: x.mean((2, 3), dtype=torch.float64)), "aten.mean.dim gives torch.float64; only float32"),
         (network(lambda x: mean(x.div(2.0, rounding_mode="floor"))), "aten.div.Tensor_mode cannot be packed"),
         (network(lambda x: mean(x / 0)), "divides by zero"),
-        (network(lambda x: x.reshape(2, 2, 2, 48).mean((0, 3))), r"a mean over the axes \[0, 3\]"),
+        (network(lambda x: x.reshape(2, 2, 2, 48).mean((0, 3))), r"mean.dim over the axes \[0, 3\]"),
         (network(lambda x: mean(torch.clamp(x, min=x.mean((2, 3), keepdim=True)))), "limits that are not|be packed"),
         (network(lambda x: mean(x.to(torch.float32) + torch.rand(1))), "draws random numbers"),
         (network(lambda x: torch.ones(2, 4)), "the logits do not depend on the images"),
@@ -343,7 +381,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: torch.einsum("bchw,cd->bd", x, WEIGHT[0, :, :, 0])), "einsum.* cannot be packed"),
         (
             network(lambda x: LENGTH_FIRST(*[x.flatten(2).permute(2, 0, 1)] * 3)[0].mean(0)),
-            r"a mean over the axes \[0\] of|not a batch of maps",
+            r"mean.dim over the axes \[0\] of|not a batch of maps",
         ),
         (network(lambda x: mean(x + x.flip(0))), "aten.flip.default mixes the images of a batch"),
         (
@@ -382,7 +420,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: F.adaptive_avg_pool2d(x[:, 0], 2).flatten(1)), "give it"),
         (network(lambda x: F.max_pool1d(x.flatten(1), 2)), r"max_pool1d.* cannot be packed; give it \[N, C, L\]"),
         (
-            network(lambda x: mean(F.pad(x.flatten(1), (0, 64)).unflatten(1, (4, 8, 8)))),
+            network(lambda x: mean(F.pad(x.unflatten(1, (2, 2)), (0, 1)).flatten(1, 2))),
             r"padding of \[.*\] cannot be packed",
         ),
         (network(lambda x: (mean(x), x)), "should return one tensor, its logits, or hold it"),
@@ -401,6 +439,14 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
 def test_what_cannot_be_lowered_is_named(module: nn.Module, message: str) -> None:
     with pytest.raises(CaptureError, match=message):
         packed(module)
+
+
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.LogSoftmax(-1)])
+def test_a_softmax_at_the_end_is_left_out(last: nn.Module) -> None:
+    """The logits are what it reads."""
+    module, images = network(mean).eval(), torch.rand(2, 3, 8, 6)
+    found = reference.run(pack(nn.Sequential(module, last).eval(), images), images.numpy())
+    assert found.tobytes() == reference.run(pack(module, images), images.numpy()).tobytes()
 
 
 def test_parameters_must_be_finite() -> None:

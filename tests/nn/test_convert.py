@@ -250,6 +250,24 @@ def test_shortcuts_and_gates_stay() -> None:
     assert rows["parts.4"] == rows["parts.5"] == ("float", "gates a map")
 
 
+def test_a_map_of_one_channel_is_a_gate_too() -> None:
+    def attended(parts: nn.Sequential, x: Tensor) -> Tensor:
+        x = parts[0](x)
+        both = torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True)[0]], 1)
+        return x * torch.sigmoid(parts[1](both))
+
+    rows = became(Net(nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(2, 1, 7, padding=3), forward=attended))
+    assert rows["parts.0"][0].startswith("BinaryConv2d")
+    assert rows["parts.1"] == ("float", "gates a map")
+
+
+def test_channels_that_are_selected_stay_channels() -> None:
+    """A ReLU before a selection of channels becomes one with a slope for each channel."""
+    parts = nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(4, 8, 3, padding=1)
+    picked = Net(*parts, forward=lambda parts, x: parts[2](parts[1](parts[0](x))[:, [5, 1, 1, 0]]))
+    assert isinstance(binarize(picked, IMAGES, method="react").network.parts[1], RPReLU)
+
+
 @pytest.mark.parametrize("spread", [lambda gate, x: gate, lambda gate, x: gate.expand(x.shape)])
 def test_a_gate_stays_between_0_and_1(spread: Callable[..., Tensor]) -> None:
     def gated(parts: nn.Sequential, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError, UnusedCliTokensError
+from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
 
 from evenbit import terminal
 from evenbit.cli import deployment, machine, measurement, training  # noqa: F401  (they register their commands)
@@ -47,8 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _explain(error: Exception) -> str:
     """An error in one line."""
+    command = " ".join(("evenbit", *(getattr(error, "command_chain", None) or ())))
+    if isinstance(error, MissingArgumentError) and error.argument:
+        name, option = error.argument.name, error.argument.index is None
+        return f"{command} needs {f'a value for {name}' if option else name[2:].upper()}; see {command} --help"
     if isinstance(error, UnusedCliTokensError):
-        command = " ".join(("evenbit", *(error.command_chain or ())))
         extra = " ".join(f"'{token}'" for token in error.unused_tokens or ())
         return f"{command} does not expect {extra}; see {command} --help"
     if isinstance(error, OSError) and error.filename is not None:

@@ -43,7 +43,7 @@ def pack(
     Args:
         module: Any network in eval mode from images `[N, C, H, W]` in [0, 1] to logits `[N, classes]`, to maps of them
             `[N, classes, H', W']`, or to something that holds them under the name `logits`, as Hugging Face's networks
-            do.
+            do. A softmax over the classes at the end, or its logarithm, is left out.
         example: Images `[N, C, H, W]`, of which only C, H and W count: the Plan takes images of this size. Sequences
             `[N, C, L]` become images of height 1.
         classes: Class names in the order of the logits; None names the classes by their numbers.

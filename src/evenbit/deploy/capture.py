@@ -21,7 +21,7 @@ from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
 from evenbit.nn.aliases import DROPOUTS, is_mutable, is_view, made_by, needed
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
-from evenbit.nn.trace import module_path, trace, where
+from evenbit.nn.trace import argument, module_path, trace, where
 from evenbit.plan import Plan
 
 aten = torch.ops.aten
@@ -47,6 +47,7 @@ def capture(
     """
     check_weights(module)
     program = trace(module, size)
+    _leave_out_last_softmax(program.graph)
     _erase_what_logits_do_not_need(program.graph)
     lowering = Lowering(program.graph)
     output = walk(program, lowering)
@@ -57,6 +58,15 @@ def capture(
         raise CaptureError(f"the network should give one logit for each of {len(classes)} classes, but gives {count}")
     channels, height, width = (size[0], *(1, *size[1:])[-2:])
     return lowering.builder.plan(channels, height, width, classes, output, info)
+
+
+def _leave_out_last_softmax(graph: torch.fx.Graph) -> None:
+    """Makes a network that ends in a softmax over the classes, or its logarithm, give what it reads: the logits."""
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    last: Any = output.args[0][0]
+    is_softmax = isinstance(last, Node) and last.target in (aten.softmax.int, aten.log_softmax.int)
+    if is_softmax and argument(last, 1) % last.meta["val"].dim() == 1:
+        output.replace_input_with(last, last.args[0])
 
 
 def _erase_what_logits_do_not_need(graph: torch.fx.Graph) -> None:

@@ -17,6 +17,7 @@ from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from evenbit.errors import CaptureError
+from evenbit.nn.decompose import decompose
 
 BLOCKS = "a block in torch.autocast, torch.cond, or in both torch.no_grad and torch.enable_grad"
 LOGGERS = ("fx.experimental.symbolic_shapes", "export", "_subclasses.fake_tensor")
@@ -95,6 +96,7 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
                     program = torch.export.export(Logits(module), (example,), strict=False)
         for node in _blocks(program.graph):
             raise CaptureError(f"{where(node)}: {BLOCKS} cannot be traced; take it out")
+        decompose(program.graph)
         return program
     except CaptureError:
         raise

@@ -21,8 +21,8 @@ ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, Ta
 # What to do instead, by the start of an op's name.
 HINTS = {
     ("elu", "celu", "selu", "mish", "softplus", "exp", "log_sigmoid"): f"use {ACTIVATIONS}",
-    ("log_softmax",): "pack the network without it; the engine's logits can be normalized afterwards",
-    ("native_", "rms_norm"): "use batch, group or layer normalization",
+    ("log_softmax",): "only as the last op, over the classes, it may stay: the logits are what it reads",
+    ("native_",): "use batch, group or layer normalization",
     ("addmm",): "use nn.Linear, nn.Conv2d or matmul",
     ("upsample",): "use nearest or bilinear interpolation",
     ("index", "gather", "where", "masked"): "which elements are selected must not depend on the images",

@@ -123,6 +123,7 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.relu_.default: _leaky(0.0),
     aten.leaky_relu.default: _leaky(0.01),
     aten.leaky_relu_.default: _leaky(0.01),
+    aten.abs.default: _leaky(-1.0),
     aten.prelu.default: _prelu,
     aten.clamp.default: _clamp(None, None),
     aten.clamp_.default: _clamp(None, None),

@@ -14,7 +14,7 @@ from evenbit.deploy.aten.attention import summand_of
 from evenbit.deploy.aten.common import affine, computed_first, is_computed, together, unary
 from evenbit.deploy.lowering import Lowering, shape_of
 from evenbit.errors import CaptureError
-from evenbit.nn.trace import BATCH, argument, where
+from evenbit.nn.trace import argument, where
 from evenbit.ops import (
     Multiply,
     Tail,
@@ -84,13 +84,28 @@ def _mul(lowering: Lowering, node: Node) -> None:
         affine(lowering, node, left, lowering.array(right, node))
 
 
-def _square(lowering: Lowering, node: Node) -> None:
-    if argument(node, 1, 2) != 2:
-        raise CaptureError(f"{where(node)}: a power of {argument(node, 1)} cannot be packed")
-    source: Any = argument(node, 0)
-    value = lowering.worked_on(source)
-    made = lowering.builder.add(Multiply, value, Tail(), factor=value)
-    lowering.define_alike(node, made, source, value)
+def _any_power(lowering: Lowering, node: Node) -> None:
+    _power(argument(node, 1))(lowering, node)
+
+
+def _power(power: float) -> Callable[[Lowering, Node], None]:
+    """A product, or the root or its inverse; `sqrt(x) = 1 / sqrt(q q)` with `q = 1 / sqrt(x)`."""
+
+    def lower(lowering: Lowering, node: Node) -> None:
+        if power not in (2, 3, 4, 0.5, -0.5):
+            raise CaptureError(f"{where(node)}: a power of {power} cannot be packed; 2, 3, 4, 0.5 and -0.5 can")
+        source: Any = argument(node, 0)
+        value = made = lowering.worked_on(source)
+        builder = lowering.builder
+        if power < 1:
+            made = builder.elementwise(made, Tail(activation="rsqrt"))
+            if power > 0:
+                made = builder.add(Multiply, made, Tail(activation="rsqrt"), factor=made)
+        for _ in range(int(power) - 1):
+            made = builder.add(Multiply, made, Tail(), factor=value)
+        lowering.define_alike(node, made, source, value)
+
+    return lower
 
 
 def _div(lowering: Lowering, node: Node) -> None:
@@ -121,21 +136,6 @@ def _quotient(lowering: Lowering, node: Node) -> None:
     together(lowering, node, combine)
 
 
-def _vector_norm(lowering: Lowering, node: Node) -> None:
-    """The root of the sum of squares over all axes but one: `1 / sqrt(q q)` with `q = 1 / sqrt(sum)`."""
-    source: Any = argument(node, 0)
-    shape, axes = shape_of(source), argument(node, 2, None) or []
-    kept = set(range(1, len(shape))) - {axis % len(shape) for axis in axes}
-    if argument(node, 1, 2) != 2 or len(kept) != 1 or shape[0] != BATCH or not argument(node, 3, False):
-        raise CaptureError(f"{where(node)}: a norm of order {argument(node, 1, 2)} over {axes} cannot be packed")
-    (axis,) = kept
-    builder, value = lowering.builder, lowering.stored(source, axis)
-    mean = builder.mean(builder.add(Multiply, value, Tail(), factor=value))
-    count = builder.tensor(np.full(shape[axis], np.prod(shape[1:]) / shape[axis]))
-    q = builder.elementwise(mean, Tail(scale=count, activation="rsqrt"))
-    lowering.define(node, builder.add(Multiply, q, Tail(activation="rsqrt"), factor=q), axis)
-
-
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.add.Tensor: _add,
     aten.add_.Tensor: _add,
@@ -145,9 +145,10 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.neg.default: _neg,
     aten.mul.Tensor: _mul,
     aten.mul_.Tensor: _mul,
-    aten.linalg_vector_norm.default: _vector_norm,
-    aten.square.default: _square,
-    aten.pow.Tensor_Scalar: _square,
+    aten.pow.Tensor_Scalar: _any_power,
+    aten.rsqrt.default: _power(-0.5),
+    aten.sqrt.default: _power(0.5),
+    aten.square.default: _power(2),
     aten.div.Tensor: _div,
     aten.div_.Tensor: _div,
 }

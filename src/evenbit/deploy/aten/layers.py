@@ -11,6 +11,7 @@ from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import alias, is_computed, padded, pair_for
+from evenbit.deploy.aten.moves import move
 from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, shape_of
 from evenbit.errors import CaptureError
 from evenbit.nn.trace import BATCH, argument, where
@@ -138,24 +139,40 @@ def _pad(lowering: Lowering, node: Node) -> None:
     """Zeros around a map, added by the convolutions that read it or else by one that does nothing more."""
     source: Any = argument(node, 0)
     amounts = list(argument(node, 1))
-    if len(shape_of(source)) == 3:
-        amounts[2:2] = [0, 0]  # above and below a sequence
+    missing = 4 - len(shape_of(source))  # sequences have no height, vectors no width either
+    amounts[2 * (2 - missing) : 2 * (2 - missing)] = [0, 0] * missing
     amounts += [0] * 8
     left, right, above, below, *others = amounts[:8]
     mode, fill = argument(node, 2, "constant"), argument(node, 3, None) or 0.0
     if not any(amounts):
         alias(lowering, node)
         return
-    if mode != "constant" or fill != 0 or any(others) or min(amounts) < 0:
-        raise CaptureError(f"{where(node)}: only padding of height and width with zeros can be packed")
-    if len(shape_of(source)) not in (3, 4):
+    if mode != "constant":
+        move(lowering, node)
+        return
+    if fill != 0 or any(others[2:]) or min(amounts) < 0 or (any(others) and any(amounts[:4])):
+        raise CaptureError(f"{where(node)}: only padding of height and width, or of channels, with zeros can be packed")
+    if missing < 0:
         raise CaptureError(f"{where(node)}: padding of {list(shape_of(source))} cannot be packed; give it [N, C, H, W]")
     check_images(source)
+    if any(others):
+        _pad_channels(lowering, node, others[0], others[1])
+        return
     lowering.pads[node] = (above, below, left, right)
     lowering.values[node] = lowering.stored(source)
     convolutions = (aten.conv2d.default, aten.conv2d.padding, aten.conv1d.default, aten.conv1d.padding)
     if not all(user.target in convolutions and user.args[0] is node for user in node.users):
         lowering.define(node, padded(lowering, lowering.values[node], lowering.pads.pop(node)))
+
+
+def _pad_channels(lowering: Lowering, node: Node, before: int, after: int) -> None:
+    """Channels of zeros before and after those of a map, as in shortcuts that widen it: channels of it times zero."""
+    source: Any = argument(node, 0)
+    places = lowering.placed(source)
+    wide = [(0, 0) if axis != 1 else (before, after) for axis in range(places.ndim)]
+    value = lowering.gathered(node, lowering.value(source), np.pad(places, wide, mode="edge"), 1)
+    scale = np.pad(np.ones(places.shape[1]), (before, after))
+    lowering.define(node, lowering.builder.elementwise(value, Tail(scale=lowering.builder.tensor(scale))))
 
 
 def _conv_transpose(lowering: Lowering, node: Node) -> None:

@@ -35,13 +35,15 @@ def _dropout(lowering: Lowering, node: Node) -> None:
     alias(lowering, node)
 
 
-def _move(lowering: Lowering, node: Node) -> None:
+def move(lowering: Lowering, node: Node) -> None:
     """Numbers that change places, are left out or repeated: what is done to them is done to their places."""
     source: Any = argument(node, 0)
     value = lowering.value(source)
+    if any(part is not source and is_computed(lowering, part) for part in node.all_input_nodes):
+        raise CaptureError(f"{where(node)}: which elements {node.target} selects must not depend on the images")
     places = torch.from_numpy(lowering.placed(source)).double()  # an op of floats may move them
-    move: Any = aten.reshape.default if node.target == aten.view.default else node.target  # whatever their strides
-    moved = move(places, *node.args[1:], **node.kwargs)
+    by: Any = aten.reshape.default if node.target == aten.view.default else node.target  # whatever their strides
+    moved = by(places, *lowering.evaluate(node.args[1:]), **node.kwargs)
     if isinstance(moved, torch.Tensor):
         lowering.define_moved(node, value, moved.long().numpy())
         if node.target == aten.roll.default:  # what is cut after it would not be sums of rows, columns and channels
@@ -105,7 +107,7 @@ def _join_constants(lowering: Lowering, node: Node, parts: Any, axis: int) -> No
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.cat.default: _cat,
     operator.getitem: pick,
-    **dict.fromkeys(MOVES, _move),
+    **dict.fromkeys(MOVES, move),
     **dict.fromkeys(DROPOUTS, _dropout),
     aten._assert_tensor_metadata.default: _nothing,
     aten.alias.default: alias,

@@ -59,23 +59,59 @@ def _interpolate(lowering: Lowering, node: Node) -> None:
 
 
 def _mean(lowering: Lowering, node: Node) -> None:
-    """Over all axes but one, whose numbers are channels then, or over one axis of a map."""
+    _reduce(lowering, node, AvgPool)
+
+
+def _sum(lowering: Lowering, node: Node) -> None:
+    """Mean times count."""
+    _reduce(lowering, node, AvgPool)
+    value = lowering.values[node]
     source: Any = argument(node, 0)
+    count = np.prod(shape_of(source)) / np.prod(shape_of(node))
+    scale = lowering.builder.tensor(np.full(lowering.maps[value][0], count))
+    made = lowering.builder.elementwise(value, Tail(scale=scale))
+    lowering.values[node], lowering.maps[made] = made, lowering.maps[value]
+
+
+def _max(lowering: Lowering, node: Node) -> None:
+    _reduce(lowering, node, MaxPool)
+
+
+def _reduce(lowering: Lowering, node: Node, pool: type[AvgPool | MaxPool]) -> None:
+    """Pools over whole axes.
+
+    Over all axes but one, the numbers of that one are channels. Over one axis of a map, the others are channels and
+    one side of a map. Else all that is kept are channels.
+    """
+    source: Any = argument(node, 0)
+    result = node.meta["val"]
+    to = tuple((result if isinstance(result, torch.Tensor) else result[0]).shape)
     shape = shape_of(source)
-    axes = {axis % len(shape) for axis in argument(node, 1) or range(len(shape))}
-    kept = set(range(1, len(shape))) - axes
-    if shape[0] == BATCH and 0 not in axes and len(kept) == 1:
-        (axis,) = kept
-        value = lowering.builder.mean(lowering.stored(source, axis))
-        lowering.define(node, value, axis if argument(node, 2, False) else 1)
-    elif shape[0] == BATCH and len(shape) == 4 and 0 not in axes and len(axes) == 1:
-        (axis,), (first, second) = axes, sorted(kept)
-        kernel = (shape[axis], 1) if axis < second else (1, shape[axis])
-        value = lowering.builder.add(AvgPool, lowering.stored(source, first), Tail(), kernel=kernel, stride=kernel)
-        lowering.maps[value] = (shape[first], *((1, shape[second]) if axis < second else (shape[second], 1)))
-        lowering.define_moved(node, value, np.arange(BATCH * shape[first] * shape[second]).reshape(shape_of(node)))
+    given = argument(node, 1, None)
+    axes = {axis % len(shape) for axis in ([given] if isinstance(given, int) else given or range(len(shape)))}
+    kept = sorted(set(range(1, len(shape))) - axes)
+    if shape[0] != BATCH or 0 in axes or len(to) < 2:
+        axes_of = f"{node.target} over the axes {sorted(axes)} of {list(shape)}"
+        raise CaptureError(f"{where(node)}: {axes_of} cannot be packed")
+    if len(kept) == 1:
+        value, over, size = lowering.stored(source, kept[0]), (1, 1), shape[kept[0]]
+    elif len(kept) == 2 and len(axes) == 1:
+        (axis,), (size, side) = axes, (shape[index] for index in kept)
+        value, over = lowering.stored(source, kept[0]), (1, side) if axis < kept[1] else (side, 1)
     else:
-        raise CaptureError(f"{where(node)}: a mean over the axes {sorted(axes)} of {list(shape)} cannot be packed")
+        size = int(np.prod([shape[index] for index in kept]))
+        last = np.moveaxis(lowering.placed(source), kept, range(1, len(kept) + 1))
+        value, over = lowering.gathered(node, lowering.value(source), last.reshape(BATCH, size, -1), 1), (1, 1)
+    _, height, width = lowering.maps[value]
+    kernel = (height // over[0], width // over[1])
+    if pool is AvgPool and over == (1, 1):
+        made = lowering.builder.mean(value)
+    else:
+        made = lowering.builder.add(pool, value, Tail(), kernel=kernel, stride=kernel)
+    lowering.maps[made] = (size, *over)
+    lowering.values[node] = made
+    if over != (1, 1) or to[1] != size:
+        lowering.places[node] = np.arange(BATCH * size * over[0] * over[1]).reshape(to)
 
 
 def _adaptive_mean(lowering: Lowering, node: Node) -> None:
@@ -168,7 +204,10 @@ def _avg_pool(lowering: Lowering, node: Node) -> None:
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.upsample_bilinear2d.vec: _interpolate,
     aten.upsample_linear1d.vec: _interpolate,
+    aten.amax.default: _max,
+    aten.max.dim: _max,
     aten.mean.dim: _mean,
+    aten.sum.dim_IntList: _sum,
     aten.adaptive_avg_pool2d.default: _adaptive_mean,
     aten.adaptive_max_pool2d.default: _adaptive_max,
     aten.max_pool2d.default: _max_pool,

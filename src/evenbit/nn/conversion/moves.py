@@ -10,6 +10,8 @@ MOVES = (
     aten.expand.default,
     aten.flatten.using_ints,
     aten.flip.default,
+    aten.index.Tensor,
+    aten.index_select.default,
     aten.movedim.int,
     aten.movedim.intlist,
     aten.narrow.default,

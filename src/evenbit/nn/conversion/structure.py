@@ -29,6 +29,7 @@ LAYERS = {
     aten.linear.default,
 }
 NORMALIZATIONS = {aten.batch_norm.default}
+REDUCTIONS = {aten.amax.default, aten.max.dim, aten.mean.dim, aten.sum.dim_IntList}
 # Ops under which values of at least 0 stay at least 0, and which only pool, copy, pad or rearrange values.
 POOLS_AND_VIEWS = {
     *MOVES,
@@ -43,7 +44,7 @@ POOLS_AND_VIEWS = {
     aten.upsample_linear1d.vec,
     aten.upsample_bilinear2d.vec,
     operator.getitem,
-    aten.mean.dim,
+    *REDUCTIONS,
     *DROPOUTS,
     aten.alias.default,
     aten.contiguous.default,
@@ -60,6 +61,7 @@ SIGN_KEEPERS = {
     aten.hardswish.default,
     aten.hardswish_.default,
     aten.gelu.default,
+    aten.sqrt.default,
 }
 SUMS = {aten.add.Tensor, aten.add_.Tensor}
 PRODUCTS = {aten.mul.Tensor, aten.mul_.Tensor}
@@ -74,6 +76,7 @@ AT_LEAST_ZERO = {
     aten.hardsigmoid_.default,
     aten.softmax.int,
     aten.square.default,
+    aten.abs.default,
 }
 CLAMPS = {
     aten.clamp.default,
@@ -97,7 +100,8 @@ class Call:
         is_first: Whether no other layer comes before it: it reads the images.
         is_last: Whether the logits need it, and no other layer after it: it makes the logits.
         is_bridge: Whether no path leads around it from the images to the logits.
-        is_gate: Whether its result is a vector by which a map is multiplied or moved (squeeze-and-excitation).
+        is_gate: Whether its result is a vector (squeeze-and-excitation), or a map of one channel (spatial attention),
+            by which a map is multiplied or moved.
         is_shortcut: Whether it is a 1x1 convolution whose result is added to what other layers compute from its input.
         is_normalized: Whether only batch normalizations read its result, perhaps after a pooling.
     """
@@ -174,7 +178,11 @@ class Structure:
     def __init__(self, network: nn.Module, size: tuple[int, ...]) -> None:
         program = trace(network, size)
         self.graph: Graph = program.graph
-        images = [name for name in program.graph_signature.user_inputs if isinstance(name, str)]
+        signature = program.graph_signature
+        names = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
+        stored = {**program.state_dict, **program.constants}
+        self._stored = {name: stored[target] for name, target in names.items()}
+        images = [name for name in signature.user_inputs if isinstance(name, str)]
         self._ancestors: dict[Node, set[Node]] = {}  # of what depends on the images
         self._images: Node | None = None
         for node in self.graph.nodes:
@@ -202,7 +210,7 @@ class Structure:
             is_last=node in self._needed
             and not any(node in self._ancestors[other] for other in layers if other in self._needed),
             is_bridge=not self._has_way_around(node),
-            is_gate=_is_vector(node) and self._gates(node),
+            is_gate=_is_thin(node) and self._gates(node),
             is_shortcut=self._is_shortcut(node),
             is_normalized=all(user.target in NORMALIZATIONS for user in self._readers(node)),
         )
@@ -230,7 +238,7 @@ class Structure:
                 yield user
 
     def _gates(self, node: Node) -> bool:
-        """Whether the vector `node` reaches a sum or product with a map by way of vectors."""
+        """Whether what a thin node gives reaches a sum or product with a whole map by way of thin nodes."""
         seen: set[Node] = set()
         frontier = list(node.users)
         while frontier:
@@ -238,9 +246,9 @@ class Structure:
             if user in seen:
                 continue
             seen.add(user)
-            if user.target in SUMS | PRODUCTS and not _is_vector(user):
+            if user.target in SUMS | PRODUCTS and not _is_thin(user):
                 return True
-            if user.op == "call_function" and (_is_vector(user) or user.target == aten.expand.default):
+            if user.op == "call_function" and _is_thin(user):
                 frontier += user.users
         return False
 
@@ -303,18 +311,27 @@ class Structure:
             causes: What `at_least_zero` gave.
         """
         path = [node for node, nodes in causes.items() if source in nodes and node is not source]
-        if not any(node.target in MOVES or node.target == aten.mean.dim for node in path):
+        if not any(node.target in MOVES or node.target in REDUCTIONS for node in path):
             return True
         shape = _shape(source)
         numbers = torch.arange(1.0, shape[1] + 1).view(-1, *[1] * len(shape[2:])).expand(shape)
         known: dict[Node, Any] = {source: numbers.contiguous() / shape[1]}
         for node in path:
             args, kwargs = map_arg(
-                (node.args, node.kwargs), lambda part: known[part] if part in known else torch.ones(_shape(part))
+                (node.args, node.kwargs), lambda part: known[part] if part in known else self._stand_in(part)
             )
             target: Any = node.target
             known[node] = target(*args, **kwargs)
         return shape[1] == 1 or all(bool((known[value] != known[value][:, :1]).any()) for value in values)
+
+    def _stand_in(self, node: Node) -> Any:
+        """Ones in the shape of a node; what says where numbers go, such as an index, as it is."""
+        if node.meta["val"].is_floating_point():
+            return torch.ones(_shape(node))
+        if node.name in self._stored:
+            return self._stored[node.name]
+        target: Any = node.target
+        return target(*map_arg(node.args, self._stand_in), **node.kwargs)
 
 
 def _signed_by(node: Node) -> list[Node]:
@@ -324,16 +341,10 @@ def _signed_by(node: Node) -> list[Node]:
     gates have to stay as they are. Of a quotient, what is divided.
     """
     if node.target in PRODUCTS:
-        return [part for part in node.all_input_nodes if _shape(_unexpanded(part)) == _shape(node)]
+        return [part for part in node.all_input_nodes if _shape(part) == _shape(node)]
     if node.target in QUOTIENTS:
         return [part for part in node.args[:1] if isinstance(part, Node)]
     return node.all_input_nodes
-
-
-def _unexpanded(node: Node) -> Node:
-    while node.target == aten.expand.default:
-        node = node.all_input_nodes[0]
-    return node
 
 
 def _clamps_at_zero(node: Node) -> bool:
@@ -346,8 +357,9 @@ def _shape(node: Node) -> tuple[int, ...]:
     return tuple((value[0] if isinstance(value, tuple | list) else value).shape)
 
 
-def _is_vector(node: Node) -> bool:
-    return prod(_shape(node)[2:]) == 1
+def _is_thin(node: Node) -> bool:
+    """Whether it gives a vector, or a map of one channel."""
+    return prod(_shape(node)[2:]) == 1 or _shape(node)[1] == 1
 
 
 def _macs(node: Node) -> int:

@@ -1,0 +1,164 @@
+"""Ops that are traced as others: each is replaced by the ops that it is defined by.
+
+So there is one form of each computation for binarization and deployment to know. Most rules are torch's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+from torch.fx import Graph, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
+
+from evenbit.nn.aliases import is_mutable
+
+aten = torch.ops.aten
+
+# By torch's rules: an op that is made of others runs as these, the other rules are those of torch's compiler.
+BY_TORCH = (
+    aten.addcmul.default,
+    aten.broadcast_to.default,
+    aten.clip.default,
+    aten.concat.default,
+    aten.concatenate.default,
+    aten.divide.Scalar,
+    aten.divide.Tensor,
+    aten.expand_as.default,
+    aten.glu.default,
+    aten.hstack.default,
+    aten.mT.default,
+    aten.moveaxis.int,
+    aten.moveaxis.intlist,
+    aten.multiply.Scalar,
+    aten.multiply.Tensor,
+    aten.negative.default,
+    aten.numpy_T.default,
+    aten.ravel.default,
+    aten.reshape_as.default,
+    aten.stack.default,
+    aten.subtract.Scalar,
+    aten.subtract.Tensor,
+    aten.tensor_split.indices,
+    aten.tensor_split.sections,
+    aten.true_divide.Scalar,
+    aten.true_divide.Tensor,
+    aten.type_as.default,
+    aten.view_as.default,
+    aten.vstack.default,
+)
+
+
+def _variance(x: Tensor, axes: Any = None, correction: Any = True, keepdim: bool = False) -> Tensor:
+    """`sum (x - mean)^2 / (n - correction)`; torch's default for the correction, and for `unbiased`, is 1."""
+    mean = x.mean(axes, True)
+    n = prod(x.shape) / prod(mean.shape)
+    return (x - mean).square().mean(axes, keepdim) * (n / (n - (1 if correction is None else correction)))
+
+
+def _deviation(x: Tensor, axes: Any = None, correction: Any = True, keepdim: bool = False) -> Tensor:
+    return _variance(x, axes, correction, keepdim).sqrt()
+
+
+def _norm(x: Tensor, order: float = 2, axes: Any = None, keepdim: bool = False) -> Tensor:
+    """The root of the sum of squares."""
+    return x.square().sum(axes, keepdim).sqrt()
+
+
+def _rms_norm(x: Tensor, shape: list[int], weight: Tensor | None = None, epsilon: float | None = None) -> Tensor:
+    """`x / sqrt(mean x^2 + epsilon)` over the last axes (Zhang and Sennrich, Root mean square normalization, 2019)."""
+    least = torch.finfo(torch.float32).eps if epsilon is None else epsilon
+    normalized = x * (x.square().mean(tuple(range(-len(shape), 0)), True) + least).rsqrt()
+    return normalized if weight is None else normalized * weight
+
+
+def _between(x: Tensor, y: Tensor, part: float) -> Tensor:
+    return x + (y - x) * part
+
+
+def _least(x: Tensor, axes: Any = (), keepdim: bool = False) -> Tensor:
+    return -torch.amax(-x, axes, keepdim)
+
+
+RULES: dict[Any, Callable[..., Any]] = {
+    **{target: decomposition_table.get(target, target) for target in BY_TORCH},
+    aten.amin.default: _least,
+    aten.lerp.Scalar: _between,
+    aten.linalg_vector_norm.default: _norm,
+    aten.rms_norm.default: _rms_norm,
+    aten.std.correction: _deviation,
+    aten.std.dim: _deviation,
+    aten.var.correction: _variance,
+    aten.var.dim: _variance,
+}
+
+
+# They spread their sides over each other themselves.
+ELEMENTWISE = (
+    aten.add.Tensor,
+    aten.add_.Tensor,
+    aten.div.Tensor,
+    aten.div_.Tensor,
+    aten.mul.Tensor,
+    aten.mul_.Tensor,
+    aten.sub.Tensor,
+    aten.sub_.Tensor,
+)
+
+
+def decompose(graph: Graph) -> None:
+    """Replaces the nodes of a graph, for whose op there is a rule, until none is left."""
+    pending = list(graph.nodes)
+    while pending:
+        node = pending.pop()
+        if node.target in RULES and _order_of_norm(node) == 2:
+            pending += _replace(graph, node, RULES[node.target])
+    for node in graph.nodes:
+        if node.target in ELEMENTWISE:
+            _leave_out_expand(node)
+
+
+def _order_of_norm(node: Node) -> Any:
+    """The order of a norm; 2 for other ops."""
+    return node.args[1] if node.target == aten.linalg_vector_norm.default and len(node.args) > 1 else 2
+
+
+def _leave_out_expand(node: Node) -> None:
+    """Lets a sum or product read a side that was spread over the other side as it was before."""
+    for side, other in (node.args[:2], node.args[1::-1]):
+        if isinstance(side, Node) and side.target == aten.expand.default and isinstance(other, Node):
+            (source,) = side.all_input_nodes
+            fits = other is not side and other.meta["val"].shape == node.meta["val"].shape
+            if fits and not any(map(is_mutable, source.users)):
+                node.replace_input_with(side, source)
+
+
+def _replace(graph: Graph, node: Node, rule: Callable[..., Any]) -> Sequence[Node]:
+    """Puts the ops that a rule runs in the place of a node; returns them."""
+    sources = node.all_input_nodes
+
+    def run(*tensors: Tensor) -> Any:
+        values = dict(zip(sources, tensors, strict=True))
+        args, kwargs = map_arg((node.args, node.kwargs), values.__getitem__)
+        return rule(*args, **kwargs)
+
+    part = make_fx(run)(*(source.meta["val"] for source in sources)).graph
+    known = dict(zip((each for each in part.nodes if each.op == "placeholder"), sources, strict=True))
+    with graph.inserting_before(node):
+        result: Any = graph.graph_copy(part, known)
+    made = [copy for copy in known.values() if copy not in sources]
+    for copy in made:
+        copy.meta["nn_module_stack"] = node.meta.get("nn_module_stack")
+    if isinstance(result, Node):
+        node.replace_all_uses_with(result)
+    else:  # several tensors
+        for user in list(node.users):
+            user.replace_all_uses_with(result[user.args[1]])
+            graph.erase_node(user)
+    graph.erase_node(node)
+    return made
