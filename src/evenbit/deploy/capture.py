@@ -19,7 +19,7 @@ from torch.fx import Node
 from evenbit.deploy.aten import LOWERINGS, hint
 from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
-from evenbit.nn.aliases import DROPOUTS, is_mutable, is_view, made_by, needed
+from evenbit.nn.aliases import DROPOUTS, changes_others, is_mutable, made_by, needed
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
 from evenbit.nn.trace import argument, module_path, trace, where
 from evenbit.plan import Plan
@@ -161,14 +161,7 @@ FACTORIES = {
 
 def _check_in_place(node: Node) -> None:
     """Refuses to change a tensor in place while a view of it is used: the graph does not show that both change."""
-    if not is_mutable(node) or node.target in DROPOUTS:
-        return
-    source: Any = node.args[0]
-    shared = any(user is not node and is_view(user) for user in source.users)
-    while is_view(source):
-        source = source.all_input_nodes[0]
-        shared = shared or len(source.users) > 1
-    if shared:
+    if is_mutable(node) and node.target not in DROPOUTS and changes_others(node):
         raise CaptureError(f"{where(node)}: {node.target} changes a tensor in place while a view of it is in use")
 
 

@@ -46,6 +46,16 @@ def made_by(node: Node) -> Node:
     return node
 
 
+def changes_others(node: Node) -> bool:
+    """Whether an op that works in place changes a tensor of which a view is used elsewhere."""
+    source: Node = node.all_input_nodes[0]
+    shared = any(user is not node and is_view(user) for user in source.users)
+    while is_view(source):
+        source = source.all_input_nodes[0]
+        shared = shared or len(source.users) > 1
+    return shared
+
+
 def needed(graph: Graph) -> set[Node]:
     """The nodes that the output needs: those it is computed from, and those that change one of them in place."""
     changes = [node for node in graph.nodes if is_mutable(node)]

@@ -16,7 +16,7 @@ from torch.fx import Graph, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
-from evenbit.nn.aliases import is_mutable
+from evenbit.nn.aliases import changes_others, is_mutable
 
 aten = torch.ops.aten
 
@@ -85,12 +85,71 @@ def _least(x: Tensor, axes: Any = (), keepdim: bool = False) -> Tensor:
     return -torch.amax(-x, axes, keepdim)
 
 
+def _largest_of_two(x: Tensor, y: Tensor) -> Tensor:
+    return y + (x - y).relu()
+
+
+def _least_of_two(x: Tensor, y: Tensor) -> Tensor:
+    return y - (y - x).relu()
+
+
+def _reciprocal(x: Tensor) -> Tensor:
+    """`x q q` with `q = 1 / sqrt(x x)`, whatever the sign of x."""
+    q = x.square().rsqrt()
+    return x * (q * q)
+
+
+def _add_quotient(x: Tensor, above: Tensor, below: Tensor, *, value: float = 1) -> Tensor:
+    return x + above / below * value
+
+
+def _elu(x: Tensor, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Tensor:
+    """`x` where it is positive, else `alpha (exp(x) - 1)`; with `t = tanh(x / 2)`, `exp(x) - 1 = 2 t / (1 - t)`."""
+    t = (x.clamp(max=0) * (input_scale / 2)).tanh()
+    return (x.relu() + (t + t) / (1 - t) * alpha) * scale
+
+
+def _celu(x: Tensor, alpha: float = 1) -> Tensor:
+    """`x` where it is positive, else `alpha (exp(x / alpha) - 1)` (Barron, Continuously differentiable ELU, 2017)."""
+    return _elu(x, alpha, 1, 1 / alpha)
+
+
+def _selu(x: Tensor) -> Tensor:
+    """ELU with the constants of Klambauer et al., Self-normalizing neural networks, 2017."""
+    return _elu(x, 1.6732632423543772, 1.0507009873554805)
+
+
+def _mish(x: Tensor) -> Tensor:
+    """`x tanh(log(1 + exp(x)))` (Misra, 2019); with `r = sigmoid(-x)`, that is `x (1 - r r) / (1 + r r)`."""
+    r = (-x).sigmoid().square()
+    return x * ((1 - r) / (1 + r))
+
+
+def _softshrink(x: Tensor, width: float = 0.5) -> Tensor:
+    return x - x.clamp(-width, width)
+
+
 RULES: dict[Any, Callable[..., Any]] = {
     **{target: decomposition_table.get(target, target) for target in BY_TORCH},
+    aten.addcdiv.default: _add_quotient,
     aten.amin.default: _least,
+    aten.celu.default: _celu,
+    aten.celu_.default: _celu,
+    aten.elu.default: _elu,
+    aten.elu_.default: _elu,
     aten.lerp.Scalar: _between,
     aten.linalg_vector_norm.default: _norm,
+    aten.max.other: _largest_of_two,
+    aten.maximum.default: _largest_of_two,
+    aten.min.other: _least_of_two,
+    aten.minimum.default: _least_of_two,
+    aten.mish.default: _mish,
+    aten.mish_.default: _mish,
+    aten.reciprocal.default: _reciprocal,
     aten.rms_norm.default: _rms_norm,
+    aten.selu.default: _selu,
+    aten.selu_.default: _selu,
+    aten.softshrink.default: _softshrink,
     aten.std.correction: _deviation,
     aten.std.dim: _deviation,
     aten.var.correction: _variance,
@@ -112,11 +171,15 @@ ELEMENTWISE = (
 
 
 def decompose(graph: Graph) -> None:
-    """Replaces the nodes of a graph, for whose op there is a rule, until none is left."""
+    """Replaces the nodes of a graph, for whose op there is a rule, until none is left.
+
+    What changes a tensor in place is left as it is if a view of the tensor is used, since then the view changes too.
+    """
     pending = list(graph.nodes)
     while pending:
         node = pending.pop()
-        if node.target in RULES and _order_of_norm(node) == 2:
+        stays = is_mutable(node) and changes_others(node)
+        if node.target in RULES and _order_of_norm(node) == 2 and not stays:
             pending += _replace(graph, node, RULES[node.target])
     for node in graph.nodes:
         if node.target in ELEMENTWISE:

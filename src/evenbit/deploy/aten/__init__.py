@@ -17,10 +17,10 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     for target, lower in module.LOWERINGS.items()
 }
 
-ACTIVATIONS = "ReLU, ReLU6, LeakyReLU, PReLU, Hardtanh, Sigmoid, Hardsigmoid, Tanh, SiLU, GELU, Hardswish or Softsign"
+ACTIVATIONS = "ReLU, LeakyReLU, PReLU, Hardtanh, Sigmoid, Tanh, ELU, SiLU, GELU, Mish, Hardswish or Softsign"
 # What to do instead, by the start of an op's name.
 HINTS = {
-    ("elu", "celu", "selu", "mish", "softplus", "exp", "log_sigmoid"): f"use {ACTIVATIONS}",
+    ("softplus", "exp", "log_sigmoid", "hardshrink", "rrelu", "threshold"): f"use {ACTIVATIONS}",
     ("log_softmax",): "only as the last op, over the classes, it may stay: the logits are what it reads",
     ("native_",): "use batch, group or layer normalization",
     ("addmm",): "use nn.Linear, nn.Conv2d or matmul",
