@@ -70,6 +70,15 @@ def _norm(x: Tensor, order: float = 2, axes: Any = None, keepdim: bool = False) 
     return x.square().sum(axes, keepdim).sqrt()
 
 
+def _layer_norm(x: Tensor, shape: list[int], weight: Any = None, bias: Any = None, epsilon: float = 1e-5) -> Tensor:
+    """Mean 0 and variance 1 over the last axes, then scaled and shifted."""
+    axes = tuple(range(-len(shape), 0))
+    d = x - x.mean(axes, True)
+    normalized = d * (d.square().mean(axes, True) + epsilon).rsqrt()
+    scaled = normalized if weight is None else normalized * weight
+    return scaled if bias is None else scaled + bias
+
+
 def _rms_norm(x: Tensor, shape: list[int], weight: Tensor | None = None, epsilon: float | None = None) -> Tensor:
     """`x / sqrt(mean x^2 + epsilon)` over the last axes (Zhang and Sennrich, Root mean square normalization, 2019)."""
     least = torch.finfo(torch.float32).eps if epsilon is None else epsilon
@@ -137,6 +146,7 @@ RULES: dict[Any, Callable[..., Any]] = {
     aten.celu_.default: _celu,
     aten.elu.default: _elu,
     aten.elu_.default: _elu,
+    aten.layer_norm.default: _layer_norm,
     aten.lerp.Scalar: _between,
     aten.linalg_vector_norm.default: _norm,
     aten.max.other: _largest_of_two,
@@ -179,16 +189,20 @@ def decompose(graph: Graph) -> None:
     while pending:
         node = pending.pop()
         stays = is_mutable(node) and changes_others(node)
-        if node.target in RULES and _order_of_norm(node) == 2 and not stays:
+        if _has_rule(node) and not stays:
             pending += _replace(graph, node, RULES[node.target])
     for node in graph.nodes:
         if node.target in ELEMENTWISE:
             _leave_out_expand(node)
 
 
-def _order_of_norm(node: Node) -> Any:
-    """The order of a norm; 2 for other ops."""
-    return node.args[1] if node.target == aten.linalg_vector_norm.default and len(node.args) > 1 else 2
+def _has_rule(node: Node) -> bool:
+    """Whether there is a rule for the op, which for a norm is of order 2, for layer normalization is over many axes."""
+    if node.target == aten.linalg_vector_norm.default:
+        return node.args[1:2] in ((), (2,))
+    if node.target == aten.layer_norm.default:
+        return len(node.args[1]) > 1  # type: ignore[arg-type]
+    return node.target in RULES
 
 
 def _leave_out_expand(node: Node) -> None:

@@ -17,6 +17,7 @@ from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
     AddMap,
     Conv,
+    Multiply,
     Tail,
 )
 
@@ -57,11 +58,20 @@ def affine(
                 lowering.places.pop(node, None)
                 lowering.define(node, made, axis)
             return
-    if scale is not None or bias is None:
-        raise CaptureError(
-            f"{where(node)}: {node.target} with a constant that is not one number per channel cannot be packed"
-        )
-    add_map(lowering, node, bias)
+    if scale is not None:
+        _multiply_map(lowering, node, scale)
+    if bias is not None:
+        add_map(lowering, node, bias)
+
+
+def _multiply_map(lowering: Lowering, node: Node, constant: Floats) -> None:
+    """Multiplies the value that a node has so far by a constant, which is made of it: the value times 0, plus it."""
+    builder, value = lowering.builder, lowering.values[node]
+    zero = builder.elementwise(value, Tail(scale=builder.tensor(np.zeros(lowering.maps[value][0]))))
+    lowering.values[node], lowering.maps[zero] = zero, lowering.maps[value]
+    add_map(lowering, node, constant)
+    made = builder.add(Multiply, value, Tail(), factor=lowering.values[node])
+    lowering.values[node], lowering.maps[made] = made, lowering.maps[value]
 
 
 def add_map(lowering: Lowering, node: Node, constant: Floats) -> None:

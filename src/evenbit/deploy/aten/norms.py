@@ -38,8 +38,6 @@ def _batch_norm(lowering: Lowering, node: Node) -> None:
 def _layer_norm(lowering: Lowering, node: Node) -> None:
     """Over the last axis, whose numbers are channels then."""
     source: Any = argument(node, 0)
-    if len(argument(node, 1)) != 1:
-        raise CaptureError(f"{where(node)}: a layer normalization over {len(argument(node, 1))} axes cannot be packed")
     parts = {"scale": argument(node, 2, None), "bias": argument(node, 3, None)}
     scale, bias = (None if part is None else lowering.array(part, node) for part in parts.values())
     tail = Tail(

@@ -90,16 +90,16 @@ def _reduce(lowering: Lowering, node: Node, pool: type[AvgPool | MaxPool]) -> No
     given = argument(node, 1, None)
     axes = {axis % len(shape) for axis in ([given] if isinstance(given, int) else given or range(len(shape)))}
     kept = sorted(set(range(1, len(shape))) - axes)
-    if shape[0] != BATCH or 0 in axes or len(to) < 2:
+    if 0 in axes or len(to) < 2:
         axes_of = f"{node.target} over the axes {sorted(axes)} of {list(shape)}"
         raise CaptureError(f"{where(node)}: {axes_of} cannot be packed")
-    if len(kept) == 1:
+    if len(kept) == 1 and shape[0] == BATCH:
         value, over, size = lowering.stored(source, kept[0]), (1, 1), shape[kept[0]]
-    elif len(kept) == 2 and len(axes) == 1:
+    elif len(kept) == 2 and len(axes) == 1 and shape[0] == BATCH:
         (axis,), (size, side) = axes, (shape[index] for index in kept)
         value, over = lowering.stored(source, kept[0]), (1, side) if axis < kept[1] else (side, 1)
     else:
-        size = int(np.prod([shape[index] for index in kept]))
+        size = int(np.prod([shape[0] // BATCH, *(shape[index] for index in kept)]))
         last = np.moveaxis(lowering.placed(source), kept, range(1, len(kept) + 1))
         value, over = lowering.gathered(node, lowering.value(source), last.reshape(BATCH, size, -1), 1), (1, 1)
     _, height, width = lowering.maps[value]
@@ -110,7 +110,7 @@ def _reduce(lowering: Lowering, node: Node, pool: type[AvgPool | MaxPool]) -> No
         made = lowering.builder.add(pool, value, Tail(), kernel=kernel, stride=kernel)
     lowering.maps[made] = (size, *over)
     lowering.values[node] = made
-    if over != (1, 1) or to[1] != size:
+    if over != (1, 1) or to[:2] != (BATCH, size):
         lowering.places[node] = np.arange(BATCH * size * over[0] * over[1]).reshape(to)
 
 
