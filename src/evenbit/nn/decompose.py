@@ -70,7 +70,7 @@ def _norm(x: Tensor, order: float = 2, axes: Any = None, keepdim: bool = False) 
     return x.square().sum(axes, keepdim).sqrt()
 
 
-def _layer_norm(x: Tensor, shape: list[int], weight: Any = None, bias: Any = None, epsilon: float = 1e-5) -> Tensor:
+def _layer_norm(x: Tensor, shape: list[int], weight: Any, bias: Any, epsilon: float, *_: Any) -> Tensor:
     """Mean 0 and variance 1 over the last axes, then scaled and shifted."""
     axes = tuple(range(-len(shape), 0))
     d = x - x.mean(axes, True)
