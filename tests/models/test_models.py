@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -43,6 +46,18 @@ def test_every_network_learns_from_every_method(name: str, method: str) -> None:
 def test_sizes_and_channels_are_arguments(channels: int, size: tuple[int, int]) -> None:
     for name in ("resnet18", "vgg_small", "mobilenet", "evennet_s"):
         assert make(name, "fd", channels=channels, size=size)(torch.rand(2, channels, *size)).shape == (2, 7)
+
+
+def test_docs_name_every_network_and_its_least_size() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \|[^|]+\| (\d+) \|", page, re.MULTILINE)
+    least = {name: int(size) for names, size in rows for name in re.findall(r"`(\w+)`", names)}
+    assert sorted(least) == sorted(model_names())
+    for name, size in least.items():
+        make(name, "float", size=(size, size))
+        if size > 1:
+            with pytest.raises(RecipeError):
+                make(name, "float", size=(size - 1, size))
 
 
 def test_depths() -> None:

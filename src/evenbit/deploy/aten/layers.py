@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
@@ -136,7 +137,10 @@ def _dilated(weight: Floats, dilation: tuple[int, int]) -> Floats:
 
 
 def _pad(lowering: Lowering, node: Node) -> None:
-    """Zeros around a map, added by the convolutions that read it or else by one that does nothing more."""
+    """Zeros around a map, added by the convolutions that read it or else by one that does nothing more.
+
+    Less than none of them cut the map.
+    """
     source: Any = argument(node, 0)
     amounts = list(argument(node, 1))
     missing = 4 - len(shape_of(source))  # sequences have no height, vectors no width either
@@ -150,7 +154,7 @@ def _pad(lowering: Lowering, node: Node) -> None:
     if mode != "constant":
         move(lowering, node)
         return
-    if fill != 0 or any(others[2:]) or min(amounts) < 0 or (any(others) and any(amounts[:4])):
+    if fill != 0 or any(others[2:]) or min(others) < 0 or (any(others) and any(amounts[:4])):
         raise CaptureError(f"{where(node)}: only padding of height and width, or of channels, with zeros can be packed")
     if missing < 0:
         raise CaptureError(f"{where(node)}: padding of {list(shape_of(source))} cannot be packed; give it [N, C, H, W]")
@@ -158,8 +162,10 @@ def _pad(lowering: Lowering, node: Node) -> None:
     if any(others):
         _pad_channels(lowering, node, others[0], others[1])
         return
-    lowering.pads[node] = (above, below, left, right)
-    lowering.values[node] = lowering.stored(source)
+    cut = [min(amount, 0) for amount in amounts[: 4 - 2 * missing]]
+    places = F.pad(torch.from_numpy(lowering.placed(source)), cut).numpy()
+    lowering.pads[node] = (max(above, 0), max(below, 0), max(left, 0), max(right, 0))
+    lowering.values[node] = lowering.gathered(node, lowering.value(source), places, 1)
     convolutions = (aten.conv2d.default, aten.conv2d.padding, aten.conv1d.default, aten.conv1d.padding)
     if not all(user.target in convolutions and user.args[0] is node for user in node.users):
         lowering.define(node, padded(lowering, lowering.values[node], lowering.pads.pop(node)))
