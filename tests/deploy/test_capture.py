@@ -366,7 +366,10 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
             network(mean, nn.ConstantPad2d(1, 0.5)),
             r"module 'part\.1': only padding of height and width, or of channels",
         ),
-        (network(lambda x: mean(F.pad(x, (0, 0, 0, 0, -1, 1)))), "only padding of height and width, or of channels, with zeros"),
+        (
+            network(lambda x: mean(F.pad(x, (0, 0, 0, 0, -1, 1)))),
+            "only padding of height and width, or of channels, with zeros",
+        ),
         (network(lambda x: mean(F.pad(x, (0, 1, 0, 0, 1, 1)))), "only padding of height and width, or of channels"),
         (network(lambda x: mean(x**5)), "a power of 5 cannot be packed; 2, 3, 4, 0.5 and -0.5 can"),
         (network(lambda x: torch.linalg.vector_norm(x, 1, (2, 3))), "linalg_vector_norm.default cannot be packed"),
