@@ -35,16 +35,54 @@ BEGIN = "<!-- section: benchmarks/zoo.py writes what follows -->"
 END = "<!-- end of the section -->"
 SECONDS = 300  # for one network
 CLOSE = 1e-3  # of the largest logit
-SMALL = "atto femto pico nano _xxs _xxt tiny _xs mini small _t0 s0 18 _t _s 050 26 50 11 b0".split()
-TORCHVISION = (
-    "alexnet vgg11_bn resnet18 squeezenet1_1 densenet121 inception_v3 googlenet shufflenet_v2_x0_5 mobilenet_v2 "
-    "mobilenet_v3_small resnext50_32x4d mnasnet0_5 efficientnet_b0 efficientnet_v2_s regnet_y_400mf vit_b_32 swin_t "
-    "swin_v2_t maxvit_t convnext_tiny"
-).split()
+SMALL = [
+    "atto",
+    "femto",
+    "pico",
+    "nano",
+    "_xxs",
+    "_xxt",
+    "tiny",
+    "_xs",
+    "mini",
+    "small",
+    "_t0",
+    "s0",
+    "18",
+    "_t",
+    "_s",
+    "050",
+    "26",
+    "50",
+    "11",
+    "b0",
+]
+TORCHVISION = [
+    "alexnet",
+    "vgg11_bn",
+    "resnet18",
+    "squeezenet1_1",
+    "densenet121",
+    "inception_v3",
+    "googlenet",
+    "shufflenet_v2_x0_5",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "resnext50_32x4d",
+    "mnasnet0_5",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "regnet_y_400mf",
+    "vit_b_32",
+    "swin_t",
+    "swin_v2_t",
+    "maxvit_t",
+    "convnext_tiny",
+]
 
 
 def _declare_ops() -> torch.library.Library:
-    """Names the ops of torchvision, which no classifier runs: beside a torch without CUDA, its wheel cannot load them."""
+    """Names the ops of torchvision, which no classifier runs, since its wheel cannot load them without CUDA."""
     (source,) = (file for file in files("torchvision") or () if file.name == "_meta_registrations.py")
     names = re.findall(r'register_(?:meta|fake)\("(?:torchvision::)?(\w+)"', source.read_text())
     library = torch.library.Library("torchvision", "DEF")
@@ -132,14 +170,15 @@ def section() -> str:
     kept = json.loads(KEPT.read_text())
     rows = {name: row for name, row in kept["rows"].items() if "failed" not in row}
     parts = {part: {name: row[part] for name, row in rows.items()} for part in ("real", "binary")}
-    packed = {part: [row for row in found.values() if row.get("distance", 1) < CLOSE] for part, found in parts.items()}
+    packed = {part: [row for row in found.values() if "distance" in row] for part, found in parts.items()}
+    far = [name for name, row in parts["real"].items() if row.get("distance", 0) >= CLOSE]
+    most = max(row["distance"] for row in packed["real"] if row["distance"] < CLOSE)
     shares = [row["macs_percent"] for row in packed["binary"]]
     lines = [
         f"Of {len(rows)} networks, one of each family of timm {kept['timm']} and torchvision {kept['torchvision']}, "
         f"{len(packed['real'])} are packed as they are, and {len(packed['binary'])} as binary networks, where half of "
-        f"them have at least {np.median(shares):.0f} % of their multiply-adds in binary layers. The engine's logits are "
-        f"at most {max(row['distance'] for row in packed['real']):.0e} of the largest one away from torch's, with real "
-        "weights. Refused are:",
+        f"them have at least {np.median(shares):.0f} % of their multiply-adds in binary layers. With real weights, the "
+        f"engine's logits are at most {most:.0e} of the largest one away from torch's. Refused are:",
         "",
         "| network | why |",
         "|---|---|",
@@ -147,7 +186,6 @@ def section() -> str:
     for name, row in rows.items():
         reasons = dict.fromkeys(row[part]["refused"] for part in parts if "refused" in row[part])
         lines += [f"| {name} | {reason} |" for reason in reasons]
-    far = [name for name, row in parts["real"].items() if row.get("distance", 0) >= CLOSE]
     if far:
         lines += ["", f"Logits farther from torch's: {', '.join(far)}."]
     if failed := {name: row["failed"] for name, row in kept["rows"].items() if "failed" in row}:
