@@ -35,50 +35,15 @@ BEGIN = "<!-- section: benchmarks/zoo.py writes what follows -->"
 END = "<!-- end of the section -->"
 SECONDS = 300  # for one network
 CLOSE = 1e-3  # of the largest logit
-SMALL = [
-    "atto",
-    "femto",
-    "pico",
-    "nano",
-    "_xxs",
-    "_xxt",
-    "tiny",
-    "_xs",
-    "mini",
-    "small",
-    "_t0",
-    "s0",
-    "18",
-    "_t",
-    "_s",
-    "050",
-    "26",
-    "50",
-    "11",
-    "b0",
-]
-TORCHVISION = [
-    "alexnet",
-    "vgg11_bn",
-    "resnet18",
-    "squeezenet1_1",
-    "densenet121",
-    "inception_v3",
-    "googlenet",
-    "shufflenet_v2_x0_5",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "resnext50_32x4d",
-    "mnasnet0_5",
-    "efficientnet_b0",
-    "efficientnet_v2_s",
-    "regnet_y_400mf",
-    "vit_b_32",
-    "swin_t",
-    "swin_v2_t",
-    "maxvit_t",
-    "convnext_tiny",
-]
+# Parts of names, the smallest networks first.
+SMALL = """
+    atto femto pico nano _xxs _xxt tiny _xs mini small _t0 s0 18 _t _s 050 26 50 11 b0
+"""
+TORCHVISION = """
+    alexnet vgg11_bn resnet18 squeezenet1_1 densenet121 inception_v3 googlenet shufflenet_v2_x0_5 mobilenet_v2
+    mobilenet_v3_small resnext50_32x4d mnasnet0_5 efficientnet_b0 efficientnet_v2_s regnet_y_400mf vit_b_32 swin_t
+    swin_v2_t maxvit_t convnext_tiny
+"""
 
 
 def _declare_ops() -> torch.library.Library:
@@ -96,14 +61,15 @@ def networks() -> Iterator[tuple[str, Callable[[], nn.Module], int]]:
     import timm
     import torchvision
 
-    for name in TORCHVISION:
+    for name in TORCHVISION.split():
         plain = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}  # which takes a minute
         made = getattr(torchvision.models, name)
         yield f"torchvision {name}", lambda made=made, plain=plain: made(**plain), 299 if "inception" in name else 224
+    small = SMALL.split()
     for family in sorted(timm.list_modules()):
         names = timm.list_models(module=family)
         if names:
-            order = [next((i for i, part in enumerate(SMALL) if part in name), len(SMALL)) for name in names]
+            order = [next((i for i, part in enumerate(small) if part in name), len(small)) for name in names]
             _, _, name = min(zip(order, map(len, names), names, strict=True))
             settings = timm.get_pretrained_cfg(name)
             size = settings.input_size[-1] if settings else 224
