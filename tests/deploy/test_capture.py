@@ -289,6 +289,7 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (mean, [nn.ELU(), nn.ELU(0.5, inplace=True), nn.CELU(2), nn.SELU(inplace=True), nn.Mish(), nn.Softshrink(0.1)]),
     (lambda x: mean(torch.maximum(x, 0.1 * x) - torch.min(*x.chunk(2, 1)).repeat(1, 2, 1, 1)), []),
     (lambda x: 1 / (mean(x) + 2) - mean(torch.addcdiv(x, x, x.abs() + 1, value=0.5)), []),
+    (lambda x: (y := (z := x * 2).type_as(x), z.relu_(), mean(z) + mean(y))[2], []),
     # Tokens and attention.
     (lambda x: TOKENS(x), []),
     (lambda x: (x.softmax(3) @ x.transpose(2, 3) * 0.5).softmax(-1)[:, :, 1, :4].mean(1), []),
