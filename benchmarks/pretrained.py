@@ -1,7 +1,7 @@
 """Makes the networks that come with evenbit from runs, and the cards that say where they come from.
 
-- `python benchmarks/pretrained.py packed RUN --commit COMMIT --data-root DIR` packs the run to
-  src/evenbit/pretrained/cifar10.evb, measures that file on the engine over all test images and writes cifar10.json;
+- `python benchmarks/pretrained.py packed RUN --commit COMMIT --data-root DIR` packs the run, with its real layers in
+  8 bits, to src/evenbit/pretrained/cifar10.evb, measures that file on the engine over all test images and writes cifar10.json;
 - `python benchmarks/pretrained.py start RUN --commit COMMIT --data-root DIR` writes the run's checkpoint without the
   optimizer's state to src/evenbit/pretrained/start, measures it in torch and writes start.json.
 
@@ -22,7 +22,7 @@ import torch
 from evenbit import plan_file
 from evenbit.confidence import MOST_IMAGES, with_confidence
 from evenbit.data import Split, load_dataset
-from evenbit.deploy import pack_run
+from evenbit.deploy import calibration_split, pack_run, quantize_float_layers
 from evenbit.evaluation import Predict, evaluate
 from evenbit.files import CHECKPOINT, write_atomically, write_together
 from evenbit.pretrained import CARD, NETWORK, START, START_CARD
@@ -51,7 +51,7 @@ def make_packed(folder: Path, commit: str, data_root: str | None) -> dict[str, A
     """Writes the packed network and its card."""
     run = load_run(folder)
     dataset = load_dataset(run.recipe.data, root=data_root)
-    plan = pack_run(folder)
+    plan = quantize_float_layers(pack_run(folder), calibration_split(folder, data_root).images[:])
     plan = with_confidence(plan, Engine(plan), dataset)
     data = plan_file.to_bytes(plan)
     if len(data) > MOST_BYTES:
