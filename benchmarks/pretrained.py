@@ -1,7 +1,8 @@
 """Makes the networks that come with evenbit from runs, and the cards that say where they come from.
 
 - `python benchmarks/pretrained.py packed RUN --commit COMMIT --data-root DIR` packs the run, with its real layers in
-  8 bits, to src/evenbit/pretrained/cifar10.evb, measures that file on the engine over all test images and writes cifar10.json;
+  8 bits, to src/evenbit/pretrained/cifar10.evb, measures that file on the engine over all test images and writes
+  cifar10.json;
 - `python benchmarks/pretrained.py start RUN --commit COMMIT --data-root DIR` writes the run's checkpoint without the
   optimizer's state to src/evenbit/pretrained/start, measures it in torch and writes start.json.
 
