@@ -321,6 +321,12 @@ def test_a_network_of_other_classes_or_images_is_refused(
         finetune(f"{file}:make_model", pictures, out=tmp_path / "b", teacher=None, console=QUIET)
 
 
+def test_probabilities_instead_of_logits_are_refused(real: Result, tmp_path: Path) -> None:
+    ended = torch.nn.Sequential(real.network, torch.nn.Softmax(1))
+    with pytest.raises(RecipeError, match="Sequential gives probabilities, but training takes logits; leave out the"):
+        finetune(ended, "digits", out=tmp_path / "run", console=QUIET)
+
+
 def test_weights_that_do_not_fit_are_named(file: Path, weights: Path, tmp_path: Path) -> None:
     def begin(path: Path) -> None:
         finetune(f"{file}:make_model", "digits", weights=path, out=tmp_path / "run", console=QUIET)

@@ -259,7 +259,7 @@ def with_plain_logits(network: nn.Module, task: Task, name: str) -> nn.Module:
         name: What errors call it.
 
     Raises:
-        RecipeError: If it raises on the task's images or does not give one logit for each class.
+        RecipeError: If it raises on the task's images or does not give one logit for each class, or probabilities.
     """
     device = next((parameter.device for parameter in network.parameters()), None)
     name = name.strip(":")
@@ -275,4 +275,6 @@ def with_plain_logits(network: nn.Module, task: Task, name: str) -> nn.Module:
         hint = "; let the function take their number as `classes`" if is_own(name) else ""
         shape = list(logits.shape[1:])
         raise RecipeError(f"{name} gives logits of the shape {shape} for {len(task.classes)} classes{hint}")
+    if (logits >= 0).all() and torch.allclose(logits.sum(1), logits.new_ones(2), atol=1e-4):
+        raise RecipeError(f"{name} gives probabilities, but training takes logits; leave out the softmax at its end")
     return network if output is logits else Logits(network)

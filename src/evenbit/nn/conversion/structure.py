@@ -61,7 +61,6 @@ SIGN_KEEPERS = {
     aten.hardswish.default,
     aten.hardswish_.default,
     aten.gelu.default,
-    aten.sqrt.default,
 }
 SUMS = {aten.add.Tensor, aten.add_.Tensor}
 PRODUCTS = {aten.mul.Tensor, aten.mul_.Tensor}
@@ -77,6 +76,8 @@ AT_LEAST_ZERO = {
     aten.softmax.int,
     aten.square.default,
     aten.abs.default,
+    aten.sqrt.default,
+    aten.rsqrt.default,
 }
 CLAMPS = {
     aten.clamp.default,
