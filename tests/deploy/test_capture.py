@@ -70,9 +70,14 @@ def with_both(x: Tensor) -> Tensor:
     return without_gradients(x) + with_gradients(x)
 
 
-def without_autocast(x: Tensor) -> Tensor:
+def in_float32(x: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
-        return x * 2
+        return F.conv2d(x, WEIGHT)
+
+
+@torch.autocast("cpu", enabled=False)
+def wholly_in_float32(x: Tensor) -> Tensor:
+    return F.conv2d(x, WEIGHT)
 
 
 def network(forward: object, *parts: nn.Module) -> nn.Module:
@@ -187,6 +192,7 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
         [nn.Dropout2d(), nn.Dropout(inplace=True), nn.Dropout2d(inplace=True)],
     ),
     (lambda x: mean(without_gradients(x)), []),
+    (lambda x: mean(in_float32(x) - wholly_in_float32(x * x)), []),
     (lambda x: mean(with_gradients(x)), []),
     (lambda x: F.dropout(t := x.flatten(2).transpose(1, 2), training=False, inplace=True).mean(1) + t.mean(1), []),
     (lambda x: x.flatten(2).transpose(1, 2).add_(torch.linspace(0, 1, 4)).mean(1), []),
@@ -313,6 +319,8 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: F.conv1d(F.pad(x[:, :, 0], (2, 1)), WEIGHT[:, :, 0], stride=2).mean(2), []),
     (lambda x: F.avg_pool1d(F.max_pool1d(x.flatten(2), 5, 3, 2, ceil_mode=True), 4).mean(-1), []),
     (lambda x: F.conv1d(x.flatten(2), WEIGHT[:, :2, 1], padding="same", dilation=3, groups=2).relu().mean(-1), []),
+    (mean, [nn.AdaptiveAvgPool2d((3, 2)), nn.Hardtanh(-0.2, 0.1), nn.Conv2d(4, 4, 2)]),
+    (lambda x: F.adaptive_avg_pool1d(x.flatten(2), 7).relu().mean(2), []),
     (lambda x: F.adaptive_max_pool1d(F.adaptive_avg_pool1d(x.flatten(2), 6), 1)[:, :, 0], []),
     (lambda x: SimpleNamespace(logits=mean(x)), []),
 ]
@@ -358,7 +366,8 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(x.erfinv())), "aten.erfinv.default cannot be packed; the layers around it may have to"),
         (network(mean, nn.AvgPool2d(3, divisor_override=2)), r"module 'part\.1': average pooling with divisor_over"),
         (network(mean, nn.MaxPool2d(2, dilation=2)), r"module 'part\.1': max pooling with dilation"),
-        (network(mean, nn.AdaptiveAvgPool2d(3)), r"an adaptive pooling from 8x6 to 3x3 pixels"),
+        (network(mean, nn.AdaptiveMaxPool2d(3)), r"an adaptive pooling from 8x6 to 3x3 pixels"),
+        (network(mean, nn.Upsample((80, 80)), nn.AdaptiveAvgPool2d(3)), "an adaptive pooling from 80x80 to 3x3 pixels"),
         (
             network(lambda x: F.adaptive_max_pool2d(x, 1, True)[1].float().flatten(1)),
             "the indices of the largest values",
@@ -412,7 +421,6 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(x.flatten(2).softmax(0).unflatten(2, (8, 6)))), "mixes the images of a batch"),
         (network(lambda x: torch.cat([mean(x), mean(x)[:, :0]], 1)), "reads or gives no number at all"),
         (network(lambda x: mean(torch.einsum("bchw,bcvw->bchv", x, x[:, :1]))), "with an axis that is repeated"),
-        (network(lambda x: mean(without_autocast(x))), "a block in torch.autocast, torch.cond, or in both"),
         (network(lambda x: mean(with_both(x))), "in both torch.no_grad and torch.enable_grad cannot be traced"),
         (network(lambda x: (x[:, 0, 1:].mul_(2), mean(x))[1]), "a view of it is in use"),
         (network(lambda x: {"logits": mean(x), "more": x.flatten(2).mul_(2)}), "a view of it is in use"),

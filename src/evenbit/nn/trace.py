@@ -19,7 +19,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from evenbit.errors import CaptureError
 from evenbit.nn.decompose import decompose
 
-BLOCKS = "a block in torch.autocast, torch.cond, or in both torch.no_grad and torch.enable_grad"
+BLOCKS = "a block in torch.cond, or in both torch.no_grad and torch.enable_grad"
 LOGGERS = ("fx.experimental.symbolic_shapes", "export", "_subclasses.fake_tensor")
 BATCH = 2  # of the example input; any batch runs
 
@@ -87,7 +87,7 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
     example = zeros(module, size)
     entered: list[str] = []  # modules whose forward has begun and not ended
     try:
-        with _recorded(module, entered), _quiet():
+        with _recorded(module, entered), _quiet(), _in_float32():
             # A block that turns gradients off, or on where they are off, is an op of its own, with a graph inside it.
             # So a network is traced the other way if it has such blocks; few have both.
             program = torch.export.export(Logits(module), (example,), strict=False)
@@ -159,6 +159,18 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled
+
+
+@contextmanager
+def _in_float32() -> Iterator[None]:
+    """Makes blocks in `torch.autocast` compute as if they were not in one."""
+    autocast: Any = torch.autocast
+    enter, leave = autocast.__enter__, autocast.__exit__
+    try:
+        autocast.__enter__, autocast.__exit__ = lambda block: block, lambda *_: None
+        yield
+    finally:
+        autocast.__enter__, autocast.__exit__ = enter, leave
 
 
 def module_path(node: Node) -> str:

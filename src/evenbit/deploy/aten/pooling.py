@@ -17,6 +17,7 @@ from evenbit.nn.ops import pair
 from evenbit.nn.trace import BATCH, argument, where
 from evenbit.ops import (
     AvgPool,
+    Conv,
     Interpolate,
     MaxPool,
     Tail,
@@ -25,6 +26,7 @@ from evenbit.ops import (
 aten = torch.ops.aten
 
 CHANNELS = 16  # that are interpolated at once to find weights
+MOST_PIXELS = 4_096  # of a map whose means over windows of different sizes are taken by a product of matrices
 
 
 def _interpolate(lowering: Lowering, node: Node) -> None:
@@ -116,15 +118,34 @@ def _reduce(lowering: Lowering, node: Node, pool: type[AvgPool | MaxPool]) -> No
 
 def _adaptive_mean(lowering: Lowering, node: Node) -> None:
     source = _pooled(node)
-    if not _divides(layout(source), layout(node)) and _reads_two_at_most(layout(source), layout(node)):
-        _interpolate(lowering, node)
-        return
+    if not _divides(layout(source), layout(node)):
+        if _reads_two_at_most(layout(source), layout(node)):
+            _interpolate(lowering, node)
+            return
+        if np.prod(layout(source)[1:]) <= MOST_PIXELS:
+            _mean_by_product(lowering, node)
+            return
     kernel = _adaptive_kernel(node, layout(source), layout(node))
     value = lowering.stored(source)
     if layout(node)[1:] == (1, 1):
         lowering.define(node, lowering.builder.mean(value))
     else:
         lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), kernel=kernel, stride=kernel))
+
+
+def _mean_by_product(lowering: Lowering, node: Node) -> None:
+    """Windows of different sizes: a dense layer that reads the pixels of a channel, the same for all channels."""
+    source: Any = argument(node, 0)
+    batch, channels, *sizes = shape_of(source)
+    count, results = int(np.prod(sizes)), int(np.prod(shape_of(node)[2:]))
+    ones = torch.eye(count, dtype=torch.float64).reshape(1, count, *sizes)  # each pixel is 1 in a channel of its own
+    weights = node.target(ones, *node.args[1:]).reshape(count, results).T.numpy()  # type: ignore[operator]
+    places = lowering.placed(source).reshape(batch, channels, count)
+    pixels = lowering.gathered(node, lowering.value(source), places, 2)
+    value = lowering.builder.add(Conv, pixels, Tail(), weight=lowering.builder.tensor(weights[:, None, None]))
+    lowering.maps[value] = (results, 1, channels)
+    made = np.arange(batch * results * channels).reshape(batch, results, channels).transpose(0, 2, 1)
+    lowering.define_moved(node, value, made.reshape(shape_of(node)))
 
 
 def _adaptive_max(lowering: Lowering, node: Node) -> None:
