@@ -215,6 +215,7 @@ def pages() -> dict[str, str]:
     page += _microcontrollers_section(controllers)
     page += "".join(_unsure_section(row) for row in rows if "unsure" in row)
     page += "".join(_few_photos_section(row) for row in rows if "few_photos" in row)
+    page += "".join(_thousands_section(row) for row in rows if "thousands_of_photos" in row)
     page += "".join(_augmentations_section(row) for row in rows if "photos_of_a_class" in row)
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
@@ -351,6 +352,28 @@ def _few_photos_section(kept: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join([*cells, in_kib(row['ram'])])} |")
     commits = ", ".join(dict.fromkeys(row["commit"] for row in rows))
     return "\n".join([*lines, "", f"- `python benchmarks/few_photos.py --stamps DIR`, commit {commits}", ""])
+
+
+def _thousands_section(kept: dict[str, Any]) -> str:
+    """What benchmarks/thousands_of_photos.py kept."""
+    rows = kept["thousands_of_photos"]
+    lines = [
+        "",
+        "## Some thousand photos",
+        "",
+        "The first 500 training and 300 test images of each class of CIFAR-10 as a folder, so 5,000 photos to train",
+        "on. What the commands do not say is what `evenbit train` chooses for such a folder. Bytes and RAM are those",
+        "of `evenbit pack`, with real layers in float32.",
+        "",
+        "| model | seed | epochs | test % | seconds an epoch | bytes | RAM |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = [row["model"], str(row["seed"]), str(row["epochs"]), f"{row['accuracy']:.2f}"]
+        cells += [f"{row['seconds_per_epoch']:.0f}", f"{row['bytes']:,}", in_kib(row["ram"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *(f"- `{row['command']}`, commit {row['commit']}, {row['machine']}" for row in rows)]
+    return "\n".join([*lines, ""])
 
 
 def _third_party_section(kept: dict[str, Any]) -> str:

@@ -22,7 +22,11 @@ from evenbit.plan import Plan
 from evenbit.train.checkpoint import Task, build_model
 from evenbit.train.recipe import Recipe
 
-SMALLER_MODELS = {"resnet20": ("resnet8",), "resnet20_wide": ("resnet20", "resnet8")}
+SMALLER_MODELS = {
+    "evennet_m": ("evennet_s", "resnet20", "resnet8"),
+    "resnet20": ("resnet8",),
+    "resnet20_wide": ("resnet20", "resnet8"),
+}
 SIZES = (64, 48, 32, 24, 16)  # pixels
 
 

@@ -41,12 +41,12 @@ def pretend(monkeypatch: pytest.MonkeyPatch, count: int, path: Path) -> None:
         (
             4_000,
             (64, 64),
-            {"model": "resnet20", "epochs": 25, "image_size": 64, "batch_size": 64, "learning_rate": 1.4e-2, "pad": 8},
+            {"model": "evennet_m", "epochs": 25, "image_size": 64, "batch_size": 64, "learning_rate": 1.4e-2, "pad": 8},
         ),
         (
             50_000,
             (32, 32),
-            {"model": "resnet20", "epochs": 20, "image_size": 32, "batch_size": 128, "learning_rate": 2e-2, "pad": 4},
+            {"model": "evennet_m", "epochs": 20, "image_size": 32, "batch_size": 128, "learning_rate": 2e-2, "pad": 4},
         ),
     ],
 )

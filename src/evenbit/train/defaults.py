@@ -71,7 +71,7 @@ def folder_settings(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     batch = next((batch for images, batch in BATCHES if count <= images), LARGEST_BATCH)
     steps = given["batch_size"] if type(given.get("batch_size")) is int else batch
     chosen = {
-        "model": "resnet8" if count <= RESNET8_IMAGES else "resnet20",
+        "model": "resnet8" if count <= RESNET8_IMAGES else "evennet_m",
         "epochs": min(max(PASSES // count, LEAST_EPOCHS), MOST_EPOCHS),
         "image_size": size,
         "batch_size": batch,
