@@ -278,6 +278,7 @@ def _unsure_section(kept: dict[str, Any]) -> str:
     known, keys = kept["known"], ("unsure", "certainty", "contrast", "detail", "colour")
     rows = [{"images": f"CIFAR-10's test images, the last {known['number']:,}", **known}, *kept["strangers"]]
     missed = [100 - row["unsure"] for row in kept["strangers"] if row["images"].startswith("windows")]
+    grey_is_usual = float(kept["info"]["colour"].split(" to ")[0]) == 0
     lines = [
         "",
         "## What the bundled network is unsure of",
@@ -299,8 +300,14 @@ def _unsure_section(kept: dict[str, Any]) -> str:
         "",
         "**What it misses** are photos that look like the training images and show something else: of the windows of",
         f"two ordinary photos, {min(missed):.0f} to {max(missed):.0f} % get a sure answer, and each of these is",
-        "wrong. An image that is all grey is unsure, since hardly any training image is. That the ranges leave out 1 %",
-        "of the images at each end was chosen with these images in view, so the table is somewhat too favourable.",
+        "wrong. "
+        + (
+            "An image without any colour is not unsure for that, since more than 1 % of the images are grey."
+            if grey_is_usual
+            else "An image that is all grey is unsure, since hardly any training image is."
+        ),
+        "That the ranges leave out 1 % of the images at each end was chosen with these images in view, so the table is",
+        "somewhat too favourable.",
         "",
         f"- `{kept['command']}`, commit {kept['commit']}",
     ]
