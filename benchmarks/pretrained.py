@@ -58,7 +58,7 @@ def make_packed(folder: Path, commit: str, data_root: str | None) -> dict[str, A
     if len(data) > MOST_BYTES:
         raise SystemExit(f"the packed network has {len(data):,} bytes; at most {MOST_BYTES:,} come with evenbit")
     known = card_of(run, data, Engine(plan_file.from_bytes(data)), dataset.test, commit)
-    known["calibrated_on"] = MOST_IMAGES
+    known |= {"float_layers": plan.info["float_layers"], "calibrated_on": MOST_IMAGES}
     write_together({NETWORK: data, CARD: text_of(known)})
     return known
 

@@ -26,7 +26,7 @@ def test_the_card_is_that_of_the_file() -> None:
     assert len(data) == origin["bytes"] <= 300_000
     assert hashlib.sha256(data).hexdigest() == origin["sha256"]
     info = plan_file.load(NETWORK).info
-    known = {key: str(origin[key]) for key in ("data", "model", "method", "seed", "epochs")}
+    known = {key: str(origin[key]) for key in ("data", "model", "method", "seed", "epochs", "float_layers")}
     confidence = Confidence.of_info(info)
     assert confidence is not None
     assert known | confidence.as_info() == info

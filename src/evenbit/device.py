@@ -51,9 +51,9 @@ def fit_device(
     if recipe.data in READERS:
         dataset = load_dataset(recipe.data, data_root)
         channels, size, _ = dataset.shape
-        classes, sizes = len(dataset.classes), [size]
+        classes, sizes = dataset.classes, [size]
     else:
-        classes, channels, sizes = len(list_folder(Path(recipe.data))[0]), 3, [recipe.image_size]
+        classes, channels, sizes = list_folder(Path(recipe.data))[0], 3, [recipe.image_size]
         if "image_size" not in given:
             sizes += [size for size in SIZES if size < recipe.image_size]
     models = [recipe.model, *(() if "model" in given else SMALLER_MODELS.get(recipe.model, ()))]
@@ -94,14 +94,14 @@ def _at_another_size(plan: Plan, size: int) -> Memory | None:
         return None
 
 
-def untrained_plan(recipe: Recipe, model: str, channels: int, size: int, classes: int) -> Plan:
+def untrained_plan(recipe: Recipe, model: str, channels: int, size: int, classes: tuple[str, ...]) -> Plan:
     """The Plan of an untrained network, as large as after training.
 
-    Equal tables of constants are stored once, and many are equal before training; so all numbers are made different,
-    and some scales negative.
+    Names of classes are in flash too. Equal tables of constants are stored once, and many are equal before training; so
+    all numbers are made different, and some scales negative.
     """
     with torch.random.fork_rng(devices=[]):
-        task = Task(tuple(map(str, range(classes))), channels, size, size, (0.5,) * channels, (0.25,) * channels)
+        task = Task(classes, channels, size, size, (0.5,) * channels, (0.25,) * channels)
         network = build_model(recipe.model_copy(update={"model": model}), task)
         with torch.no_grad():
             for tensor in network.state_dict().values():
@@ -110,4 +110,4 @@ def untrained_plan(recipe: Recipe, model: str, channels: int, size: int, classes
             for parameter in network.parameters():
                 if parameter.dim() == 1:
                     parameter.mul_(torch.randint(0, 2, parameter.shape) * 2 - 1)
-    return pack(network.eval(), torch.zeros(1, channels, size, size))
+    return pack(network.eval(), torch.zeros(1, channels, size, size), classes=classes)

@@ -320,7 +320,7 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: F.avg_pool1d(F.max_pool1d(x.flatten(2), 5, 3, 2, ceil_mode=True), 4).mean(-1), []),
     (lambda x: F.conv1d(x.flatten(2), WEIGHT[:, :2, 1], padding="same", dilation=3, groups=2).relu().mean(-1), []),
     (mean, [nn.AdaptiveAvgPool2d((3, 2)), nn.Hardtanh(-0.2, 0.1), nn.Conv2d(4, 4, 2)]),
-    (lambda x: F.adaptive_avg_pool1d(x.flatten(2), 7).relu().mean(2), []),
+    (lambda x: F.adaptive_avg_pool1d(x.flatten(2), 7).sigmoid().mean(2), []),
     (lambda x: F.adaptive_max_pool1d(F.adaptive_avg_pool1d(x.flatten(2), 6), 1)[:, :, 0], []),
     (lambda x: SimpleNamespace(logits=mean(x)), []),
 ]

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evenbit import device, plan_file
 from evenbit.cli import main
-from evenbit.deploy import pack_run
+from evenbit.data.folder import list_folder
+from evenbit.deploy import pack_run, quantize_float_layers
 from evenbit.device import fit_device
 from evenbit.errors import ExportError, RecipeError
 from evenbit.export.c.size import Memory, memory_of, parse_memory
@@ -21,13 +23,14 @@ from evenbit.train import Recipe, load_recipe
 from evenbit.train.checkpoint import read_checkpoint
 
 RESULTS = Path(__file__).parents[2] / "results"
+DIGITS = tuple("0123456789")
 CASES = [("cifar10-resnet20-fd", "resnet20", 3, 32), ("digits-resnet8-fd", "resnet8", 1, 8)]
 
 
 @pytest.mark.parametrize(("kept", "model", "channels", "size"), CASES)
 def test_what_is_told_is_what_compiled_networks_take(kept: str, model: str, channels: int, size: int) -> None:
     measured = json.loads((RESULTS / f"microcontroller-{kept}.json").read_text())["microcontrollers"]
-    told = memory_of(device.untrained_plan(load_recipe(None, {"model": model}), model, channels, size, 10))
+    told = memory_of(device.untrained_plan(load_recipe(None, {"model": model}), model, channels, size, DIGITS))
     for row in measured:
         assert told.ram == row["ram_bytes"]
         assert told.flash == pytest.approx(row["flash_bytes"], rel=0.01)
@@ -39,7 +42,7 @@ def built_once() -> Iterator[None]:
     build = device.untrained_plan
     known: dict[str, Plan] = {}
 
-    def plan(recipe: Recipe, model: str, channels: int, size: int, classes: int) -> Plan:
+    def plan(recipe: Recipe, model: str, channels: int, size: int, classes: tuple[str, ...]) -> Plan:
         method = recipe.resolved_method()
         key = repr((method, model, channels, size, classes))
         if key not in known:
@@ -112,7 +115,9 @@ def test_what_is_told_of_a_size_is_what_the_network_of_that_size_takes(
     recipe = settings(pictures, model=model)
     changed, told = fit_device(recipe, ("model",), parse_memory(None, ram), None)
     assert changed["image_size"] == size
-    assert f"takes about {memory_of(device.untrained_plan(recipe, model, 3, size, 2))} as C" in told
+    assert (
+        f"takes about {memory_of(device.untrained_plan(recipe, model, 3, size, list_folder(pictures)[0]))} as C" in told
+    )
 
 
 def test_sizes_that_a_network_refuses_are_not_chosen(pictures: Path) -> None:
@@ -145,7 +150,7 @@ def test_train_chooses_tells_and_export_refuses(
     plan = pack_run(run)
     needed = memory_of(plan)
     assert lines[-1] == f"as C for a device it takes about {needed}"
-    told = memory_of(device.untrained_plan(read_checkpoint(run).recipe, "resnet8", 3, 16, 2))
+    told = memory_of(device.untrained_plan(read_checkpoint(run).recipe, "resnet8", 3, 16, plan.classes))
     assert told.ram == needed.ram
     assert told.flash == pytest.approx(needed.flash, rel=0.01)
     plan_file.save(plan, file)
@@ -168,7 +173,8 @@ def test_train_chooses_tells_and_export_refuses(
 def test_a_trained_network_takes_no_more_than_was_told() -> None:
     trained = plan_file.load(NETWORK)
     recipe = load_recipe(None, {"model": trained.info["model"], "method": trained.info["method"]})
-    told = memory_of(device.untrained_plan(recipe, recipe.model, 3, 32, 10))
+    images = np.random.default_rng(0).random((8, 3, 32, 32), np.float32)
+    told = memory_of(quantize_float_layers(device.untrained_plan(recipe, recipe.model, 3, 32, trained.classes), images))
     assert 0.99 * told.flash < memory_of(trained).flash <= told.flash
 
 
