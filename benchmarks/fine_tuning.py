@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
 
 from evenbit.data import Dataset, Split, load_dataset
@@ -38,6 +37,8 @@ from evenbit.train import load_recipe, load_run, torch_predict, train
 from evenbit.train.loop import Given
 from evenbit.train.metrics import read_metrics
 from origin import ROOT, origin
+from photos import write_photos
+from sections import write_section
 
 KEPT = ROOT / "results" / "fine-tuning.json"
 PAGE = ROOT / "docs" / "bring-your-own-network.md"
@@ -145,11 +146,7 @@ def photos(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     settings = {"data": ":six", "model": options.model, "method": "float", "epochs": options.float_epochs}
     found = run({**settings, "learning_rate": 1e-2, "warmup_epochs": 0.3}, real, None, Given(dataset=six))
     images = folder / "photos"
-    for part, split, count in (("train", cifar.train, PHOTOS), ("test", cifar.test, TEST_PHOTOS)):
-        for name in NEW_CLASSES:
-            (images / part / name).mkdir(parents=True, exist_ok=True)
-            for index in np.flatnonzero(split.labels == cifar.classes.index(name))[:count]:
-                Image.fromarray(split.images[index].transpose(1, 2, 0)).save(images / part / name / f"{index}.png")
+    write_photos(images, cifar, NEW_CLASSES, PHOTOS, TEST_PHOTOS)
     own = {"data": str(images), "model": options.model, "batch_size": 16}
     rows = compare(own, real, folder, options, None)
     row = {"model": options.model, **origin(), "float": found["test_accuracy"], "float_epochs": options.float_epochs}
@@ -257,9 +254,7 @@ def main() -> None:
             else:
                 keep("photos", photos(options, folder))
     kept = json.loads(KEPT.read_text("utf-8"))
-    text = PAGE.read_text("utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write_atomically(PAGE, f"{before}{BEGIN}\n\n{page(kept)}\n\n{END}{after}".encode())
+    write_section(PAGE, BEGIN, END, page(kept))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from evenbit import plan_file
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
@@ -28,21 +25,11 @@ from evenbit.export.c.size import memory_of
 from evenbit.train import load_run
 from evenbit.train.metrics import read_metrics
 from origin import ROOT
+from photos import write_photos
 from results import origin_of
 
 TRAIN, TEST = 500, 300  # of a class
 KEPT = ROOT / "results" / "thousands-of-photos.json"
-
-
-def lay_out(folder: Path, data_root: str | None) -> None:
-    """Writes the photos."""
-    cifar = load_dataset("cifar10", root=data_root)
-    for part, split, count in (("train", cifar.train, TRAIN), ("test", cifar.test, TEST)):
-        for label, name in enumerate(cifar.classes):
-            (folder / part / name).mkdir(parents=True, exist_ok=True)
-            for index in np.flatnonzero(split.labels == label)[:count]:
-                image = split.images[index : index + 1][0].transpose(1, 2, 0)
-                Image.fromarray(image).save(folder / part / name / f"{index}.png")
 
 
 def row_of(folder: Path, commit: str | None) -> dict[str, Any]:
@@ -74,7 +61,8 @@ def main() -> None:
     keep.add_argument("--commit", help="of runs whose code was no git checkout")
     arguments = parser.parse_args()
     if arguments.action == "photos":
-        lay_out(arguments.folder, arguments.data_root)
+        cifar = load_dataset("cifar10", root=arguments.data_root)
+        write_photos(arguments.folder, cifar, cifar.classes, TRAIN, TEST)
         return
     kept = json.loads(KEPT.read_text())["thousands_of_photos"] if KEPT.exists() else []
     rows = {(row["model"], row["seed"]): row for row in kept}

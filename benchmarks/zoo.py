@@ -28,6 +28,7 @@ from evenbit.errors import CaptureError
 from evenbit.files import write_atomically
 from evenbit.nn.trace import Logits
 from origin import ROOT, origin
+from sections import write_section
 
 KEPT = ROOT / "results" / "zoo.json"
 PAGE = ROOT / "docs" / "bring-your-own-network.md"
@@ -127,9 +128,7 @@ def run() -> None:
 
 def page() -> None:
     """Writes the section."""
-    text = PAGE.read_text()
-    begin, end = text.index(BEGIN), text.index(END)
-    PAGE.write_text(f"{text[:begin]}{BEGIN}\n\n{section()}\n{text[end:]}")
+    write_section(PAGE, BEGIN, END, section())
 
 
 def section() -> str:
@@ -157,7 +156,7 @@ def section() -> str:
         lines += ["", f"Logits farther from torch's: {', '.join(far)}."]
     if failed := {name: row["failed"] for name, row in kept["rows"].items() if "failed" in row}:
         lines += ["", f"Not measured: {'; '.join(f'{name} ({reason})' for name, reason in failed.items())}."]
-    return "\n".join([*lines, "", f"`{kept['command']}`, commit {kept['commit']}, {kept['machine']}.", ""])
+    return "\n".join([*lines, "", f"`{kept['command']}`, commit {kept['commit']}, {kept['machine']}."])
 
 
 def main() -> None:

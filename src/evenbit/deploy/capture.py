@@ -21,7 +21,7 @@ from evenbit.deploy.lowering import Lowering
 from evenbit.errors import CaptureError
 from evenbit.nn.aliases import DROPOUTS, changes_others, is_mutable, made_by, needed
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
-from evenbit.nn.trace import argument, module_path, trace, where
+from evenbit.nn.trace import argument, module_path, stored, trace, where
 from evenbit.plan import Plan
 
 aten = torch.ops.aten
@@ -89,19 +89,12 @@ def check_weights(module: nn.Module) -> None:
 
 def walk(program: torch.export.ExportedProgram, lowering: Lowering) -> str:
     """Lowers every node in order and returns the name of the logits."""
-    state = {**program.state_dict, **program.constants}
-    signature = program.graph_signature
-    stored = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
-    }
-    constants = lowering.constants
+    constants, known = lowering.constants, stored(program)
     skipped = {part for parts in lowering.softsigns.values() for part in parts}
     last_reader = {parent: node for node in program.graph.nodes for parent in node.all_input_nodes}
     for node in program.graph.nodes:
-        if node.op == "placeholder" and node.name in stored:
-            constants[node] = state[stored[node.name]].detach()
+        if node.op == "placeholder" and node.name in known:
+            constants[node] = known[node.name].detach()
         elif node.op == "placeholder":
             lowering.define(node, lowering.builder.normalize())
         elif node.op == "output":

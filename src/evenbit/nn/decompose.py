@@ -102,12 +102,6 @@ def _least_of_two(x: Tensor, y: Tensor) -> Tensor:
     return y - (y - x).relu()
 
 
-def _reciprocal(x: Tensor) -> Tensor:
-    """`x q q` with `q = 1 / sqrt(x x)`, whatever the sign of x."""
-    q = x.square().rsqrt()
-    return x * (q * q)
-
-
 def _add_quotient(x: Tensor, above: Tensor, below: Tensor, *, value: float = 1) -> Tensor:
     return x + above / below * value
 
@@ -155,7 +149,6 @@ RULES: dict[Any, Callable[..., Any]] = {
     aten.minimum.default: _least_of_two,
     aten.mish.default: _mish,
     aten.mish_.default: _mish,
-    aten.reciprocal.default: _reciprocal,
     aten.rms_norm.default: _rms_norm,
     aten.selu.default: _selu,
     aten.selu_.default: _selu,

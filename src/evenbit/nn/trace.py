@@ -112,6 +112,17 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
         ) from error
 
 
+def stored(program: torch.export.ExportedProgram) -> dict[str, Any]:
+    """Parameters, buffers and constant tensors by the names of their nodes."""
+    signature, tensors = program.graph_signature, {**program.state_dict, **program.constants}
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    return {name: tensors[target] for name, target in names.items()}
+
+
 def _blocks(graph: torch.fx.Graph) -> list[Node]:
     """The nodes that run a graph inside the graph."""
     return [user for node in graph.nodes if node.op == "get_attr" for user in node.users]

@@ -122,18 +122,28 @@ def _div(lowering: Lowering, node: Node) -> None:
 
 
 def _quotient(lowering: Lowering, node: Node) -> None:
-    """`x / y` as `x * (y q q)` with `q = 1 / sqrt(y y)`; y may be the side that is broadcast."""
+    """`x / y` as `x * (1 / y)`; y may be the side that is broadcast."""
     x: Any = argument(node, 0)
     if not is_computed(lowering, x) or shape_of(x) != shape_of(node):
         raise CaptureError(f"{where(node)}: dividing a constant, or a smaller by a larger tensor, cannot be packed")
-    builder = lowering.builder
 
     def combine(first: str, second: str) -> str:
-        q = builder.add(Multiply, second, Tail(activation="rsqrt"), factor=second)
-        inverse = builder.add(Multiply, builder.add(Multiply, q, Tail(), factor=q), Tail(), factor=second)
-        return builder.add(Multiply, first, Tail(), factor=inverse)
+        return lowering.builder.add(Multiply, first, Tail(), factor=_inverse(lowering, second))
 
     together(lowering, node, combine)
+
+
+def _reciprocal(lowering: Lowering, node: Node) -> None:
+    source: Any = argument(node, 0)
+    value = lowering.worked_on(source)
+    lowering.define_alike(node, _inverse(lowering, value), source, value)
+
+
+def _inverse(lowering: Lowering, value: str) -> str:
+    """`1 / y` as `y q q` with `q = 1 / sqrt(y y)`, whatever the sign of y."""
+    builder = lowering.builder
+    q = builder.add(Multiply, value, Tail(activation="rsqrt"), factor=value)
+    return builder.add(Multiply, builder.add(Multiply, q, Tail(), factor=q), Tail(), factor=value)
 
 
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
@@ -146,6 +156,7 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.mul.Tensor: _mul,
     aten.mul_.Tensor: _mul,
     aten.pow.Tensor_Scalar: _any_power,
+    aten.reciprocal.default: _reciprocal,
     aten.rsqrt.default: _power(-0.5),
     aten.sqrt.default: _power(0.5),
     aten.square.default: _power(2),

@@ -18,7 +18,7 @@ from torch.fx.node import map_arg
 
 from evenbit.nn.aliases import DROPOUTS, is_mutable, is_view, needed, viewed
 from evenbit.nn.conversion.moves import MOVES
-from evenbit.nn.trace import argument, module_path, trace
+from evenbit.nn.trace import argument, module_path, stored, trace
 
 aten = torch.ops.aten
 LAYERS = {
@@ -61,6 +61,7 @@ SIGN_KEEPERS = {
     aten.hardswish.default,
     aten.hardswish_.default,
     aten.gelu.default,
+    aten.reciprocal.default,
 }
 SUMS = {aten.add.Tensor, aten.add_.Tensor}
 PRODUCTS = {aten.mul.Tensor, aten.mul_.Tensor}
@@ -179,11 +180,8 @@ class Structure:
     def __init__(self, network: nn.Module, size: tuple[int, ...]) -> None:
         program = trace(network, size)
         self.graph: Graph = program.graph
-        signature = program.graph_signature
-        names = {**signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
-        stored = {**program.state_dict, **program.constants}
-        self._stored = {name: stored[target] for name, target in names.items()}
-        images = [name for name in signature.user_inputs if isinstance(name, str)]
+        self._stored = stored(program)
+        images = [name for name in program.graph_signature.user_inputs if isinstance(name, str)]
         self._ancestors: dict[Node, set[Node]] = {}  # of what depends on the images
         self._images: Node | None = None
         for node in self.graph.nodes:
