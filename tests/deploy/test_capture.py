@@ -123,6 +123,24 @@ def attention(x: Tensor) -> Tensor:
     return found.mean(1)
 
 
+def cut(x: Tensor, rows: int, columns: int) -> Tensor:
+    """A map as tokens in windows, `[N, windows, rows * columns, C]`."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, c, h // rows, rows, w // columns, columns).permute(0, 2, 4, 3, 5, 1)
+    return x.reshape(n, -1, rows * columns, c)
+
+
+def joined(x: Tensor, rows: int, columns: int) -> Tensor:
+    """The map of eight rows that was cut into these windows."""
+    x = x.unflatten(2, (rows, columns)).unflatten(1, (8 // rows, -1))
+    return x.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
+
+
+def mixed(x: Tensor) -> Tensor:
+    """A dense layer on tokens."""
+    return F.linear(x, WEIGHT[:4, :4, 0, 0])
+
+
 def relu_after(copied: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """A ReLU in place after a copy was made of what it changes."""
 
@@ -234,6 +252,13 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: mean(x.swapaxes(1, 3).repeat_interleave(2, 1).swapdims(1, 3).tile(1, 1, 2, 1)), []),
     (lambda x: x.permute(1, 0, 2, 3).flip(0).permute(1, 0, 2, 3).mean((2, 3)), []),
     (lambda x: mean(-x), []),
+    (lambda x: mean(x.unfold(2, 3, 2).unfold(3, 2, 1).flatten(4).mean(4)), []),
+    # Windows of one size and then of another, which do not begin at the same places.
+    (lambda x: cut(joined(mixed(cut(x, 2, 2)), 2, 2), 4, 3).swapaxes(1, 2).softmax(3).mean((1, 2)), []),
+    (lambda x: mixed(cut(joined(mixed(cut(x, 4, 3)), 4, 3), 8, 2).swapaxes(1, 2)).mean((1, 2)), [nn.ReLU()]),
+    (lambda x: mixed(cut(x.roll((-3, 2), (2, 3)), 2, 3)).softmax(2).mean((1, 2)), []),
+    (lambda x: F.interpolate(x, (6, 6)).view(2, 4, 3, 2, 6).transpose(1, 2).reshape(2, 12, 12)[:, :4].mean(2), []),
+    (lambda x: mixed(x.permute(0, 2, 3, 1)).reshape(2, 32, 6)[:, 3:7].softmax(2).square().mean(2), []),
     # Windows that hang over the edge, and padding that counts or does not.
     (mean, [nn.MaxPool2d(3, 2, ceil_mode=True), nn.MaxPool2d((2, 3), ceil_mode=True)]),
     (mean, [nn.AvgPool2d(3, 2, ceil_mode=True, padding=1), nn.AvgPool2d(3, 1, 1, count_include_pad=False)]),
@@ -412,10 +437,6 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
             r"mean.dim over the axes \[0\] of|not a batch of maps",
         ),
         (network(lambda x: mean(x + x.flip(0))), "aten.flip.default mixes the images of a batch"),
-        (
-            network(lambda x: F.interpolate(x, (6, 6)).view(2, 4, 3, 2, 6).transpose(1, 2).reshape(2, 12, 12).mean(2)),
-            "moves numbers in a way that cannot be",
-        ),
         (network(lambda x: mean(torch.add(x, x, alpha=2))), "a sum with alpha"),
         (network(lambda x: torch.rsub(mean(x), 3.0, alpha=2)), "a sum with alpha"),
         (network(lambda x: mean(x.flatten(2).softmax(0).unflatten(2, (8, 6)))), "mixes the images of a batch"),

@@ -68,6 +68,7 @@ class Lowering:
         shape = shape_of(node)
         self.maps[value] = layout(node, axis)
         self.values[node] = value
+        self.places.pop(node, None)
         if not is_plain(shape, axis):
             self.places[node] = spread_out(shape, axis)
 
@@ -101,6 +102,18 @@ class Lowering:
         if node not in self.places and is_plain(shape, axis):
             return value
         return self.gathered(node, value, self.placed(node), axis)
+
+    def channel_axis(self, node: Node) -> int:
+        """The axis of a node, the last or the second, that is as long as its value has channels."""
+        return -1 if node.meta["val"].shape[-1] == self.maps[self.value(node)][0] else 1
+
+    def can_be_stored(self, value: str, places: Places) -> bool:
+        """Whether `stored` can give the numbers at these places of a value, with channels first or last."""
+        size = int(np.prod(self.maps[value]))
+        if places.ndim < 2 or not places.size or places.shape[0] % BATCH:
+            return True  # what comes of them has a place for its numbers, or is refused, later
+        found = (_first_image(places, axis, size) for axis in (1, -1))
+        return all(wanted is None or _as_sums(wanted) is not None for wanted in found)
 
     def rows(self, node: Any) -> str:
         """Plan value of an argument as vectors along its last axis, one pixel each, with those of an image together.
@@ -193,7 +206,6 @@ class Lowering:
         value = self.value(node)
         if not self.is_whole(node):
             value = self.stored(node)
-            self.places.pop(node)
             self.define(node, value)
         return value
 
@@ -298,25 +310,37 @@ def spread_out(shape: tuple[int, ...], axis: int) -> Places:
 
 def _of_one_image(node: Node, places: Places, axis: int, size: int) -> Places:
     """The places as channels, height and width, for the first image; those of the others are alike."""
-    shape = places.shape
     if not places.size:
         raise CaptureError(f"{where(node)}: {node.target} reads or gives no number at all, which cannot be packed")
-    if axis % len(shape):
-        parts = shape[0] // BATCH
-        images = np.moveaxis(places, axis, 1)
-        images = np.moveaxis(images.reshape(BATCH, parts, *images.shape[1:]), 1, 2)
-        if np.array_equal(images[0] + size, images[1]) and images[0].min() >= 0 and images[0].max() < size:
-            found: Places = images[0].reshape(layout_of(shape, axis))
-            return found
-    raise CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be packed")
+    found = _first_image(places, axis, size) if axis % places.ndim else None
+    if found is None:
+        raise CaptureError(f"{where(node)}: {node.target} mixes the images of a batch, which cannot be packed")
+    return found
+
+
+def _first_image(places: Places, axis: int, size: int) -> Places | None:
+    """The same, or None where an image reads numbers of another."""
+    shape = places.shape
+    images = np.moveaxis(places, axis, 1)
+    images = np.moveaxis(images.reshape(BATCH, shape[0] // BATCH, *images.shape[1:]), 1, 2)
+    alike = np.array_equal(images[0] + size, images[1]) and images[0].min() >= 0 and images[0].max() < size
+    return images[0].reshape(layout_of(shape, axis)) if alike else None
 
 
 def _parts(node: Node, wanted: Places) -> dict[str, Places]:
     """The places as sums of one number for the row, one for the column and one for the channel."""
+    parts = _as_sums(wanted)
+    if parts is None:
+        raise CaptureError(f"{where(node)}: {node.target} moves numbers in a way that cannot be packed")
+    return parts
+
+
+def _as_sums(wanted: Places) -> dict[str, Places] | None:
+    """The same, or None where they are not such sums."""
     first = wanted[0, 0, 0]
     channels, rows, columns = wanted[:, 0, 0], wanted[0, :, 0] - first, wanted[0, 0, :] - first
     if not np.array_equal(wanted, channels[:, None, None] + rows[:, None] + columns):
-        raise CaptureError(f"{where(node)}: {node.target} moves numbers in a way that cannot be packed")
+        return None
     channels = channels + rows.min() + columns.min()
     return {"rows": rows - rows.min(), "columns": columns - columns.min(), "channels": channels}
 

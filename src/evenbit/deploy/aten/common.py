@@ -55,7 +55,6 @@ def affine(
             if axis is None:
                 lowering.values[node], lowering.maps[made] = made, lowering.maps[value]
             else:
-                lowering.places.pop(node, None)
                 lowering.define(node, made, axis)
             return
     if scale is not None:

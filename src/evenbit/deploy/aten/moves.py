@@ -12,7 +12,7 @@ from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import add_map, alias, is_computed, padded
-from evenbit.deploy.lowering import Lowering, shape_of
+from evenbit.deploy.lowering import Lowering, Places, shape_of
 from evenbit.errors import CaptureError
 from evenbit.nn.aliases import DROPOUTS
 from evenbit.nn.conversion.moves import MOVES
@@ -38,21 +38,27 @@ def _dropout(lowering: Lowering, node: Node) -> None:
 def move(lowering: Lowering, node: Node) -> None:
     """Numbers that change places, are left out or repeated: what is done to them is done to their places."""
     source: Any = argument(node, 0)
-    value = lowering.value(source)
     if any(part is not source and is_computed(lowering, part) for part in node.all_input_nodes):
         raise CaptureError(f"{where(node)}: which elements {node.target} selects must not depend on the images")
+    value, moved = _moved(lowering, node, source)
+    for axis in (lowering.channel_axis(source), 1):  # at the latest what lies in its own order can be moved
+        if all(lowering.can_be_stored(value, part) for part in moved):
+            break
+        lowering.define(source, lowering.stored(source, axis), axis)
+        value, moved = _moved(lowering, node, source)
+    if isinstance(node.meta["val"], torch.Tensor):
+        lowering.define_moved(node, value, *moved)
+    else:
+        lowering.parts[node] = [(value, part) for part in moved]
+
+
+def _moved(lowering: Lowering, node: Node, source: Node) -> tuple[str, list[Places]]:
+    """The value of what the node moves, and where the numbers of what it gives lie there."""
+    value = lowering.value(source)
     places = torch.from_numpy(lowering.placed(source)).double()  # an op of floats may move them
     by: Any = aten.reshape.default if node.target == aten.view.default else node.target  # whatever their strides
     moved = by(places, *lowering.evaluate(node.args[1:]), **node.kwargs)
-    if isinstance(moved, torch.Tensor):
-        lowering.define_moved(node, value, moved.long().numpy())
-        if node.target == aten.roll.default:  # what is cut after it would not be sums of rows, columns and channels
-            axis = -1 if lowering.is_map(source, -1) else 1
-            rolled = lowering.stored(node, axis)
-            lowering.places.pop(node)
-            lowering.define(node, rolled, axis)
-    else:
-        lowering.parts[node] = [(value, part.long().numpy()) for part in moved]
+    return value, [part.long().numpy() for part in ([moved] if isinstance(moved, torch.Tensor) else moved)]
 
 
 def pick(lowering: Lowering, node: Node) -> None:

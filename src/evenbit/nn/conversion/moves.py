@@ -38,6 +38,7 @@ MOVES = (
     aten.transpose.int,
     aten.unbind.int,
     aten.unflatten.int,
+    aten.unfold.default,
     aten.unsqueeze.default,
     aten.upsample_nearest1d.vec,
     aten.upsample_nearest2d.vec,
