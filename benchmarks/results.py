@@ -217,6 +217,7 @@ def pages() -> dict[str, str]:
     page += "".join(_few_photos_section(row) for row in rows if "few_photos" in row)
     page += "".join(_thousands_section(row) for row in rows if "thousands_of_photos" in row)
     page += "".join(_augmentations_section(row) for row in rows if "photos_of_a_class" in row)
+    page += "".join(_excitations_section(row) for row in rows if "excitations" in row)
     layers = [row for row in rows if "layers" in row]
     scaling = [row for row in rows if "ms_of_batch" in row]
     lines = [line for row in rows if "half_precision" in row for line in _half_precision_section(row)]
@@ -383,6 +384,35 @@ def _thousands_section(kept: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _excitations_section(kept: dict[str, Any]) -> str:
+    """What benchmarks/excitations.py kept."""
+    rows = list(kept["excitations"].values())
+    seeds = sorted({row["seed"] for row in rows})
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        found.setdefault(row["variant"], {})[row["seed"]] = row["validation_accuracy"]
+    lines = [
+        "",
+        "## What a zero point could follow",
+        "",
+        "A ResNet-8 on nine tenths of CIFAR-10's training images, 4 epochs, accuracy on the others. The rows differ in",
+        "what the zero points follow, as [the benchmark](../benchmarks/excitations.py) defines; `fd` and `insta` are",
+        "the methods. *Gain* is the mean difference to `fd` with the same seeds, ± twice its standard error.",
+        "",
+        f"| zero points | {' | '.join(f'seed {seed}' for seed in seeds)} | mean % | gain |",
+        f"|---|{'--:|' * (len(seeds) + 2)}",
+    ]
+    for variant, accuracies in sorted(found.items(), key=lambda item: statistics.fmean(item[1].values())):
+        cells = [f"{accuracies[seed]:.2f}" if seed in accuracies else "" for seed in seeds]
+        gains = [accuracies[seed] - found["fd"][seed] for seed in accuracies]
+        gain = "" if variant == "fd" else f"{statistics.fmean(gains):+.2f}"
+        if gain and len(gains) > 1:
+            gain += f" ± {2 * statistics.stdev(gains) / math.sqrt(len(gains)):.2f}"
+        lines.append(f"| {variant} | {' | '.join(cells)} | {statistics.fmean(accuracies.values()):.2f} | {gain} |")
+    places = dict.fromkeys(f"commit {row['commit']}, {row['machine']}" for row in rows)
+    return "\n".join([*lines, "", f"- `python benchmarks/excitations.py --data-root DIR`, {'; '.join(places)}", ""])
+
+
 def _third_party_section(kept: dict[str, Any]) -> str:
     """What benchmarks/third_party.py kept."""
     lines = [
@@ -531,12 +561,13 @@ def _train_step_section(kept: dict[str, Any]) -> list[str]:
     """What benchmarks/train_step.py printed."""
     gpu = "--device cuda" in kept["command"]
     timed, where = ("wall_seconds", "a GPU") if gpu else ("cpu_seconds", "a CPU")
-    precision = ", bfloat16" if kept.get("precision") == "bf16" else ""
+    precisions = dict.fromkeys({"bf16": "bfloat16"}.get(row["precision"], "float32") for row in kept["train_steps"])
+    several = " and ".join(precisions)
     lines = [
         "",
-        f"## A training step on {where}",
+        f"## A training step on {where}" + f", in {several}" * (len(precisions) > 1),
         "",
-        f"{kept['model']}, batches of {kept['batch']}{precision}, {kept['threads']} thread of {kept['machine']}, torch",
+        f"{kept['model']}, batches of {kept['batch']}, {several}, {kept['threads']} thread of {kept['machine']}, torch",
         f"{kept['torch']}: {'seconds' if gpu else 'processor seconds'} of a step, steps of all rows in turns, medians;",
         f"and how much more {'GPU memory' if gpu else 'memory'} a process takes at its peak, with one network each.",
         "Compiled is `compile = true` of a recipe, without the minutes that compiling takes; captured is one CUDA",
@@ -547,7 +578,9 @@ def _train_step_section(kept: dict[str, Any]) -> list[str]:
     ]
     for row in kept["train_steps"]:
         memory = "" if row.get("memory_bytes") is None else f"{row['memory_bytes'] / 1e6:.0f}"
-        cells = [row["method"], ", ".join(way for way in ("compiled", "captured") if row.get(way)), f"{row[timed]:.3f}"]
+        ways = ["bfloat16"] * (row["precision"] == "bf16" and len(precisions) > 1)
+        ways += [way for way in ("compiled", "captured") if row.get(way)]
+        cells = [row["method"], ", ".join(ways), f"{row[timed]:.3f}"]
         of_compiled = f"{row['of_compiled_float']:.2f}" if row["compiled"] else ""
         cells += [f"{row['of_eager_float']:.2f}", of_compiled, memory]
         lines.append(f"| {' | '.join(cells)} |")

@@ -1,6 +1,7 @@
 """Times a training step of each method beside the float one, and the memory it takes.
 
     python benchmarks/train_step.py --methods float,react,fd --compiled float,fd > results/train-step.json
+    python benchmarks/train_step.py --methods float,fd --precision float32,bf16 --model evennet_m
     python benchmarks/train_step.py --device cuda --precision bf16 --model resnet18 --batch 256 --captured float,fd
 
 A step is that of `evenbit train` without augmentation; compiled ones are captured too where `--captured` names them.
@@ -44,18 +45,20 @@ class Case(NamedTuple):
         method: The way to binarize.
         compiled: Whether the network is compiled.
         captured: Whether the step is one CUDA graph.
+        precision: "float32" or "bf16".
     """
 
     method: str
     compiled: bool
     captured: bool
+    precision: str
 
 
 def make_step(case: Case, arguments: argparse.Namespace) -> Callable[[], None]:
     """A function that does one step on the same random images."""
     device = arguments.device
     torch.manual_seed(0)
-    bf16 = arguments.precision == "bf16"
+    bf16 = case.precision == "bf16"
     recipe = Recipe(model=arguments.model, method=case.method, precision="bf16" if bf16 else "no")
     network = build_model(recipe, TASK).to(device, memory_format=torch.channels_last).train()
     run = compile_network(network) if case.compiled else network
@@ -85,7 +88,7 @@ def peak_bytes(device: str) -> int:
 
 def measure_memory(arguments: argparse.Namespace) -> int:
     """Growth of the peak over three steps."""
-    step = make_step(Case(arguments.memory_of, False, False), arguments)
+    step = make_step(Case(arguments.memory_of, False, False, arguments.precision), arguments)
     before = peak_bytes(arguments.device)
     for _ in range(3):
         step()
@@ -102,7 +105,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
+    parser.add_argument("--precision", default="float32", help="float32, bf16, or both with a comma")
     parser.add_argument("--memory-of")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -111,8 +114,9 @@ def main() -> None:
         print(measure_memory(arguments))
         return
     compiled, captured = arguments.compiled.split(","), arguments.captured.split(",")
-    cases = [Case(method, False, False) for method in arguments.methods.split(",")]
-    cases += [Case(method, True, False) for method in compiled if method]
+    precisions = arguments.precision.split(",")
+    ways = [(method, False) for method in arguments.methods.split(",")] + [(each, True) for each in compiled if each]
+    cases = [Case(*way, captured=False, precision=precision) for precision in precisions for way in ways]
     cases += [case._replace(captured=True) for case in cases if case.method in captured]
     steps = {case: make_step(case, arguments) for case in cases}
     times: dict[Case, list[tuple[float, float]]] = {case: [] for case in cases}
@@ -129,13 +133,13 @@ def main() -> None:
             values = [pair[index] for pair in pairs]
             row |= {f"{key}_seconds": statistics.median(values), f"least_{key}_seconds": min(values)}
         if not case.compiled and not case.captured:
-            command = [sys.executable, *sys.argv, "--memory-of", case.method]
+            command = [sys.executable, *sys.argv, "--memory-of", case.method, "--precision", case.precision]
             row["memory_bytes"] = int(subprocess.run(command, capture_output=True, check=True).stdout)
         rows.append(row)
     timed = "cpu_seconds" if arguments.device == "cpu" else "wall_seconds"
     for row in rows:
         for twin in rows:
-            if twin["method"] == "float" and not twin["captured"]:
+            if twin["method"] == "float" and not twin["captured"] and twin["precision"] == precisions[0]:
                 key = "of_compiled_float" if twin["compiled"] else "of_eager_float"
                 row[key] = row[timed] / twin[timed]
     head = {
@@ -147,7 +151,7 @@ def main() -> None:
     }
     print(
         json.dumps(
-            {**head, "batch": arguments.batch, "precision": arguments.precision, "threads": 1, "train_steps": rows},
+            {**head, "batch": arguments.batch, "threads": 1, "train_steps": rows},
             indent=1,
         )
     )
