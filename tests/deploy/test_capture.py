@@ -192,6 +192,7 @@ LENGTH_FIRST = nn.MultiheadAttention(4, 2).requires_grad_(False).eval()
 MULTIHEAD = nn.MultiheadAttention(4, 2, batch_first=True).requires_grad_(False).eval()
 MASK = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(2)) + 0.5 * torch.eye(8)
 UPPER = torch.ones(8, 8).triu(1)
+PLACES = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
 WEIGHT = torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(0))
 GAIN = torch.rand(12, 1, 1, generator=torch.Generator().manual_seed(0))
 torch.manual_seed(0)  # the layers below draw their weights now
@@ -338,6 +339,12 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: torch.einsum("bchw,bcqw->bqhc", x, x * x).softmax(-1).mean((1, 2)), []),
     (lambda x: torch.einsum("bchw,bc->bhwc", x, mean(x)).relu().mean((1, 2)), []),
     (lambda x: torch.einsum("bchw,bchw->bc", x, x), []),
+    (lambda x: mean(torch.einsum("bchw,cd->bdhw", x, WEIGHT[0, :, :, 0])), []),
+    (lambda x: mean(torch.einsum("hwk,bchw->bckh", PLACES[..., None] * WEIGHT[0, 0, 0], x).relu()), []),
+    (lambda x: torch.einsum("bchw,hwc->bc", x, PLACES[..., None] * WEIGHT[0, :, 0, 0]), []),
+    (lambda x: mean(PLACES.T @ x).relu(), []),
+    (lambda x: mean(x @ (WEIGHT[0, :, :1, :1] * PLACES.T)), []),
+    (lambda x: mean((WEIGHT[:1, :, :1, :1] * PLACES.T) @ x - x.mT @ PLACES[:, :1]), []),
     (marked, []),
     (lambda x: mean(x / x.mean(1, keepdim=True)) + mean(x / torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)), []),
     # Sequences.
@@ -450,6 +457,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
             network(lambda x: (v := x.flatten(2).transpose(1, 2), v.add_(1), mean(x) + v.mean(1))[2]),
             "a view of it is in use",
         ),
+        (network(lambda x: (torch.ones(3, 2, 1, 8, 8) @ x).mean((0, 3, 4))), "this product of matrices cannot"),
         (network(lambda x: torch.ones(5, 2) @ mean(x)), "this product of matrices cannot be packed"),
         (network(lambda x: mean(F.dropout(x))), "a dropout that is active in eval mode"),
         (network(lambda x: mean(x / torch.add(x.abs(), 1, alpha=3))), "needs a constant|cannot be packed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import alias, is_computed, padded, pair_for
+from evenbit.deploy.aten.einsum import by_constant
 from evenbit.deploy.aten.moves import move
 from evenbit.deploy.lowering import Floats, Lowering, check_images, layout, shape_of
 from evenbit.errors import CaptureError
@@ -91,7 +93,24 @@ def _matmul(lowering: Lowering, node: Node) -> None:
     elif is_computed(lowering, left) and (weight := lowering.array(right, node)).ndim == 2:
         _dense_layer(lowering, node, weight.T, None)
         return
+    elif _by_constant(lowering, node, left, right):
+        return
     raise CaptureError(f"{where(node)}: this product of matrices cannot be packed; use nn.Linear or nn.Conv2d")
+
+
+def _by_constant(lowering: Lowering, node: Node, left: Any, right: Any) -> bool:
+    """A product with a constant on the left, or with one for each index of other axes; whether it is one."""
+    source, other = (left, right) if is_computed(lowering, left) else (right, left)
+    constant = lowering.array(other, node)
+    rank = max(constant.ndim, len(shape_of(source)))
+    if rank != len(shape_of(source)) or constant.ndim < 2:
+        return False
+    before = ascii_lowercase[: rank - 2]
+    axes, of_constant = (f"{before}xy", f"{before}yz") if source is left else (f"{before}yz", f"{before}xy")
+    lengths = (1,) * (rank - constant.ndim) + constant.shape[:-2]
+    kept = "".join(axis for axis, length in zip(before, lengths, strict=True) if length > 1)
+    constant = constant.reshape([length for length in lengths if length > 1] + list(constant.shape[-2:]))
+    return by_constant(lowering, node, source, axes, constant, kept + of_constant[-2:], f"{before}xz")
 
 
 def _dense_layer(lowering: Lowering, node: Node, weight: Floats, bias: Floats | None) -> None:
