@@ -48,8 +48,8 @@ The lists above answer for CIFAR-10 and the CPUs that were timed. Beyond that:
 - **Where bytes count**, in flash, over the air or in a web page, take the binary network: at the same accuracy, it
   is the smaller one.
 - **Where time counts**, it depends on the CPU. With AVX2 alone, 8-bit products go through 16 bits, and bits are
-  counted by looking them up in a table: both are slow. Where the column of avx512 was measured, the CPU has VNNI, one
-  instruction for the work of three, and also counts bits in vectors. With AMX, one instruction multiplies whole tiles
+  counted by looking them up in a table: both are slow. The CPUs in the columns of avx512 have VNNI, one
+  instruction for the work of three, and also count bits in vectors. With AMX, one instruction multiplies whole tiles
   of 8-bit numbers, and 8 bits are faster. Time both on yours:
   `evenbit bench FILE --against onnxruntime,onnxruntime-int8,openvino-int8`.
 - **Where accuracy counts above all**, take the float network, or 8 bits, which lose next to nothing here.
@@ -68,8 +68,8 @@ class Point:
         accuracy: Percent of the test images, as deployed.
         bytes: Of the file.
         row: What `benchmarks/front.py keep` kept of its run.
-        ms: By instruction set, the median time of one image on one thread; of 8-bit networks the faster runtime's.
-        runtime: By instruction set, what that time is of.
+        ms: By CPU, the median time of one image on one thread; of 8-bit networks the faster runtime's.
+        runtime: By CPU, what that time is of.
     """
 
     kind: str
@@ -97,9 +97,16 @@ def _run_name(folder: str | None) -> str:
 
 
 def read(kept: Path) -> tuple[list[Point], dict[str, dict[str, Any]]]:
-    """The networks, and what was timed, by instruction set."""
-    times = {isa: json.loads(path.read_text()) for isa in ISAS if (path := kept / f"times-{isa}.json").exists()}
+    """The networks, and what was timed, by CPU: "avx512, AMD"."""
+    timed = [json.loads(path.read_text()) for path in sorted(kept.glob("times-*.json"))]
+    timed.sort(key=lambda each: ISAS.index(each["isa"]))
+    times = {f"{each['isa']}, {maker(each['machine'])}": each for each in timed}
     return [point for row in kept_rows(kept) for point in _points(row, times)], times
+
+
+def maker(machine: str) -> str:
+    """Who made the CPU of a machine that `evenbit.cpu.machine` describes."""
+    return machine.partition(" ")[0].partition("(")[0]
 
 
 def kept_rows(kept: Path) -> list[dict[str, Any]]:
@@ -116,22 +123,22 @@ def _points(row: dict[str, Any], times: dict[str, dict[str, Any]]) -> list[Point
 
 
 def _times(row: dict[str, Any], kind: str, times: dict[str, dict[str, Any]]) -> tuple[dict[str, float], dict[str, str]]:
-    """By instruction set, the least of the times of a network's runtimes and whose it is."""
+    """By CPU, the least of the times of a network's runtimes and whose it is."""
     recipe = row["recipe"]
     model, binary = recipe["model"], {f"{recipe['model']} {recipe['method']}": "evenbit"}
     names = binary if kind == "binary" else {f"{model} {each}": each for each in RUNTIMES[kind]}
     ms, runtime = {}, {}
-    for isa, timed in times.items():
+    for cpu, timed in times.items():
         own = timed["ms"].get(recipe["data"], {})
         found = {name: own[name]["ms"] for name in names if name in own}
         if found:
             fastest = min(found, key=lambda name: found[name])
-            ms[isa], runtime[isa] = found[fastest], names[fastest]
+            ms[cpu], runtime[cpu] = found[fastest], names[fastest]
     return ms, runtime
 
 
 def front(points: Sequence[Point], cost: str) -> list[Point]:
-    """Those that no other beats: sorted by cost ("bytes" or an instruction set), each more accurate than all before."""
+    """Those that no other beats: sorted by cost ("bytes" or a CPU), each more accurate than all before."""
     best: list[Point] = []
     for point in sorted(points, key=lambda point: (cost_of(point, cost), -point.accuracy)):
         if not best or point.accuracy > best[-1].accuracy:
@@ -140,7 +147,7 @@ def front(points: Sequence[Point], cost: str) -> list[Point]:
 
 
 def cost_of(point: Point, cost: str) -> float:
-    """Bytes, or milliseconds on an instruction set."""
+    """Bytes, or milliseconds on a CPU."""
     return point.bytes if cost == "bytes" else point.ms[cost]
 
 
@@ -160,19 +167,20 @@ def page(kept: Path, shapes: Path) -> str:
         if times and same == _largest(points):
             lines += ["![Accuracy against time and bytes](front.svg)", ""]
         lines += _table(group, list(times))
-        for isa in times:
-            lines += ["", *_budgets(group, isa, times[isa]["ms"].get(data, {}))]
+        for cpu in times:
+            lines += ["", *_budgets(group, cpu, times[cpu]["ms"].get(data, {}))]
         lines += ["", *_bytes(group), "", *_origins(group), ""]
     lines += [*ADVICE, *_shapes(json.loads(shapes.read_text())), *_timed(times)]
     return "\n".join(lines) + "\n"
 
 
 def draw(kept: Path, target: Path) -> None:
-    """The picture of the largest group of networks."""
+    """The picture of the largest group of networks, on one CPU of each instruction set."""
     points, times = read(kept)
     if points and times:
         group = [point for point in points if _group(point) == _largest(points)]
-        costs = [*(isa for isa in ISAS if isa in times), "bytes"]
+        first = {each["isa"]: cpu for cpu, each in reversed(times.items())}
+        costs = [*(first[isa] for isa in ISAS if isa in first), "bytes"]
         plot_front(
             {
                 cost: {
@@ -209,7 +217,7 @@ def _largest(points: Sequence[Point]) -> tuple[str, int, str]:
     return max(sorted(set(groups)), key=groups.count)
 
 
-def _table(points: Sequence[Point], isas: Sequence[str]) -> list[str]:
+def _table(points: Sequence[Point], cpus: Sequence[str]) -> list[str]:
     head = ["network", "kind", "teacher", "seed", "deployed %", "before 8 bits %", "bytes"]
     rows = []
     for point in sorted(points, key=lambda point: -point.accuracy):
@@ -217,26 +225,26 @@ def _table(points: Sequence[Point], isas: Sequence[str]) -> list[str]:
         before = {"binary": row.get("float_layers_accuracy"), "int8": row.get("float_accuracy")}.get(point.kind)
         cells = [point.label, point.kind, point.teacher, str(row["recipe"]["seed"]), f"{point.accuracy:.2f}"]
         cells += [f"{before:.2f}" if before is not None else "", f"{point.bytes:,}"]
-        cells += [f"{point.ms[isa]:.3f} ({point.runtime[isa]})" if isa in point.ms else "" for isa in isas]
+        cells += [f"{point.ms[cpu]:.3f} ({point.runtime[cpu]})" if cpu in point.ms else "" for cpu in cpus]
         rows.append(cells)
-    return _grid([*head, *(f"ms, {isa}" for isa in isas)], rows)
+    return _grid([*head, *(f"ms, {cpu}" for cpu in cpus)], rows)
 
 
-def _budgets(points: Sequence[Point], isa: str, ms: dict[str, dict[str, float]]) -> list[str]:
+def _budgets(points: Sequence[Point], cpu: str, ms: dict[str, dict[str, float]]) -> list[str]:
     """The best network of each kind under each budget, in words."""
     yard = [ms[name]["ms"] for name in ms if name.startswith(f"{YARDSTICK} ") and "int8" in name]
-    points = _measured(points, isa)
+    points = _measured(points, cpu)
     if not yard or {point.kind for point in points} != set(NAMES):
         return []
     lines = [
-        f"With {isa}. Budgets are parts of the time of {YARDSTICK} in 8 bits (a ResNet-20), {min(yard):.3f} ms:",
+        f"With {cpu}. Budgets are parts of the time of {YARDSTICK} in 8 bits (a ResNet-20), {min(yard):.3f} ms:",
         "",
     ]
     for part in BUDGETS:
         budget = part * min(yard)
-        best = {kind: _best([p for p in _of(points, kind) if p.ms[isa] <= budget]) for kind in NAMES}
+        best = {kind: _best([p for p in _of(points, kind) if p.ms[cpu] <= budget]) for kind in NAMES}
         lines.append(f"- under {budget:.3f} ms ({100 * part:.0f} % of that): {_compared(best)}")
-    return lines + _against_equals(points, isa, "time")
+    return lines + _against_equals(points, cpu, "time")
 
 
 def _bytes(points: Sequence[Point]) -> list[str]:
@@ -313,14 +321,14 @@ def _timed(times: dict[str, dict[str, Any]]) -> list[str]:
     lines = ["## How it was timed", ""]
     lines += [
         "One image, one thread, all networks in turns, medians. The other runtimes are never told which instruction",
-        "set to take: on a CPU with AVX-512, they use it in the column of avx2 too.",
+        "set to take: on a CPU with AVX-512, they use it in the columns of avx2 too.",
         "",
     ]
-    for isa, row in times.items():
+    for cpu, row in times.items():
         plain = (
             ""
             if row.get("bound")
             else "; the other runtimes got the image anew in each call, which costs up to 0.15 ms"
         )
-        lines.append(f"- {isa}: `{row['command']}`, commit {row['commit']}, {row['machine']}{plain}")
+        lines.append(f"- {cpu}: `{row['command']}`, commit {row['commit']}, {row['machine']}{plain}")
     return lines
