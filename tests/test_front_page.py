@@ -57,7 +57,10 @@ def test_the_page_compares_what_fits(front_page: Any, kept: Callable[..., Path])
     folder = kept(SLOW_RIVAL, FAST_RIVAL, OURS)
     text = front_page.page(folder, folder.parent / "shapes.json")
     assert "| basic8 | int8 |  | 0 | 80.00 | 80.25 | 100,000 | 0.190 (openvino-int8) | 0.380 (openvino-int8) |" in text
-    assert "| basic20 | int8 |  | 0 | 86.00 | 86.25 | 300,000 | 0.550 (onnxruntime-int8) | 1.100 (onnxruntime-int8) |" in text
+    assert (
+        "| basic20 | int8 |  | 0 | 86.00 | 86.25 | 300,000 | 0.550 (onnxruntime-int8) | 1.100 (onnxruntime-int8) |"
+        in text
+    )
     assert "- under 0.100 ms (18 % of that): no binary network; no int8 network; no float network\n" in text
     assert "| basic8 | float |  | 0 | 80.25 |  | 400,000 | 0.150 (onnxruntime) | 0.300 (onnxruntime) |" in text
     assert "int8 basic8 80.00 %; float basic8 80.25 %; +2.75 points for binary\n- under 0.800 ms" in text

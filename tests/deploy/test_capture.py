@@ -352,6 +352,11 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: F.avg_pool1d(F.max_pool1d(x.flatten(2), 5, 3, 2, ceil_mode=True), 4).mean(-1), []),
     (lambda x: F.conv1d(x.flatten(2), WEIGHT[:, :2, 1], padding="same", dilation=3, groups=2).relu().mean(-1), []),
     (mean, [nn.AdaptiveAvgPool2d((3, 2)), nn.Hardtanh(-0.2, 0.1), nn.Conv2d(4, 4, 2)]),
+    (lambda x: mean(F.interpolate(x, scale_factor=2, mode="bicubic") * F.interpolate(x, (16, 12))), []),
+    (lambda x: mean(F.interpolate(x, (5, 7), mode="bicubic", align_corners=True).square()), []),
+    (lambda x: mean(F.interpolate(x, (6, 13), mode="bicubic", antialias=True).square()), []),
+    (lambda x: mean(F.interpolate(x, (3, 4), mode="bilinear", antialias=True).square()), []),
+    (lambda x: mean(x * x), [nn.Upsample((80, 80)), nn.AdaptiveAvgPool2d(7)]),
     (lambda x: F.adaptive_avg_pool1d(x.flatten(2), 7).sigmoid().mean(2), []),
     (lambda x: F.adaptive_max_pool1d(F.adaptive_avg_pool1d(x.flatten(2), 6), 1)[:, :, 0], []),
     (lambda x: SimpleNamespace(logits=mean(x)), []),
@@ -382,7 +387,10 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: (v := x.flatten(2), F.elu_(x), mean(x) + v.mean(2))[2]), r"elu_\.default cannot be packed"),
         (network(mean, nn.InstanceNorm2d(4, track_running_stats=True)), "an instance normalization with running stat"),
         (network(lambda x: mean(x.log_softmax(1))), "aten.log_softmax.int cannot be packed; only as the last op, ov"),
-        (network(mean, nn.Upsample(scale_factor=2, mode="bicubic")), "upsample_bicubic2d.*; use nearest or bilinear"),
+        (
+            network(lambda x: mean(F.interpolate(x.unflatten(1, (2, 2)), scale_factor=2).flatten(1, 2))),
+            r"upsample_nearest3d.*; use nearest, bilinear or",
+        ),
         (
             network(lambda x: F.scaled_dot_product_attention(x, x, x, mean(x)[:, :, None, None]).mean((2, 3))),
             "attention with a computed mask",
@@ -399,7 +407,6 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(mean, nn.AvgPool2d(3, divisor_override=2)), r"module 'part\.1': average pooling with divisor_over"),
         (network(mean, nn.MaxPool2d(2, dilation=2)), r"module 'part\.1': max pooling with dilation"),
         (network(mean, nn.AdaptiveMaxPool2d(3)), r"an adaptive pooling from 8x6 to 3x3 pixels"),
-        (network(mean, nn.Upsample((80, 80)), nn.AdaptiveAvgPool2d(3)), "an adaptive pooling from 80x80 to 3x3 pixels"),
         (
             network(lambda x: F.adaptive_max_pool2d(x, 1, True)[1].float().flatten(1)),
             "the indices of the largest values",

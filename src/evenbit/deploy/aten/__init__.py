@@ -24,7 +24,7 @@ HINTS = {
     ("log_softmax",): "only as the last op, over the classes, it may stay: the logits are what it reads",
     ("native_",): "use batch, group or layer normalization",
     ("addmm",): "use nn.Linear, nn.Conv2d or matmul",
-    ("upsample",): "use nearest or bilinear interpolation",
+    ("upsample",): "use nearest, bilinear or bicubic interpolation of maps",
     ("index", "gather", "where", "masked"): "which elements are selected must not depend on the images",
 }
 

@@ -11,7 +11,7 @@ from torch.fx import Node
 
 import evenbit.nn.ops  # noqa: F401  (registers torch.ops.evenbit)
 from evenbit.deploy.aten.common import padded, pair_for
-from evenbit.deploy.lowering import Lowering, Map, check_images, layout, shape_of
+from evenbit.deploy.lowering import Floats, Lowering, Map, check_images, layout, shape_of, spread_out
 from evenbit.errors import CaptureError
 from evenbit.nn.ops import pair
 from evenbit.nn.trace import BATCH, argument, where
@@ -26,7 +26,6 @@ from evenbit.ops import (
 aten = torch.ops.aten
 
 CHANNELS = 16  # that are interpolated at once to find weights
-MOST_PIXELS = 4_096  # of a map whose means over windows of different sizes are taken by a product of matrices
 
 
 def _interpolate(lowering: Lowering, node: Node) -> None:
@@ -38,14 +37,7 @@ def _interpolate(lowering: Lowering, node: Node) -> None:
     axes = {"row": (2, height), "column": (3, width)} if len(shape_of(source)) == 4 else {"column": (2, width)}
     fields = {} if len(axes) == 2 else {"rows": np.zeros((1, 2)), "row_weights": np.array([[1.0, 0.0]])}
     for name, (axis, size) in axes.items():
-        # A channel for each row or column, which is 1 there and 0 elsewhere; a few at once, since the maps are whole.
-        sizes = [size if index == axis else length for index, length in enumerate(shape_of(source))]
-        parts = []
-        for rows in torch.split(torch.eye(size, dtype=torch.float64), CHANNELS):
-            ones = rows.reshape(1, len(rows), *(size if index == axis else 1 for index in range(2, len(sizes))))
-            wide = node.target(ones.expand(1, -1, *sizes[2:]), *node.args[1:], **node.kwargs)  # type: ignore[operator]
-            parts.append(wide[0].movedim(axis - 1, 1).reshape(len(rows), wide.shape[axis], -1)[:, :, 0].clone())
-        weights = torch.cat(parts).T.numpy()
+        weights = _weights(node, axis)
         order = np.sort(np.argsort(-weights, axis=1, kind="stable")[:, :2], axis=1)
         if size == 1:
             order, weights = np.zeros((len(weights), 2), int), np.pad(weights, ((0, 0), (0, 1)))
@@ -58,6 +50,34 @@ def _interpolate(lowering: Lowering, node: Node) -> None:
         for name, array in fields.items()
     }
     lowering.define(node, builder.add(Interpolate, value, Tail(), **stored))
+
+
+def _weights(node: Node, axis: int) -> Floats:
+    """What each row or column of the result takes of those of the source, `[results, sources]`, by torch itself."""
+    shape, parts = shape_of(argument(node, 0)), []
+    # A channel for each row or column, which is 1 there and 0 elsewhere; a few at once, since the maps are whole.
+    for rows in torch.split(torch.eye(shape[axis], dtype=torch.float64), CHANNELS):
+        ones = rows.reshape(1, len(rows), *(-1 if index == axis else 1 for index in range(2, len(shape))))
+        wide = node.target(ones.expand(1, -1, *shape[2:]), *node.args[1:], **node.kwargs)  # type: ignore[operator]
+        parts.append(wide[0].movedim(axis - 1, 1).reshape(len(rows), wide.shape[axis], -1)[:, :, 0].clone())
+    found: Floats = torch.cat(parts).T.numpy()
+    return found
+
+
+def _by_products(lowering: Lowering, node: Node) -> None:
+    """What works along rows and columns one after the other: a dense layer that reads a column, then one for a row."""
+    source: Any = argument(node, 0)
+    check_images(source)
+    value, places, shape = lowering.value(source), lowering.placed(source), list(shape_of(source))
+    for axis in range(2, len(shape)):
+        weights = _weights(node, axis)
+        pixels = lowering.gathered(node, value, places, axis)
+        fields = {"weight": lowering.builder.tensor(weights[:, None, None])}
+        value = lowering.builder.add(Conv, pixels, Tail(), **fields)
+        shape[axis] = len(weights)
+        lowering.maps[value] = (len(weights), *lowering.maps[pixels][1:])
+        places = spread_out(tuple(shape), axis)
+    lowering.define_moved(node, value, places)
 
 
 def _mean(lowering: Lowering, node: Node) -> None:
@@ -122,30 +142,14 @@ def _adaptive_mean(lowering: Lowering, node: Node) -> None:
         if _reads_two_at_most(layout(source), layout(node)):
             _interpolate(lowering, node)
             return
-        if np.prod(layout(source)[1:]) <= MOST_PIXELS:
-            _mean_by_product(lowering, node)
-            return
+        _by_products(lowering, node)
+        return
     kernel = _adaptive_kernel(node, layout(source), layout(node))
     value = lowering.stored(source)
     if layout(node)[1:] == (1, 1):
         lowering.define(node, lowering.builder.mean(value))
     else:
         lowering.define(node, lowering.builder.add(AvgPool, value, Tail(), kernel=kernel, stride=kernel))
-
-
-def _mean_by_product(lowering: Lowering, node: Node) -> None:
-    """Windows of different sizes: a dense layer that reads the pixels of a channel, the same for all channels."""
-    source: Any = argument(node, 0)
-    batch, channels, *sizes = shape_of(source)
-    count, results = int(np.prod(sizes)), int(np.prod(shape_of(node)[2:]))
-    ones = torch.eye(count, dtype=torch.float64).reshape(1, count, *sizes)  # each pixel is 1 in a channel of its own
-    weights = node.target(ones, *node.args[1:]).reshape(count, results).T.numpy()  # type: ignore[operator]
-    places = lowering.placed(source).reshape(batch, channels, count)
-    pixels = lowering.gathered(node, lowering.value(source), places, 2)
-    value = lowering.builder.add(Conv, pixels, Tail(), weight=lowering.builder.tensor(weights[:, None, None]))
-    lowering.maps[value] = (results, 1, channels)
-    made = np.arange(batch * results * channels).reshape(batch, results, channels).transpose(0, 2, 1)
-    lowering.define_moved(node, value, made.reshape(shape_of(node)))
 
 
 def _adaptive_max(lowering: Lowering, node: Node) -> None:
@@ -225,6 +229,9 @@ def _avg_pool(lowering: Lowering, node: Node) -> None:
 LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.upsample_bilinear2d.vec: _interpolate,
     aten.upsample_linear1d.vec: _interpolate,
+    aten.upsample_bicubic2d.vec: _by_products,
+    aten._upsample_bicubic2d_aa.vec: _by_products,
+    aten._upsample_bilinear2d_aa.vec: _by_products,
     aten.amax.default: _max,
     aten.max.dim: _max,
     aten.mean.dim: _mean,

@@ -43,6 +43,7 @@ POOLS_AND_VIEWS = {
     aten.adaptive_max_pool2d.default,
     aten.upsample_linear1d.vec,
     aten.upsample_bilinear2d.vec,
+    aten._upsample_bilinear2d_aa.vec,
     operator.getitem,
     *REDUCTIONS,
     *DROPOUTS,
