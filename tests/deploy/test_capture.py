@@ -220,6 +220,8 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: mean(x.mean((2, 3), keepdim=True).sigmoid() * x), []),
     (lambda x: mean(torch.cat([x, x, F.relu(x)], 1) * GAIN), []),
     (lambda x: torch.cat([mean(x), x.flatten(1)], -1), []),
+    (lambda x: torch.stack([mean(x), x.amax((2, 3)), mean(x * x)]).mean(0), []),
+    (lambda x: mean(torch.stack([x, x * x], dim=0).sum(dim=0)), [nn.ReLU()]),
     (lambda x: mean(torch.cat([x], 1).clamp(max=0.3).clamp(min=-0.2).clamp_(-0.1, 0.2)), []),
     (lambda x: mean(1 - x) - mean(torch.ones(4, 1, 1) - x) * 2 + (3 - mean(x)), []),
     (lambda x: F.relu(x.flatten(1)), []),
@@ -463,6 +465,14 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (
             network(lambda x: (v := x.flatten(2).transpose(1, 2), v.add_(1), mean(x) + v.mean(1))[2]),
             "a view of it is in use",
+        ),
+        (
+            network(lambda x: torch.stack([mean(x), mean(x * x)]).amax(0)),
+            "images of a batch cannot be concat|not a batch",
+        ),
+        (
+            network(lambda x: torch.stack([mean(x), mean(x * x)]).mean(0, keepdim=True)[0]),
+            "cannot be concat|not a batch",
         ),
         (network(lambda x: (torch.ones(3, 2, 1, 8, 8) @ x).mean((0, 3, 4))), "this product of matrices cannot"),
         (network(lambda x: torch.ones(5, 2) @ mean(x)), "this product of matrices cannot be packed"),

@@ -159,6 +159,7 @@ RULES: dict[Any, Callable[..., Any]] = {
     aten.var.dim: _variance,
 }
 
+OVER_ALL = (aten.mean.dim, aten.sum.dim_IntList)
 
 # They spread their sides over each other themselves.
 ELEMENTWISE = (
@@ -178,6 +179,9 @@ def decompose(graph: Graph) -> None:
 
     What changes a tensor in place is left as it is if a view of the tensor is used, since then the view changes too.
     """
+    for node in list(graph.nodes):
+        if node.target in OVER_ALL and node.args[1:2] in ((0,), ([0],)):
+            _add_up(graph, node)
     pending = list(graph.nodes)
     while pending:
         node = pending.pop()
@@ -187,6 +191,27 @@ def decompose(graph: Graph) -> None:
     for node in graph.nodes:
         if node.target in ELEMENTWISE:
             _leave_out_expand(node)
+
+
+def _add_up(graph: Graph, node: Node) -> None:
+    """Puts a sum of tensors in the place of `torch.stack(tensors).mean(0)` or `.sum(0)`: there, 0 is not the batch."""
+    stacked = node.args[0]
+    if not (isinstance(stacked, Node) and stacked.target == aten.stack.default and stacked.args[1:2] in ((), (0,))):
+        return
+    if node.args[2:3] not in ((), (False,)):
+        return
+    total, *others = stacked.args[0]  # type: ignore[misc, union-attr]
+    steps = [(aten.add.Tensor, other) for other in others]
+    if node.target == aten.mean.dim:
+        steps.append((aten.mul.Tensor, 1 / (1 + len(others))))
+    with graph.inserting_before(node):
+        for target, by in steps:
+            total = graph.call_function(target, (total, by))
+            total.meta = dict(node.meta)
+    node.replace_all_uses_with(total)
+    graph.erase_node(node)
+    if not stacked.users:
+        graph.erase_node(stacked)
 
 
 def _has_rule(node: Node) -> bool:
