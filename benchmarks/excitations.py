@@ -67,12 +67,13 @@ class OfMoments(BinaryActivation):
 
     def __init__(self, channels: int, method: Method) -> None:
         super().__init__(channels, method)
-        self.excite = None
+        self.excite = self.moment = None  # `shift` has both
+        self.alpha = nn.Parameter(torch.zeros(channels))
         self.net = Net(self.inputs * channels, channels // 4, channels)
 
     def shift(self, mean: Tensor, var: Tensor, third: Tensor) -> Tensor:
         """From mean, variance and third moment `[N, C]`."""
-        return self.net(self.read(mean, var, third)) - self.moment.alpha * third
+        return self.net(self.read(mean, var, third)) - self.alpha * third
 
     def read(self, mean: Tensor, var: Tensor, third: Tensor) -> Tensor:
         """What the network reads."""
@@ -82,6 +83,9 @@ class OfMoments(BinaryActivation):
         x = self.adjust(x)
         var, mean = torch.var_mean(x, (2, 3), correction=0)
         return self.refine(x + self.shift(mean, var, (x * x * x).mean((2, 3)))[..., None, None])
+
+    def _moments(self) -> int:
+        return 3
 
     def _affine(self, mean: Tensor, var: Tensor, third: Tensor, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
         scale, offset = self.adjust.affine(mean, var, pixels)
@@ -114,7 +118,7 @@ class Product(OfMoments):
     """Scales the third moment's part."""
 
     def shift(self, mean: Tensor, var: Tensor, third: Tensor) -> Tensor:
-        return -self.moment.alpha * (1 + self.net(mean)) * third
+        return -self.alpha * (1 + self.net(mean)) * third
 
 
 class Quadrants(BinaryActivation):
