@@ -222,6 +222,7 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: torch.cat([mean(x), x.flatten(1)], -1), []),
     (lambda x: torch.stack([mean(x), x.amax((2, 3)), mean(x * x)]).mean(0), []),
     (lambda x: mean(torch.stack([x, x * x], dim=0).sum(dim=0)), [nn.ReLU()]),
+    (lambda x: (t := mean(x), s := torch.stack([t, t * t]), t.mul_(3), s.mean(0) - t)[3], []),
     (lambda x: mean(torch.cat([x], 1).clamp(max=0.3).clamp(min=-0.2).clamp_(-0.1, 0.2)), []),
     (lambda x: mean(1 - x) - mean(torch.ones(4, 1, 1) - x) * 2 + (3 - mean(x)), []),
     (lambda x: F.relu(x.flatten(1)), []),

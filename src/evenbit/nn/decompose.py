@@ -200,11 +200,12 @@ def _add_up(graph: Graph, node: Node) -> None:
         return
     if node.args[2:3] not in ((), (False,)):
         return
-    total, *others = stacked.args[0]  # type: ignore[misc, union-attr]
-    steps = [(aten.add.Tensor, other) for other in others]
+    tensors: Any = stacked.args[0]
+    total: Node = tensors[0]
+    steps: list[tuple[Any, Any]] = [(aten.add.Tensor, other) for other in tensors[1:]]
     if node.target == aten.mean.dim:
-        steps.append((aten.mul.Tensor, 1 / (1 + len(others))))
-    with graph.inserting_before(node):
+        steps.append((aten.mul.Tensor, 1 / len(tensors)))
+    with graph.inserting_before(stacked):  # the tensors may be changed in place between the two
         for target, by in steps:
             total = graph.call_function(target, (total, by))
             total.meta = dict(node.meta)
