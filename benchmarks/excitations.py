@@ -37,12 +37,11 @@ from evenbit.models.registry import register_model
 from evenbit.models.resnet import resnet8
 from evenbit.nn.activation import BinaryActivation
 from evenbit.nn.method import Method
-from evenbit.train import load_recipe, train
 from origin import ROOT, origin
+from short_training import held_out_accuracy
 
 KEPT = ROOT / "results/excitations.json"
 RUNS = ROOT / "runs/excitations"
-EPOCHS = 4
 CELLS = 4
 WINDOW = 5
 
@@ -224,13 +223,9 @@ def register(variant: str) -> tuple[str, str]:
 def train_variant(variant: str, seed: int, data_root: str | None) -> dict[str, Any]:
     """Trains a variant, unless that is done, and returns what is kept of it."""
     model, method = register(variant)
-    settings = {"data": "cifar10", "model": model, "method": method, "epochs": EPOCHS, "validation": 0.1, "seed": seed}
-    folder = RUNS / f"{variant}-seed{seed}"
-    metrics = folder / "metrics.jsonl"
-    if not metrics.exists() or len(metrics.read_text().splitlines()) < EPOCHS:
-        train(load_recipe(None, settings), folder, data_root=data_root, resume=metrics.exists())
-    last = json.loads(metrics.read_text().splitlines()[-1])
-    return {"variant": variant, "seed": seed, "validation_accuracy": last["validation_accuracy"], **origin()}
+    settings = {"model": model, "method": method, "seed": seed}
+    accuracy = held_out_accuracy(settings, RUNS / f"{variant}-seed{seed}", data_root)
+    return {"variant": variant, "seed": seed, "validation_accuracy": accuracy, **origin()}
 
 
 def main() -> None:

@@ -29,12 +29,11 @@ from evenbit.models.evennet import evennet
 from evenbit.models.registry import register_model
 from evenbit.nn.method import Method
 from evenbit.runtime.engine import Engine
-from evenbit.train import load_recipe, train
 from origin import ROOT, origin
+from short_training import held_out_accuracy
 
 KEPT = ROOT / "results/shapes.json"
 RUNS = ROOT / "runs/shapes"
-EPOCHS = 4
 ROUNDS = 60
 
 
@@ -54,14 +53,9 @@ def register(shape: str) -> str:
 
 def train_shape(shape: str, teacher: str | None, data_root: str | None) -> dict[str, Any]:
     """Trains a shape, unless that is done, and returns what is kept of it."""
-    settings = {"data": "cifar10", "model": register(shape), "method": "fd", "teacher": teacher}
-    settings |= {"epochs": EPOCHS, "validation": 0.1}
-    folder = RUNS / name_of(shape, teacher)
-    metrics = folder / "metrics.jsonl"
-    if not metrics.exists() or len(metrics.read_text().splitlines()) < EPOCHS:
-        train(load_recipe(None, settings), folder, data_root=data_root, resume=metrics.exists())
-    last = json.loads(metrics.read_text().splitlines()[-1])
-    return {"shape": shape, "teacher": teacher, "validation_accuracy": last["validation_accuracy"], **origin()}
+    settings = {"model": register(shape), "method": "fd", "teacher": teacher}
+    accuracy = held_out_accuracy(settings, RUNS / name_of(shape, teacher), data_root)
+    return {"shape": shape, "teacher": teacher, "validation_accuracy": accuracy, **origin()}
 
 
 def name_of(shape: str, teacher: str | None) -> str:

@@ -93,12 +93,12 @@ def _matmul(lowering: Lowering, node: Node) -> None:
     elif is_computed(lowering, left) and (weight := lowering.array(right, node)).ndim == 2:
         _dense_layer(lowering, node, weight.T, None)
         return
-    elif _by_constant(lowering, node, left, right):
+    elif _matrices_by_constant(lowering, node, left, right):
         return
     raise CaptureError(f"{where(node)}: this product of matrices cannot be packed; use nn.Linear or nn.Conv2d")
 
 
-def _by_constant(lowering: Lowering, node: Node, left: Any, right: Any) -> bool:
+def _matrices_by_constant(lowering: Lowering, node: Node, left: Any, right: Any) -> bool:
     """A product with a constant on the left, or with one for each index of other axes; whether it is one."""
     source, other = (left, right) if is_computed(lowering, left) else (right, left)
     constant = lowering.array(other, node)
