@@ -135,6 +135,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet8-fd-static": model("resnet8", "fd", excitation_groups=0, third_moment=False),
     "resnet8-fd-groups-alone": model("resnet8", "fd", third_moment=False),
     "resnet8-fd-group": model("resnet8", "fd", adjustment="group", excitation_groups=2, excitation_hidden=2),
+    "resnet8-fd-cells": model("resnet8", "fd", zero_point_cells=4),
+    "resnet8-react-cells": model("resnet8", "react", zero_point_cells=3),
+    "mlp-fd-cells": model("mlp", "fd", zero_point_cells=3),
     "resnet8-recu": model("resnet8", "recu"),
     "resnet8-adabin": model("resnet8", "adabin"),
     "resnet8-fd-double": model("resnet8", "fd", double_skip=True),
@@ -185,3 +188,12 @@ def test_all_that_is_binary_is_stored_in_bits() -> None:
     # Each binary layer is squeeze, excite, third moment and its sum, threshold, bits and convolution; beside them
     # images, stem, shortcuts, head.
     assert len(kinds) == 18 * 7 + 1 + 1 + 2 + 1
+
+
+def test_zero_points_of_cells_are_a_small_map_that_is_added_where_the_bits_are_made() -> None:
+    plan = pack(roughen(NETWORKS["resnet8-fd-cells"]()), torch.zeros(1, 3, 13, 10), classes=CLASSES)
+    maps = [op for op in plan.ops if op.kind == "add_map"]
+    assert [plan.tensors[op.map].shape for op in maps] == [(4, 4, 16)] * 3 + [(4, 4, 32)] * 2 + [(4, 3, 64)]
+    assert all(op.out is None and op.tail.bits is not None for op in maps)
+    without = pack(roughen(NETWORKS["resnet8-fd"]()), torch.zeros(1, 3, 13, 10), classes=CLASSES)
+    assert len(plan.ops) == len(without.ops)

@@ -9,6 +9,7 @@ import pytest
 from evenbit.bits import pack_bits, unpack_bits
 from evenbit.errors import PlanError
 from evenbit.ops import (
+    AddMap,
     AvgPool,
     BinaryConv,
     Bits,
@@ -38,6 +39,7 @@ TENSORS = {
     "b": np.zeros((4, 3, 3, 2), np.uint64),
     "bad_b": np.full((4, 3, 3, 2), 1 << 63, np.uint64),
     "head": np.zeros((3, 1, 1, C), np.float32),
+    "cells": np.zeros((2, 1, C), np.float32),
     "i": np.ones((3, 1, 1, C), np.int8),
     "bad_i": np.full((3, 1, 1, C), -128, np.int8),
 }
@@ -115,6 +117,8 @@ def test_shapes_of_values_and_results() -> None:
         (Elementwise("e", "y", "z", Tail(residual="y", second_residual="m")), "both should be 6x5x70"),
         (Elementwise("e", "y", None, Tail(bits=Bits("z", "c", "spare"))), "bits set past channel 70"),
         (Elementwise("e", "y", None, Tail(bits=Bits("z", "x", "flip"))), "threshold 'x' should be 1x1x70"),
+        (AddMap("e", "y", "z", map="w"), r"tensor 'w' should be float32 \[-1, -1, 70\]"),
+        (AddMap("e", "m", "z", map="cells"), "'cells' has 2x1 cells, but the map has 1x1"),
         (Threshold("e", "y", "z", scale="c", offset="c", flip="flip"), "needs a vector, but 'y' is 6x5x70"),
         (Threshold("e", "m", "z", scale="neg", offset="c", flip="flip"), "not set exactly where 'neg' is negative"),
     ],

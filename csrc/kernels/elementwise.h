@@ -42,7 +42,7 @@ void elementwise_tile(const Elementwise& op, int64_t y, int64_t x, int block) {
       EVENBIT_EACH(n) tile[p].v[n] = mul(tile[p].v[n], factor.v[n]);
     }
   }
-  if (op.addend.base) {
+  if (op.addend.rows) {
     EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {
       const BlockOf addend = load_block(op.addend.at(y, x + p) + block * kBlock);
       EVENBIT_EACH(n) tile[p].v[n] = add(tile[p].v[n], addend.v[n]);
@@ -63,16 +63,15 @@ bool leaves_map_alone(const Tail& tail) {
 }
 
 bool writes_bits_only(const Elementwise& op) {
-  return op.tail.bits.base && !op.tail.row_sums && leaves_map_alone(op.tail) && !op.factor.base && !op.addend.base &&
-         !op.cube_scale;
+  return op.tail.bits.base && !op.tail.row_sums && leaves_map_alone(op.tail) && !op.factor.base && !op.cube_scale;
 }
 
 bool writes_sums_only(const Elementwise& op) {
-  return op.tail.row_sums && !op.tail.bits.base && leaves_map_alone(op.tail) && !op.factor.base && !op.addend.base;
+  return op.tail.row_sums && !op.tail.bits.base && leaves_map_alone(op.tail) && !op.factor.base && !op.addend.rows;
 }
 
-// The bits of kBlocks blocks, at most a word, of each pixel of a row of nothing but bits.
-template <int kBlocks>
+// The bits of kBlocks blocks, at most a word, of each pixel of a row of nothing but bits and perhaps an addend.
+template <int kBlocks, bool kAdds>
 void threshold_blocks(const Elementwise& op, int64_t y, int block) {
   constexpr int kCount = kBlocks * kVectors;
   constexpr size_t kBytes = kBlocks * sizeof(uint16_t);
@@ -82,26 +81,30 @@ void threshold_blocks(const Elementwise& op, int64_t y, int block) {
   std::memcpy(&flip, op.tail.flip + block, kBytes);
   std::memcpy(&valid, op.tail.valid + block, kBytes);
   const float* in = op.in.at(y, 0) + block * kBlock;
+  const float* addend = kAdds ? op.addend.at(y, 0) + block * kBlock : nullptr;
   uint16_t* out = op.tail.bits.at(y, 0) + block;
   for (int x = 0; x < op.width; ++x, in += op.in.pixel, out += op.tail.bits.pixel) {
     uint64_t bits = 0;
     EVENBIT_UNROLL for (int n = 0; n < kCount; ++n) {
-      bits |= uint64_t{ge_mask(load(in + n * kLanes), threshold[n])} << (n * kLanes);
+      F v = load(in + n * kLanes);
+      if constexpr (kAdds) v = add(v, load(addend + n * kLanes));
+      bits |= uint64_t{ge_mask(v, threshold[n])} << (n * kLanes);
     }
+    if constexpr (kAdds) addend += op.addend.pixel;
     bits = (bits ^ flip) & valid;
     std::memcpy(out, &bits, kBytes);
   }
 }
 
-// A row of nothing but bits.
+template <bool kAdds>
 void threshold_row(const Elementwise& op, int64_t y) {
   constexpr int kPerWord = kWordBits / kBlock;
   int block = 0;
-  for (; block + kPerWord <= op.blocks; block += kPerWord) threshold_blocks<kPerWord>(op, y, block);
+  for (; block + kPerWord <= op.blocks; block += kPerWord) threshold_blocks<kPerWord, kAdds>(op, y, block);
   const int rest = op.blocks - block;
-  if (rest == 1) threshold_blocks<1>(op, y, block);
-  if (rest == 2) threshold_blocks<2>(op, y, block);
-  if (rest == 3) threshold_blocks<3>(op, y, block);
+  if (rest == 1) threshold_blocks<1, kAdds>(op, y, block);
+  if (rest == 2) threshold_blocks<2, kAdds>(op, y, block);
+  if (rest == 3) threshold_blocks<3, kAdds>(op, y, block);
 }
 
 // Sums of kRows rows side by side, so that an addition need not wait for the one before.
@@ -128,7 +131,9 @@ void sum_rows(const Elementwise& op, int64_t y) {
 
 void elementwise(const Elementwise& op, Range tasks) {
   if (writes_bits_only(op)) {
-    for (int64_t y = tasks.begin; y < tasks.end; ++y) threshold_row(op, y);
+    for (int64_t y = tasks.begin; y < tasks.end; ++y) {
+      op.addend.rows ? threshold_row<true>(op, y) : threshold_row<false>(op, y);
+    }
     return;
   }
   if (writes_sums_only(op)) {

@@ -24,13 +24,12 @@ struct FloatView {
   EVENBIT_INLINE float* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
 };
 
-// The same of a constant.
+// A constant map whose rows may lie in memory once for several rows.
 struct ConstantView {
-  const float* base = nullptr;
-  int64_t row = 0;
+  const float* const* rows = nullptr;
   int64_t pixel = 0;
 
-  EVENBIT_INLINE const float* at(int64_t y, int64_t x) const { return base + y * row + x * pixel; }
+  EVENBIT_INLINE const float* at(int64_t y, int64_t x) const { return rows[y] + x * pixel; }
 };
 
 // A bit map, written in units of one block: 16 bits. Strides are in blocks.

@@ -215,6 +215,27 @@ void for_tiles(size_t first, int elements, int tile, const Visit& visit) {
   for (int i = 0; i < elements; i += tile) visit(first + static_cast<size_t>(i), std::min(tile, elements - i));
 }
 
+// Walks the cells of one image: start(cell), then visit(offset, length) for the tiles of its pixels, then finish(cell).
+template <typename Start, typename Visit, typename Finish>
+void for_cells(const Cells& cells, size_t first, int channels, int tile, const Start& start, const Visit& visit,
+               const Finish& finish) {
+  const auto border = [](int cell, int of, int size) { return (cell * size + of - 1) / of; };
+  for (int k = 0; k < cells.count(); ++k) {
+    const int row = k / cells.columns, column = k % cells.columns;
+    const int top = border(row, cells.rows, cells.height), bottom = border(row + 1, cells.rows, cells.height);
+    const int left = border(column, cells.columns, cells.width), right = border(column + 1, cells.columns, cells.width);
+    // Rows that are as wide as the map follow each other in memory.
+    const int steps = cells.columns == 1 ? std::min(1, bottom - top) : bottom - top;
+    const int pixels = (right - left) * (cells.columns == 1 ? bottom - top : 1);
+    start(static_cast<size_t>(k));
+    for (int y = 0; y < steps; ++y) {
+      const size_t pixel = static_cast<size_t>(top + y) * static_cast<size_t>(cells.width) + static_cast<size_t>(left);
+      for_tiles(first + pixel * static_cast<size_t>(channels), pixels * channels, tile, visit);
+    }
+    finish(static_cast<size_t>(k));
+  }
+}
+
 }  // namespace
 
 void moments(Pool& pool, Size size, const float* x, float* mean, float* var, float* third) {
@@ -247,49 +268,65 @@ void moments(Pool& pool, Size size, const float* x, float* mean, float* var, flo
   });
 }
 
-void sign_forward(Pool& pool, Size size, const float* x, const float* scale, const float* offset, float* y) {
+void sign_forward(Pool& pool, Size size, const Cells& cells, const float* x, const float* scale, const float* offset,
+                  float* y) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  const size_t count = static_cast<size_t>(cells.count()), width = static_cast<size_t>(c);
   for_images(pool, size.images, [&](int n, int last) {
     Tiled scales(c, tile), offsets(c, tile);
     for (; n < last; ++n) {
       const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
-      const float *s = scales.set(scale + row), *o = offsets.set(offset + row);
-      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
-                [&](size_t i, int count) { signs(count, x + i, s, o, y + i); });
+      const float *const s = scales.set(scale + row), *o = nullptr;
+      for_cells(
+          cells, static_cast<size_t>(n) * static_cast<size_t>(elements), c, tile,
+          [&](size_t k) { o = offsets.set(offset + row * count + k * width); },
+          [&](size_t i, int length) { signs(length, x + i, s, o, y + i); }, [](size_t) {});
     }
   });
 }
 
-void sign_backward_sums(Pool& pool, Size size, Window window, const float* g, const float* x, const float* scale,
-                        const float* offset, float* dscale, float* doffset) {
+void sign_backward_sums(Pool& pool, Size size, const Cells& cells, Window window, const float* g, const float* x,
+                        const float* scale, const float* offset, float* dscale, float* doffset) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  const size_t count = static_cast<size_t>(cells.count()), width = static_cast<size_t>(c);
   for_images(pool, size.images, [&](int n, int last) {
     Tiled scales(c, tile), offsets(c, tile);
     Sums dscales(c, tile), doffsets(c, tile);
     for (; n < last; ++n) {
       const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
-      const float *s = scales.set(scale + row), *o = offsets.set(offset + row);
-      float *ds = dscales.start(), *dof = doffsets.start();
-      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
-                [&](size_t i, int count) { add_windows(window, count, g + i, x + i, s, o, ds, dof); });
+      const auto of_cell = [&](size_t k) { return row * count + k * width; };
+      const float *const s = scales.set(scale + row), *o = nullptr;
+      float *const ds = dscales.start(), *dof = nullptr;
+      for_cells(
+          cells, static_cast<size_t>(n) * static_cast<size_t>(elements), c, tile,
+          [&](size_t k) {
+            o = offsets.set(offset + of_cell(k));
+            dof = doffsets.start();
+          },
+          [&](size_t i, int length) { add_windows(window, length, g + i, x + i, s, o, ds, dof); },
+          [&](size_t k) { doffsets.finish(doffset + of_cell(k)); });
       dscales.finish(dscale + row);
-      doffsets.finish(doffset + row);
     }
   });
 }
 
-void sign_backward(Pool& pool, Size size, Window window, const float* g, const float* x, const float* scale,
-                   const float* offset, const float* a, const float* b, const float* mean, const float* d, float* dx) {
+void sign_backward(Pool& pool, Size size, const Cells& cells, Window window, const float* g, const float* x,
+                   const float* scale, const float* offset, const float* a, const float* b, const float* mean,
+                   const float* d, float* dx) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
+  const size_t count = static_cast<size_t>(cells.count()), width = static_cast<size_t>(c);
   for_images(pool, size.images, [&](int n, int last) {
     Tiled scales(c, tile), offsets(c, tile), as(c, tile), bs(c, tile), means(c, tile), ds(c, tile);
     for (; n < last; ++n) {
       const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
-      const float *s = scales.set(scale + row), *o = offsets.set(offset + row);
+      const float *const s = scales.set(scale + row), *o = nullptr;
       const Powers powers{as.set(a + row), bs.set(b + row), d ? means.set(mean + row) : nullptr,
                           d ? ds.set(d + row) : nullptr};
-      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
-                [&](size_t i, int count) { apply_windows(window, count, g + i, x + i, s, o, powers, dx + i); });
+      for_cells(
+          cells, static_cast<size_t>(n) * static_cast<size_t>(elements), c, tile,
+          [&](size_t k) { o = offsets.set(offset + row * count + k * width); },
+          [&](size_t i, int length) { apply_windows(window, length, g + i, x + i, s, o, powers, dx + i); },
+          [](size_t) {});
     }
   });
 }

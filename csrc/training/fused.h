@@ -6,8 +6,8 @@
 //   moments             mean[n][c] = sum_p x / P              var[n][c] = sum_p (x - mean[n][c])^2 / P
 //                       third[n][c] = sum_p (x - mean[n][c])^3 / P
 //
-//   sign_forward        u = x * scale[n][c] + offset[n][c]    y = +1 if u >= 0 else -1
-//   sign_backward_sums  h = g * window(u)                     dscale[n][c] = sum_p h * x       doffset[n][c] = sum_p h
+//   sign_forward        u = x * scale[n][c] + offset[n][k][c] y = +1 if u >= 0 else -1
+//   sign_backward_sums  h = g * window(u)                     dscale[n][c] = sum_p h * x       doffset[n][k][c] = sum h
 //   sign_backward       dx = h * scale[n][c] + x * a[n][c] + b[n][c] + (x - mean[n][c])^2 * d[n][c]
 //
 //   rprelu_forward      u = y * scale[c] + offset[c] + r      z = (u if u >= 0 else u * slope[c]) + shift[c]
@@ -15,9 +15,10 @@
 //                       sums[n][0..3][c] = sum_p du, du * y, (0 if u >= 0 else g * u), g
 //   norm_backward       dy = du * scale[c] + y * a[c] + b[c]
 //
-// where g is the gradient of the result, a, b and d carry the gradient of the moments, and r is the shortcut; the third
-// moment, mean with d, and r may be missing. Each sum runs over fixed lanes that are added up at the end, image by
-// image: the results do not depend on the instruction set or on the number of threads.
+// where k is the cell that p lies in, g is the gradient of the result, a, b and d carry the gradient of the moments,
+// and r is the shortcut; the third moment, mean with d, and r may be missing. The sum of doffset runs over the pixels
+// of the cell. Each sum runs over fixed lanes that are added up at the end, image by image: the results do not depend
+// on the instruction set or on the number of threads.
 #pragma once
 
 #include "base/threads.h"
@@ -28,16 +29,24 @@ struct Size {
   int images, pixels, channels;
 };
 
+// A map cut into cells: the pixel at (y, x) lies in the cell (y * rows / height, x * columns / width), rounded down.
+struct Cells {
+  int height, width, rows, columns;
+  int count() const { return rows * columns; }
+};
+
 // What stands for the derivative of the sign (evenbit/nn/sign.py).
 enum class Window { clip, polynomial, identity };
 
 void moments(Pool& pool, Size size, const float* x, float* mean, float* var, float* third);
 
-void sign_forward(Pool& pool, Size size, const float* x, const float* scale, const float* offset, float* y);
-void sign_backward_sums(Pool& pool, Size size, Window window, const float* g, const float* x, const float* scale,
-                        const float* offset, float* dscale, float* doffset);
-void sign_backward(Pool& pool, Size size, Window window, const float* g, const float* x, const float* scale,
-                   const float* offset, const float* a, const float* b, const float* mean, const float* d, float* dx);
+void sign_forward(Pool& pool, Size size, const Cells& cells, const float* x, const float* scale, const float* offset,
+                  float* y);
+void sign_backward_sums(Pool& pool, Size size, const Cells& cells, Window window, const float* g, const float* x,
+                        const float* scale, const float* offset, float* dscale, float* doffset);
+void sign_backward(Pool& pool, Size size, const Cells& cells, Window window, const float* g, const float* x,
+                   const float* scale, const float* offset, const float* a, const float* b, const float* mean,
+                   const float* d, float* dx);
 
 void rprelu_forward(Pool& pool, Size size, const float* y, const float* r, const float* scale, const float* offset,
                     const float* slope, const float* shift, float* z);

@@ -23,6 +23,7 @@
 namespace nb = nanobind;
 using evenbit::Pool;
 using evenbit::training::BinaryConvSize;
+using evenbit::training::Cells;
 using evenbit::training::Size;
 using evenbit::training::Window;
 
@@ -30,6 +31,7 @@ namespace {
 
 using In = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Out = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using Steps = std::array<int, 4>;
 
 Size size_of(const In& map) {
   if (map.ndim() != 3) throw std::invalid_argument("a map should be [images, pixels, channels]");
@@ -37,6 +39,16 @@ Size size_of(const In& map) {
     throw std::invalid_argument("a map is too large");
   }
   return {static_cast<int>(map.shape(0)), static_cast<int>(map.shape(1)), static_cast<int>(map.shape(2))};
+}
+
+// Of height, width, rows and columns.
+Cells cells_of(const Size& size, const Steps& cut) {
+  const Cells cells{cut[0], cut[1], cut[2], cut[3]};
+  if (cells.height < 0 || cells.width < 0 || cells.rows < 1 || cells.columns < 1 ||
+      static_cast<int64_t>(cells.height) * cells.width != size.pixels) {
+    throw std::invalid_argument("cells do not fit their map");
+  }
+  return cells;
 }
 
 template <typename Array>
@@ -54,7 +66,7 @@ Window window_of(const std::string& name) {
 
 // Of a convolution from x to y, maps [images, height, width, channels], with weights [outputs, height, width,
 // channels].
-BinaryConvSize size_of_conv(const In& x, const In& w, const In& y, const std::array<int, 4>& steps) {
+BinaryConvSize size_of_conv(const In& x, const In& w, const In& y, const Steps& steps) {
   if (x.ndim() != 4 || w.ndim() != 4 || y.ndim() != 4) throw std::invalid_argument("maps and weights should be 4-D");
   if (std::max(x.size(), y.size()) > static_cast<size_t>(std::numeric_limits<int>::max())) {
     throw std::invalid_argument("a map is too large");
@@ -99,39 +111,45 @@ NB_MODULE(_training, m) {
         with_pool(threads, [&](Pool& pool) { kernels::moments(pool, s, x.data(), m1, m2, m3); });
       },
       nb::arg("x"), nb::arg("mean"), nb::arg("var"), nb::arg("third").none(), nb::arg("threads"));
-  m.def("sign_forward", [](const In& x, const In& scale, const In& offset, Out y, int threads) {
+  m.def("sign_forward", [](const In& x, const In& scale, const In& offset, Out y, const Steps& cut, int threads) {
     const Size s = size_of(x);
+    const Cells cells = cells_of(s, cut);
     const int row = s.images * s.channels;
-    const float *const a = data_of(scale, row), *const b = data_of(offset, row);
+    const float *const a = data_of(scale, row), *const b = data_of(offset, row * cells.count());
     float* const out = data_of(y, row * s.pixels);
-    with_pool(threads, [&](Pool& pool) { kernels::sign_forward(pool, s, x.data(), a, b, out); });
+    with_pool(threads, [&](Pool& pool) { kernels::sign_forward(pool, s, cells, x.data(), a, b, out); });
   });
   m.def("sign_backward_sums", [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset,
-                                 Out dscale, Out doffset, int threads) {
+                                 Out dscale, Out doffset, const Steps& cut, int threads) {
     const Size s = size_of(x);
+    const Cells cells = cells_of(s, cut);
     const Window w = window_of(window);
-    const int row = s.images * s.channels;
-    const float *const gd = data_of(g, row * s.pixels), *const a = data_of(scale, row), *const b = data_of(offset, row);
-    float *const ds = data_of(dscale, row), *const dof = data_of(doffset, row);
-    with_pool(threads, [&](Pool& pool) { kernels::sign_backward_sums(pool, s, w, gd, x.data(), a, b, ds, dof); });
+    const int row = s.images * s.channels, all = row * cells.count();
+    const float *const gd = data_of(g, row * s.pixels), *const a = data_of(scale, row), *const b = data_of(offset, all);
+    float *const ds = data_of(dscale, row), *const dof = data_of(doffset, all);
+    with_pool(threads,
+              [&](Pool& pool) { kernels::sign_backward_sums(pool, s, cells, w, gd, x.data(), a, b, ds, dof); });
   });
   m.def(
       "sign_backward",
       [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset, const In& a,
-         const In& b, const std::optional<In>& mean, const std::optional<In>& d, Out dx, int threads) {
+         const In& b, const std::optional<In>& mean, const std::optional<In>& d, Out dx, const Steps& cut,
+         int threads) {
         const Size s = size_of(x);
+        const Cells cells = cells_of(s, cut);
         const Window w = window_of(window);
         const int row = s.images * s.channels;
         const float *const gd = data_of(g, row * s.pixels), *const sc = data_of(scale, row);
-        const float *const of = data_of(offset, row), *const ad = data_of(a, row), *const bd = data_of(b, row);
+        const float* const of = data_of(offset, row * cells.count());
+        const float *const ad = data_of(a, row), *const bd = data_of(b, row);
         if (mean.has_value() != d.has_value()) throw std::invalid_argument("mean and d go together");
         const float *const m1 = mean ? data_of(*mean, row) : nullptr, *const dd = d ? data_of(*d, row) : nullptr;
         float* const out = data_of(dx, row * s.pixels);
         with_pool(threads,
-                  [&](Pool& p) { kernels::sign_backward(p, s, w, gd, x.data(), sc, of, ad, bd, m1, dd, out); });
+                  [&](Pool& p) { kernels::sign_backward(p, s, cells, w, gd, x.data(), sc, of, ad, bd, m1, dd, out); });
       },
       nb::arg("window"), nb::arg("g"), nb::arg("x"), nb::arg("scale"), nb::arg("offset"), nb::arg("a"), nb::arg("b"),
-      nb::arg("mean").none(), nb::arg("d").none(), nb::arg("dx"), nb::arg("threads"));
+      nb::arg("mean").none(), nb::arg("d").none(), nb::arg("dx"), nb::arg("cells"), nb::arg("threads"));
   m.def(
       "rprelu_forward",
       [](const In& y, const std::optional<In>& r, const In& scale, const In& offset, const In& slope, const In& shift,
@@ -167,13 +185,12 @@ NB_MODULE(_training, m) {
     float* const out = data_of(dy, s.images * s.pixels * s.channels);
     with_pool(threads, [&](Pool& pool) { kernels::norm_backward(pool, s, dd, y.data(), sc, ad, bd, out); });
   });
-  m.def("binary_conv",
-        [](const In& x, const In& w, const In& scale, const std::array<int, 4>& steps, Out y, int threads) {
-          const BinaryConvSize s = size_of_conv(x, w, In(y), steps);
-          const float* const factors = data_of(scale, s.outputs);
-          with_pool(threads, [&](Pool& pool) { kernels::binary_conv(pool, s, x.data(), w.data(), factors, y.data()); });
-        });
-  m.def("edge_sums", [](const In& x, const In& w, const In& g, const std::array<int, 4>& steps, Out edges) {
+  m.def("binary_conv", [](const In& x, const In& w, const In& scale, const Steps& steps, Out y, int threads) {
+    const BinaryConvSize s = size_of_conv(x, w, In(y), steps);
+    const float* const factors = data_of(scale, s.outputs);
+    with_pool(threads, [&](Pool& pool) { kernels::binary_conv(pool, s, x.data(), w.data(), factors, y.data()); });
+  });
+  m.def("edge_sums", [](const In& x, const In& w, const In& g, const Steps& steps, Out edges) {
     const BinaryConvSize s = size_of_conv(x, w, g, steps);
     float* const out = data_of(edges, s.out_height * s.out_width * s.outputs);
     const nb::gil_scoped_release release;

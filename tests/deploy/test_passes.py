@@ -11,7 +11,7 @@ import pytest
 
 from evenbit.bits import pack_bits
 from evenbit.deploy import passes
-from evenbit.ops import BinaryConv, Bits, Conv, Elementwise, Normalize, Op, Tail, Threshold
+from evenbit.ops import AddMap, BinaryConv, Bits, Conv, Elementwise, Normalize, Op, Tail, Threshold
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 
@@ -37,6 +37,8 @@ TENSORS: dict[str, npt.NDArray[Any]] = {
     "even": np.zeros(1, np.uint64),
     "slope": vector(),
     "four": vector(1, 2, 3, 4),
+    # Two columns of cells in a map of three.
+    "map": np.round(RNG.standard_normal((4, 2, C))[:, [0, 0, 1]] * 4).astype(np.float32) / 8,
 }
 
 
@@ -169,6 +171,50 @@ def test_merge_thresholds_of_the_instance() -> None:
     assert after.tensors[threshold.scale].tolist() == TENSORS["s"].tolist()
     np.testing.assert_allclose(after.tensors[threshold.offset], TENSORS["t"] + TENSORS["u"], rtol=1e-6)
     assert_same(before, after, exact=True)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_map_of_constants_is_added_where_the_bits_are_made(dynamic: bool) -> None:
+    """Before the scales, negative and zero ones among them."""
+    before = plan(
+        Elementwise("bn", "x", "a", Tail(scale="s", bias="t")),
+        mean("a", "m"),
+        Elementwise("add", "a", "b", Tail(residual="m") if dynamic else Tail(bias="u")),
+        AddMap("places", "b", "c", map="map"),
+        sign("c"),
+        BinaryConv("conv", "bits", "y", weight="binary"),
+        mean("y"),
+    )
+    after = passes.remove_dead(passes.cut_maps(passes.remove_dead(passes.merge_thresholds(before))))
+    added = ops_after_stem(after)[-3]
+    assert isinstance(added, AddMap)
+    assert (added.input, added.out) == ("x", None)
+    assert after.tensors[added.map].shape == (4, 2, C)
+    # A scale of zero stays one: the bit is that of the constants.
+    nonzero = TENSORS["s"] != 0
+    expected = TENSORS["map"][:, [0, 2]][..., nonzero] / TENSORS["s"][nonzero]
+    np.testing.assert_allclose(after.tensors[added.map][..., nonzero], expected, rtol=1e-6)
+    assert_same(before, after, exact=True)
+
+
+def test_a_map_of_constants_that_others_read_is_stored() -> None:
+    before = plan(
+        AddMap("places", "x", "a", map="map"),
+        sign("a"),
+        BinaryConv("conv", "bits", "y", weight="binary"),
+        Elementwise("sum", "y", "z", Tail(residual="a")),
+        mean("z"),
+    )
+    after = passes.merge_thresholds(before)
+    assert [op.input for op in ops_after_stem(after)] == ["x", "a", "bits", "y", "z"]
+    assert_same(before, after, exact=True)
+
+
+@pytest.mark.parametrize(("size", "count"), [(7, 1), (7, 3), (8, 4), (5, 5), (9, 4)])
+def test_maps_are_stored_as_cells(size: int, count: int) -> None:
+    cells = RNG.standard_normal((count, C)).astype(np.float32)
+    whole = cells[np.arange(size) * count // size][None]
+    np.testing.assert_array_equal(passes._cut(passes._cut(whole, 1), 0), cells[None])
 
 
 def test_fold_affine_into_what_is_before() -> None:

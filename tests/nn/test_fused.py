@@ -21,6 +21,8 @@ KNOBS = [
     {"adjustment": "group", "excitation_groups": 0},
     {"adjustment": "instance"},
     {"zero_point": False, "excitation_groups": 2},
+    {"zero_point_cells": 3},
+    {"zero_point_cells": 4, "third_moment": False, "adjustment": "none", "excitation_groups": 0},
     {"two_values": True},
     {"excitation_gate": "sigmoid"},
     {"third_moment": False},

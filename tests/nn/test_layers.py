@@ -187,6 +187,11 @@ def test_refinement_by_hand() -> None:
     zero_point = ZeroPoint(2)
     torch.nn.init.constant_(zero_point.tau, 0.5)
     assert zero_point(torch.tensor([[1.0, 0.0]])).tolist() == [[0.5, -0.5]]
+    cells = ZeroPoint(1, 2)
+    with torch.no_grad():
+        cells.tau.copy_(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]))
+    # Three rows: the middle one lies in the upper cells, as 1 * 2 // 3 = 0. Four columns: two for each cell.
+    assert (-cells(torch.zeros(1, 1, 3, 4))).flatten().tolist() == [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4]
     act = RPReLU(1)
     with torch.no_grad():
         act.gamma.fill_(1)

@@ -152,8 +152,9 @@ class PlanMaker(Constants):
         }
         return self._add(Gather, x, size, parts, **places)
 
-    def add_map(self, x: str, *parts: str) -> str:
-        return self._add(AddMap, x, self.sizes[x], parts, map=self.floats(*self.sizes[x]))
+    def add_map(self, x: str, *parts: str, cells: Pair | None = None) -> str:
+        height, width, channels = self.sizes[x]
+        return self._add(AddMap, x, self.sizes[x], parts, map=self.floats(*(cells or (height, width)), channels))
 
     def interpolate(self, x: str, size: Pair, *parts: str) -> str:
         height, width, channels = self.sizes[x]
@@ -210,8 +211,11 @@ class PlanMaker(Constants):
         self.ops.append(Elementwise("mean", x, None, Tail(mean=out)))
         return out
 
-    def signs(self, x: str, *parts: str, vector: str | None = None) -> str:
-        """Bits of a map, by constant thresholds or, from a vector of the instance, by thresholds of its own."""
+    def signs(self, x: str, *parts: str, vector: str | None = None, cells: Pair | None = None) -> str:
+        """Bits of a map, by constant thresholds or, from a vector of the instance, by thresholds of its own.
+
+        With cells, a map of constants is added first.
+        """
         size = self.sizes[x]
         channels = size[2]
         if vector is None:
@@ -225,7 +229,11 @@ class PlanMaker(Constants):
             )
         tail = self.tail(size, parts)
         out = self.value(*size)
-        self.ops.append(Elementwise("bits", x, None, dataclasses.replace(tail, bits=Bits(out, limit, flip))))
+        tail = dataclasses.replace(tail, bits=Bits(out, limit, flip))
+        if cells:
+            self.ops.append(AddMap("bits", x, None, tail, map=self.floats(*cells, channels)))
+        else:
+            self.ops.append(Elementwise("bits", x, None, tail))
         return out
 
     def fused(self, x: str, outputs: int) -> tuple[str, str, str]:
@@ -275,6 +283,8 @@ def everything(seed: int, channels: int) -> Plan:
     y = make.conv(make.concat(y, (x, y), "bias", "prelu"), channels, (1, 1), (1, 1), (0, 0), 1)
     y = make.conv(y, channels, (3, 3), (1, 1), (1, 1), channels, "scale", "clamp")
     y = make.binary_conv(make.signs(y), channels, (3, 3), (1, 1), (1, 1), "bias", "second")
+    y = make.binary_conv(make.signs(y, vector=e, cells=(4, 3)), channels, (3, 3), (1, 1), (1, 1), "scale")
+    y = make.binary_conv(make.signs(y, cells=(9, 1)), channels, (1, 1), (1, 1), (0, 0), "bias", "residual")
     z = make.binary_conv(make.signs(y, "scale", "bias"), channels + 1, (3, 3), (2, 2), (1, 1), "scale", "bias")
     shortcut = make.conv(make.pool(x, False, (1, 1), (2, 2), (0, 0)), channels + 1, (1, 1), (1, 1), (0, 0), 1)
     assert make.sizes[z] == make.sizes[shortcut]
@@ -283,7 +293,8 @@ def everything(seed: int, channels: int) -> Plan:
     z = make.pool(make.elementwise(z, "residual", "prelu"), True, (3, 2), (1, 2), (1, 1), "bias")
     z = make.pool(make.shuffle(z, "bias"), False, (2, 2), (1, 1), (1, 0), "shift", overhang=(0, 1))
     z = make.shuffle(make.gather(z, (4, 3, channels), "scale", "residual"))
-    z = make.layer_norm(make.interpolate(make.add_map(z, "scale"), (3, 5), "shift"), "scale", "bias", "normal_cdf")
+    z = make.interpolate(make.add_map(z, "scale", cells=(3, 2)), (3, 5), "shift")
+    z = make.layer_norm(z, "scale", "bias", "normal_cdf")
     attention = make.softmax(make.matmul(z, make.gather(z, (3, channels, 4), "bias"), "scale"), "residual")
     z = make.matmul(attention, make.gather(z, (3, 4, channels)), "residual", "bias")
     dense = make.binary_conv(make.signs(z), 20, make.sizes[z][:2], (1, 1), (0, 0), "scale", "bias")

@@ -201,7 +201,8 @@ class RandomPlan(Constants):
             channels = shape.channels + sum(self.shapes[name].channels for name in others)
             self.add(Concat, source, shape._replace(channels=channels), writes, others=others)
         elif kind == "add_map":
-            self.add(AddMap, source, shape, writes, map=self.floats(*shape[1:]))
+            cells = tuple(self.pick(1, size, (size + 1) // 2) for size in sizes)
+            self.add(AddMap, source, shape, writes, map=self.floats(*cells, shape.channels))
         elif kind == "interpolate":
             size = (self.pick(1, 2, 7), self.pick(1, 4))
             fields = {"row_weights": self.floats(size[0], 2), "column_weights": self.floats(size[1], 2)}

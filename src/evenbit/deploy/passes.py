@@ -15,10 +15,26 @@ import numpy.typing as npt
 
 from evenbit.bits import pack_bits
 from evenbit.deploy.rewrite import Rewriter, affine_of, is_affine
-from evenbit.ops import Bits, Conv, Cube, Elementwise, Multiply, Op, Tail, Threshold, reads, replace_tail, writes
+from evenbit.ops import (
+    AddMap,
+    Array,
+    Bits,
+    Conv,
+    Cube,
+    Elementwise,
+    Multiply,
+    Op,
+    Tail,
+    Threshold,
+    reads,
+    replace_tail,
+    writes,
+)
 from evenbit.plan import Plan
 
 Vector = npt.NDArray[np.float64]
+
+SMALL = 2.0**-100  # stands for a scale of 0 that has to divide: what it multiplies is lost in any sum
 
 
 def join_cubes(plan: Plan) -> Plan:
@@ -63,42 +79,54 @@ def move_affine_past_mean(plan: Plan) -> Plan:
 def merge_thresholds(plan: Plan) -> Plan:
     """Makes one comparison of each chain of ops that ends in a sign.
 
-    The chain is followed back through affine maps and at most one vector `e` that depends on the image (group
-    excitation), which gives `sign(s x + t + e)`. Without `e`, the bit is `x >= -t / s` for s > 0, `x <= -t / s` for
-    s < 0, and constant for s = 0. With `e`, a `Threshold` op solves the same at run time. The chain ends at a map that
-    other ops read: going further back would mean storing two maps.
+    The chain is followed back through affine maps, maps `m` of constants (zero points of cells) and at most one vector
+    `e` that depends on the image (group excitation), which gives `sign(s x + m + t + e)`. Without `m` and `e`, the bit
+    is `x >= -t / s` for s > 0, `x <= -t / s` for s < 0, and constant for s = 0. With `e`, a `Threshold` op solves the
+    same at run time. With `m`, the bits are those of `x + m / s`, which an `AddMap` op computes. The chain ends at a
+    map that other ops read: going further back would mean storing two maps.
     """
     rewriter = Rewriter(plan)
     for op in plan.ops:
         if not isinstance(op, Elementwise) or op.tail.bits is None:
             continue
-        source, scale, offset, vector = _chain(rewriter, op)
+        source, scale, offset, vector, added = _chain(rewriter, op)
+        if added is not None:
+            scale = np.where(scale == 0, SMALL, scale)
+        solved: list[Op] = []
         if vector is None:
-            threshold, flip = _static_threshold(scale, offset)
-            bits = Bits(op.tail.bits.out, rewriter.tensor(threshold), rewriter.tensor(flip))
-            rewriter.replace(op, Elementwise(op.name, source, None, Tail(bits=bits)))
+            threshold, flips = _static_threshold(scale, offset)
+            limit, flip = rewriter.tensor(threshold), rewriter.tensor(flips)
         else:
             limit = rewriter.fresh()
             names = [rewriter.tensor(array) for array in (scale, offset, pack_bits(scale < 0))]
-            rewriter.replace(
-                op,
-                Threshold(op.name, vector, limit, scale=names[0], offset=names[1], flip=names[2]),
-                Elementwise(op.name, source, None, Tail(bits=Bits(op.tail.bits.out, limit, names[2]))),
-            )
+            flip = names[2]
+            solved.append(Threshold(op.name, vector, limit, scale=names[0], offset=names[1], flip=flip))
+        tail = Tail(bits=Bits(op.tail.bits.out, limit, flip))
+        if added is None:
+            signs: Op = Elementwise(op.name, source, None, tail)
+        else:
+            signs = AddMap(op.name, source, None, tail, map=rewriter.tensor(added / scale))
+        rewriter.replace(op, *solved, signs)
     return rewriter.plan()
 
 
-def _chain(rewriter: Rewriter, op: Elementwise) -> tuple[str, Vector, Vector, str | None]:
-    """The map that the sign in `op` is a function of, and `s`, `t`, `e` of that function."""
+def _chain(rewriter: Rewriter, op: Elementwise) -> tuple[str, Vector, Vector, str | None, Vector | None]:
+    """The map that the sign in `op` is a function of, and `s`, `t`, `e`, `m` of that function."""
     assert op.tail.bits is not None
     channels = len(rewriter.array(op.tail.bits.threshold))
-    source, scale, offset, vector = op.input, np.ones(channels), np.zeros(channels), None
+    source, scale, offset = op.input, np.ones(channels), np.zeros(channels)
+    vector: str | None = None
+    added: Vector | None = None
     while True:
         producer = rewriter.producer(source)
-        if not isinstance(producer, Elementwise) or producer.out != source or _is_stored(rewriter, source):
+        if not isinstance(producer, Elementwise | AddMap) or producer.out != source or _is_stored(rewriter, source):
             break
         residual = producer.tail.residual
-        if is_affine(producer):
+        if isinstance(producer, AddMap):
+            if producer.tail != Tail() or added is not None:
+                break
+            added = rewriter.array(producer.map) * scale
+        elif is_affine(producer):
             inner_scale, inner_bias = affine_of(rewriter, producer, channels)
             scale, offset = scale * inner_scale, scale * inner_bias + offset
         elif (
@@ -111,7 +139,7 @@ def _chain(rewriter: Rewriter, op: Elementwise) -> tuple[str, Vector, Vector, st
         else:
             break
         source = producer.input
-    return source, scale, offset, vector
+    return source, scale, offset, vector, added
 
 
 def _is_stored(rewriter: Rewriter, value: str) -> bool:
@@ -120,6 +148,11 @@ def _is_stored(rewriter: Rewriter, value: str) -> bool:
     def looks_through(reader: Op) -> bool:
         residual = reader.tail.residual
         shifted = reader.tail == Tail(residual=residual) and rewriter.is_vector(residual)
+        if isinstance(reader, AddMap):
+            return reader.out is not None and all(
+                isinstance(sign, Elementwise) and sign.out is None and sign.tail.bits is not None
+                for sign in rewriter.readers(reader.out)
+            )
         return isinstance(reader, Elementwise) and (is_affine(reader) or reader.out is None or shifted)
 
     readers = rewriter.readers(value)
@@ -321,6 +354,30 @@ def remove_dead(plan: Plan) -> Plan:
     return replace(plan, ops=tuple(reversed(kept)), tensors=tensors)
 
 
+def cut_maps(plan: Plan) -> Plan:
+    """Stores constant maps as the fewest rows and columns of cells in which all pixels are alike."""
+    rewriter = Rewriter(plan)
+    for op in plan.ops:
+        if isinstance(op, AddMap):
+            found = plan.tensors[op.map]
+            for axis in (0, 1):
+                found = _cut(found, axis)
+            if found.shape != plan.tensors[op.map].shape:
+                rewriter.replace(op, replace(op, map=rewriter.tensor(found)))
+    return rewriter.plan()
+
+
+def _cut(found: Array, axis: int) -> Array:
+    """The cells of a map, along an axis; see `AddMap`."""
+    size = found.shape[axis]
+    for count in range(1, size):
+        cell_of = np.arange(size) * count // size
+        cells = found.take([int(np.argmax(cell_of == cell)) for cell in range(count)], axis)
+        if np.array_equal(cells.take(cell_of, axis), found):
+            return cells
+    return found
+
+
 def share_tensors(plan: Plan) -> Plan:
     """Gives equal tensors one name."""
     first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
@@ -356,6 +413,7 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
     join_sums,
     fuse_outputs,
     remove_dead,
+    cut_maps,
     share_tensors,
     number_names,
 )

@@ -35,6 +35,7 @@ from evenbit.ops import (
     Softmax,
     Threshold,
 )
+from evenbit.ops.add_map import spread
 
 if TYPE_CHECKING:
     from evenbit.export.lowering import Lowering
@@ -171,7 +172,8 @@ def threshold(to: Lowering, op: Threshold, shape: Shape) -> str:
 
 def add_map(to: Lowering, op: AddMap, shape: Shape) -> str:
     """`Add` of a constant."""
-    stored = to.graph.constant(op.map, to.plan.tensors[op.map].transpose(2, 0, 1)[None])
+    added = spread(to.plan.tensors[op.map], shape.height, shape.width)
+    stored = to.graph.constant(op.map, added.transpose(2, 0, 1)[None])
     return to.step(op, to.dims(shape))("Add", to.values[op.input], stored)
 
 

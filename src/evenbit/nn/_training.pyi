@@ -7,9 +7,22 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]  # float32; maps are [images, pixels, channels]
 
 def moments(x: Array, mean: Array, var: Array, third: Array | None, threads: int) -> None: ...
-def sign_forward(x: Array, scale: Array, offset: Array, y: Array, threads: int, /) -> None: ...
+
+# Height and width of a map, and into how many rows and columns of cells it is cut.
+Cells: TypeAlias = tuple[int, int, int, int]
+
+def sign_forward(x: Array, scale: Array, offset: Array, y: Array, cells: Cells, threads: int, /) -> None: ...
 def sign_backward_sums(
-    window: str, g: Array, x: Array, scale: Array, offset: Array, dscale: Array, doffset: Array, threads: int, /
+    window: str,
+    g: Array,
+    x: Array,
+    scale: Array,
+    offset: Array,
+    dscale: Array,
+    doffset: Array,
+    cells: Cells,
+    threads: int,
+    /,
 ) -> None: ...
 def sign_backward(
     window: str,
@@ -22,6 +35,7 @@ def sign_backward(
     mean: Array | None,
     d: Array | None,
     dx: Array,
+    cells: Cells,
     threads: int,
 ) -> None: ...
 def rprelu_forward(

@@ -57,16 +57,18 @@ class BinaryActivation(nn.Module):
         if method.two_values:
             self.values = TwoValues()
         if method.zero_point:
-            self.refine = ZeroPoint(channels)
+            self.refine = ZeroPoint(channels, method.zero_point_cells)
         self.sign = Sign(method.estimator)
         self.guided = False
         self.synchronized = False  # whether `share` is over the images of all processes, see evenbit.nn.synchronized
         self.share: Tensor | None = None
         self._can_fuse = method.estimator in fused.WINDOWS
+        self._has_cells = isinstance(self.refine, ZeroPoint) and self.refine.has_cells
 
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
-        if self.training and self._can_fuse and fused.fits(x):
+        # The moments of a whole image do not tell the share of +1 where each cell has its own zero point.
+        if self.training and self._can_fuse and not (self.guided and self._has_cells) and fused.fits(x):
             pixels = x.shape[2] * x.shape[3]
             y, share = fused.adjusted_sign(
                 x,
@@ -109,7 +111,7 @@ class BinaryActivation(nn.Module):
         return 2 * (self.guided or isinstance(self.adjust, DistributionAdjustment) or self.excite is not None)
 
     def _affine(self, mean: Tensor, var: Tensor, third: Tensor, pixels: int) -> tuple[Tensor, Tensor, Tensor]:
-        """`before_sign` as `scale * x + offset` with both `[N, C]`, from the moments of x, and `share`."""
+        """`before_sign` as `scale * x + offset`, from the moments of x, and `share`; see `evenbit.nn.fused.Affine`."""
         scale, offset = torch.ones_like(mean), torch.zeros_like(mean)
         if isinstance(self.adjust, DistributionAdjustment):
             scale, offset = self.adjust.affine(mean, var, pixels)
@@ -126,6 +128,8 @@ class BinaryActivation(nn.Module):
         if isinstance(self.values, TwoValues):
             scale, offset = scale / self.values.distance, (offset - self.values.middle) / self.values.distance
         if isinstance(self.refine, ZeroPoint):
+            if self._has_cells:
+                return scale, offset[:, None, None] - self.refine.tau.permute(1, 2, 0), mean.new_zeros(mean.shape[1])
             offset = offset - self.refine.tau
         if not self.guided:
             return scale, offset, mean.new_zeros(mean.shape[1])

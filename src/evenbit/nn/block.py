@@ -116,9 +116,11 @@ class Stem(nn.Module):
 
 
 def for_vectors(method: Method) -> Method:
-    """The method for a layer on vectors, without the parts that take a mean over pixels."""
+    """The method for a layer on vectors, without the parts that take a mean over pixels or cut a map into cells."""
     adjustment = "channel" if method.adjustment == "instance" else method.adjustment
-    return dataclasses.replace(method, excitation_groups=0, third_moment=False, adjustment=adjustment)
+    return dataclasses.replace(
+        method, excitation_groups=0, third_moment=False, zero_point_cells=1, adjustment=adjustment
+    )
 
 
 class ResidualConv(nn.Module):

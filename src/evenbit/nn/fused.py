@@ -1,6 +1,6 @@
 """Training of binary networks on a CPU: kernels that pass over a map once where torch passes over it many times.
 
-    adjusted_sign    sign(s_nc x + o_nc)                              with s, o from the moments of x
+    adjusted_sign    sign(s_nc x + o_nkc)                             s, o from the moments of x; k the cell of the map
     binary_conv      scale (x ⊛ signs), padded with +1               by the engine's kernels: xor and popcount
     norm_rprelu      RPReLU(BN(y) + shortcut)
 
@@ -29,8 +29,9 @@ BLOCK = 16  # channels that the engine's kernels work on at once
 MAX_FAN_IN = 2**16 - 1  # of a binary convolution: some kernels count in 16 bits
 WINDOWS = ("clip", "polynomial", "identity")  # estimators that the kernels know
 
-# From the means, variances and third central moments [N, C] of each image's channels to the scale and offset [N, C]
-# before the sign, and an extra result through which gradients flow too.
+# From the means, variances and third central moments [N, C] of each image's channels to the scale [N, C] and the offset
+# before the sign, and an extra result through which gradients flow too. The offset is [N, C], or [N, rows, columns, C]
+# if each cell of the map (evenbit.nn.refinement) has its own.
 Affine = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 Function = TypeVar("Function", bound=Callable[..., Tensor | tuple[Tensor, Tensor]])
 
@@ -82,7 +83,7 @@ def adjusted_sign(
     Args:
         x: Real map `[N, C, H, W]` for which `fits` holds.
         window: One of `WINDOWS`: the gradient estimator of the sign.
-        affine: Differentiable, from moments `[N, C]` to scale and offset `[N, C]` and the extra result.
+        affine: Differentiable, from moments `[N, C]` to scale, offset and the extra result, see `Affine`.
         parameters: The other tensors that `affine` reads and that get a gradient.
         moments: How many of the three moments `affine` needs: 0, 2 or 3; the others are given as zeros.
 
@@ -143,9 +144,10 @@ class _AdjustedSign(torch.autograd.Function):
         with torch.enable_grad():
             scale, offset, extra = affine(mean.requires_grad_(), var.requires_grad_(), third.requires_grad_())
         y = torch.empty_like(x)
-        _training.sign_forward(_rows(x), _array(scale), _array(offset), _rows(y), torch.get_num_threads())
+        cells = (*x.shape[2:], *(offset.shape[1:3] if offset.dim() == 4 else (1, 1)))
+        _training.sign_forward(_rows(x), _array(scale), _array(offset), _rows(y), cells, torch.get_num_threads())
         ctx.save_for_backward(x)
-        ctx.window, ctx.parameters = window, parameters
+        ctx.window, ctx.cells, ctx.parameters = window, cells, parameters
         ctx.moments, ctx.scale, ctx.offset, ctx.extra = (mean, var, third), scale, offset, extra
         return y, extra.detach()
 
@@ -155,8 +157,9 @@ class _AdjustedSign(torch.autograd.Function):
         threads = torch.get_num_threads()
         g, rows = _rows(_channels_last(grad)), _rows(x)
         scale, offset = _array(ctx.scale), _array(ctx.offset)
-        dscale, doffset = torch.empty_like(ctx.scale), torch.empty_like(ctx.offset)
-        _training.sign_backward_sums(ctx.window, g, rows, scale, offset, _array(dscale), _array(doffset), threads)
+        dscale, doffset = x.new_empty(ctx.scale.shape), x.new_empty(ctx.offset.shape)
+        sums = (_array(dscale), _array(doffset))
+        _training.sign_backward_sums(ctx.window, g, rows, scale, offset, *sums, ctx.cells, threads)
         results = ((ctx.scale, dscale), (ctx.offset, doffset), (ctx.extra, dextra))
         ends = [(end, gradient) for end, gradient in results if end.requires_grad]
         gradients: Sequence[Tensor | None] = [None] * (3 + len(ctx.parameters))
@@ -177,7 +180,8 @@ class _AdjustedSign(torch.autograd.Function):
             b = b - third * var
             centre, d = _array(mean), _array(third)
         dx = torch.empty_like(x)
-        _training.sign_backward(ctx.window, g, rows, scale, offset, _array(a), _array(b), centre, d, _rows(dx), threads)
+        powers = (_array(a), _array(b), centre, d)
+        _training.sign_backward(ctx.window, g, rows, scale, offset, *powers, _rows(dx), ctx.cells, threads)
         return (dx, None, None, None, *gradients[3:])
 
 

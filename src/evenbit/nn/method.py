@@ -63,6 +63,7 @@ class Method:
         third_moment: Whether the zero point of a channel follows its third moment in each image.
         two_values: Whether activations and weights take two learned values instead of ±1 (`evenbit.nn.two_values`).
         zero_point: Whether a zero point τ is learned for each channel (refinement, before the sign).
+        zero_point_cells: Into how many rows and columns a map is cut, if each cell has its own τ; 1 for one cell.
         activation: The activation after the sum with the shortcut: "none", "relu", "hardtanh", "rprelu" (refinement of
             the real path) or "maxout".
         double_skip: Whether every second convolution also gets the input of the one before it as a shortcut.
@@ -85,6 +86,7 @@ class Method:
     third_moment: bool = False
     two_values: bool = False
     zero_point: bool = False
+    zero_point_cells: int = 1
     activation: str = "none"
     double_skip: bool = False
     binary_weights: bool = True

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from evenbit.errors import PlanError
 from evenbit.ops.names import TensorName
 from evenbit.ops.op import Op
 from evenbit.ops.scope import Scope
@@ -16,10 +17,14 @@ from evenbit.ops.shape import Array, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class AddMap(Op):
-    """A constant that differs from pixel to pixel, such as the embedding of positions: `v = x + map`.
+    """A constant that differs from place to place, such as the embedding of positions.
+
+    The input is cut into as many rows and columns of cells as the constant has, often each pixel one cell:
+
+        v[y, x, c] = in[y, x, c] + map[y * rows // H, x * columns // W, c]
 
     Attributes:
-        map: Name of a float32 tensor `[H, W, C]`.
+        map: Name of a float32 tensor `[rows, columns, C]`, rows at most H, columns at most W.
     """
 
     kind: ClassVar[str] = "add_map"
@@ -27,9 +32,17 @@ class AddMap(Op):
 
     def result(self, source: Shape, scope: Scope) -> Shape:
         """The shape of the input."""
-        scope.tensor(self.map, np.float32, source[1:])
+        rows, columns, _ = scope.tensor(self.map, np.float32, (-1, -1, source.channels)).shape
+        if rows > source.height or columns > source.width:
+            raise PlanError(f"'{self.map}' has {rows}x{columns} cells, but the map has {source.height}x{source.width}")
         return source
 
     def accumulate(self, x: Array, source: Shape, known: Mapping[str, Array]) -> Array:
         """See the class."""
-        return np.asarray(x + known[self.map])
+        return np.asarray(x + spread(known[self.map], source.height, source.width))
+
+
+def spread(cells: Array, height: int, width: int) -> Array:
+    """What each pixel of a map of that size adds, `[height, width, C]`, from the cells `[rows, columns, C]`."""
+    rows, columns = (np.arange(size) * count // size for size, count in zip((height, width), cells.shape, strict=False))
+    return np.asarray(cells[rows[:, None], columns])

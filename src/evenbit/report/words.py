@@ -21,7 +21,9 @@ def method_parts(method: Method) -> list[str]:
         "lets each image move the zero points (group excitation)": method.excitation_groups > 0,
         "lets the distribution of a channel in an image move its zero point (third moment)": method.third_moment,
         "learns two values instead of −1 and +1": method.two_values,
-        "learns a zero point for each channel (refinement)": method.zero_point,
+        "learns a zero point for each channel (refinement)": method.zero_point and method.zero_point_cells == 1,
+        "learns zero points for each channel, by place in the map (refinement)": method.zero_point
+        and method.zero_point_cells > 1,
         "learns to shift and bend the results of the binary layers (RPReLU)": method.activation == "rprelu",
         "keeps real weights, for the first of two steps of training": not method.binary_weights,
     }

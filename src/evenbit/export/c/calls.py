@@ -88,6 +88,8 @@ class Calls:
                 return str(source.width)
             case "depth":
                 return str(source.channels)
+            case "map_rows" | "map_columns":
+                return str(self.plan.tensors[op.map].shape[name == "map_columns"])  # type: ignore[attr-defined]
         field, step = name.removesuffix("_step"), name.endswith("_step")
         value = getattr(op, field)
         role = roles(type(op)).get(field)

@@ -223,7 +223,8 @@ def _set_zero_points(module: BinaryActivation, inputs: tuple[Tensor, ...]) -> No
     if isinstance(module.values, TwoValues):
         module.values.middle.copy_(_middle((values * scale[:, None] + offset[:, None]).reshape(1, -1))[0])
     if isinstance(module.refine, ZeroPoint):
-        module.refine.tau.copy_(_middle(values) * scale + offset)
+        middle = _middle(values) * scale + offset
+        module.refine.tau.copy_(middle.view(-1, *(1,) * (module.refine.tau.dim() - 1)))
 
 
 def _middle(values: Tensor) -> Tensor:
