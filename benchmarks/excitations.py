@@ -1,26 +1,37 @@
-"""What a zero point could follow besides the third moment: variants of group excitation, in short trainings.
+"""What a zero point could follow besides the third moment: variants of `fd`, in short trainings.
 
     python benchmarks/excitations.py [VARIANT...] [--seeds 0,1,2] [--data-root FOLDER]
 
-Each variant (all without names) is the method `fd` with another shift of the zero points. It is trained in a ResNet-8
-for four epochs on nine tenths of CIFAR-10's training images, and its accuracy on the others is kept in
-results/excitations.json. The table is in docs/results.md. What is done is not repeated; an interrupted run goes on.
+Each variant (all without names) is a ResNet-8, trained for four epochs on nine tenths of CIFAR-10's training images.
+Its accuracy on the others is kept in results/excitations.json. The table is in docs/results.md. What is done is not
+repeated; an interrupted run goes on.
 
 With â the adjusted map of the layer, m, v and M its mean, variance and third moment over the pixels of a channel in one
-image, C channels, α, κ and p learned from 0 on, and net(x) = softsign(W2 relu(W1 x + b)) with C / 4 hidden units and W2
-from 0 on, the bits are the signs of `â - τ` plus
+image, C channels, α, κ and p learned from 0 on, g the group excitation of `fd` (four groups of a hidden unit each) and
+net(x) = softsign(W2 relu(W1 x + b)) with C / 4 hidden units and W2 from 0 on, the bits are the signs of `â - τ` plus
 
-    insta        - α M
-    fd           net(m) in four groups with a hidden unit each - α M
-    all          net(m of all channels) - α M
-    moments      net(m, log v, M of all channels) - α M
-    thirds       net(softsign(M) of all channels) - α M
-    product      - α (1 + net(m of all channels)) M
-    quadrants    net(means of each quarter of the image, of all channels) - α M
-    rows         net(means of each quarter of the rows, of all channels), for each quarter of the rows - α M
-    local        - κ (mean over 5x5 pixels around each) - α M
-    cells        - κ (mean over the 4x4 cells into which the image is cut, each pixel that of its cell) - α M
-    place        p, for each of 4x4 cells, interpolated between them - α M
+    insta           - α M
+    fd              g(m) - α M
+    all             net(m of all channels) - α M
+    moments         net(m, log v, M of all channels) - α M
+    thirds          net(softsign(M) of all channels) - α M
+    product         - α (1 + net(m of all channels)) M
+    quadrants       net(means of each quarter of the image, of all channels) - α M
+    rows            net(means of each quarter of the rows, of all channels), for each quarter of the rows - α M
+    local           - κ (mean over 5x5 pixels around each) - α M
+    cells           - κ (mean over the 4x4 cells into which the image is cut, each pixel that of its cell) - α M
+    place           p, for each of 4x4 cells, interpolated between them - α M
+    blocks          p, for each of 4x4 cells, each pixel that of its cell - α M
+    finer           p, for each of 8x8 cells, each pixel that of its cell + g(m) - α M
+    quarters        p, for each of 2x2 cells, each pixel that of its cell + g(m) - α M
+    lines           p, for each quarter of the rows, and another for each quarter of the columns + g(m) - α M
+    dither          p, for each of 2x2 neighbours, repeated over the map, from a spread of ±3/8 on + g(m) - α M
+
+where the p of all but the last are added to the map before its adjustment. Then there are
+
+    stem            fd, with the p of `blocks` added once, to the map that the stem writes
+    float           the network with real weights and activations
+    float_blocks    the same, with the p of `blocks` added before each convolution
 """
 
 from __future__ import annotations
@@ -36,6 +47,7 @@ from torch import Tensor, nn
 from evenbit.models.registry import register_model
 from evenbit.models.resnet import resnet8
 from evenbit.nn.activation import BinaryActivation
+from evenbit.nn.block import ResidualConv
 from evenbit.nn.method import Method
 from origin import ROOT, origin
 from short_training import held_out_accuracy
@@ -177,14 +189,85 @@ class Cells(Local):
 class Place(BinaryActivation):
     """Adds a learned map."""
 
+    cells = (CELLS, CELLS)
+    mode = "bilinear"
+    excites = False
+
     def __init__(self, channels: int, method: Method) -> None:
         super().__init__(channels, method)
-        self.excite = None
+        if not self.excites:
+            self.excite = None
+        self.place = nn.Parameter(torch.zeros(1, channels, *self.cells))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(add_map(x, self.map(), self.mode))
+
+    def map(self) -> Tensor:
+        return self.place
+
+
+class Blocks(Place):
+    """The same for all pixels of a cell."""
+
+    mode = "nearest"
+
+
+class Finer(Blocks):
+    """More cells, beside the group excitation."""
+
+    cells = (8, 8)
+    excites = True
+
+
+class Quarters(Finer):
+    """Fewer cells."""
+
+    cells = (2, 2)
+
+
+class Lines(Finer):
+    """A sum of one for the rows and one for the columns."""
+
+    cells = (CELLS, 1)
+
+    def __init__(self, channels: int, method: Method) -> None:
+        super().__init__(channels, method)
+        self.columns = nn.Parameter(torch.zeros(1, channels, 1, CELLS))
+
+    def map(self) -> Tensor:
+        return self.place + self.columns
+
+
+class Dither(BinaryActivation):
+    """Zero points that differ between neighbours, each channel's turned against those of the channels beside it."""
+
+    def __init__(self, channels: int, method: Method) -> None:
+        super().__init__(channels, method)
+        self._can_fuse = False  # the kernels know one zero point for each cell of a map
+        order = torch.tensor([0, 2, 3, 1]) + torch.arange(channels)[:, None]
+        self.place = nn.Parameter((order % 4 / 4 - 3 / 8).view(channels, 2, 2))
+
+    def before_sign(self, x: Tensor) -> Tensor:
+        x = self.adjust(x)
+        height, width = x.shape[2:]
+        repeated = self.place.repeat(1, -(-height // 2), -(-width // 2))[:, :height, :width]
+        return self.refine(x + (self.excite(x) - self.moment(x)) + repeated)
+
+
+class AddedMap(nn.Module):
+    """Adds a learned map of 4x4 cells."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
         self.place = nn.Parameter(torch.zeros(1, channels, CELLS, CELLS))
 
     def forward(self, x: Tensor) -> Tensor:
-        moved = x + F.interpolate(self.place, x.shape[2:], mode="bilinear")
-        return super().forward(moved.contiguous(memory_format=torch.channels_last))
+        return add_map(x, self.place, "nearest")
+
+
+def add_map(x: Tensor, cells: Tensor, mode: str) -> Tensor:
+    """The sum of a map and of cells spread over it."""
+    return (x + F.interpolate(cells, x.shape[2:], mode=mode)).contiguous(memory_format=torch.channels_last)
 
 
 VARIANTS: dict[str, type[BinaryActivation] | None] = {
@@ -199,25 +282,35 @@ VARIANTS: dict[str, type[BinaryActivation] | None] = {
     "local": Local,
     "cells": Cells,
     "place": Place,
+    "blocks": Blocks,
+    "finer": Finer,
+    "quarters": Quarters,
+    "lines": Lines,
+    "dither": Dither,
+    "stem": None,
+    "float": None,
+    "float_blocks": None,
 }
 
 
 def register(variant: str) -> tuple[str, str]:
     """Registers the network of a variant; returns its name and its method's."""
     kind = VARIANTS[variant]
-    if kind is None:
-        return "resnet8", variant
 
     def network(method: Method, channels: int, classes: int, size: tuple[int, int]) -> nn.Module:
         made = resnet8(method, channels, classes, size)
         for name, part in list(made.named_modules()):
-            if isinstance(part, BinaryActivation):
+            if kind and isinstance(part, BinaryActivation):
                 made.set_submodule(name, kind(len(part.refine.tau), method))
+            if variant == "float_blocks" and isinstance(part, ResidualConv):
+                part.conv = nn.Sequential(AddedMap(part.conv[0].in_channels), part.conv)
+        if variant == "stem":
+            made.stem = nn.Sequential(made.stem, AddedMap(16))
         return made
 
     network.__name__ = f"excited_{variant}"
     register_model(network)
-    return network.__name__, "fd"
+    return network.__name__, {"insta": "insta", "float": "float", "float_blocks": "float"}.get(variant, "fd")
 
 
 def train_variant(variant: str, seed: int, data_root: str | None) -> dict[str, Any]:

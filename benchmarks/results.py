@@ -405,7 +405,7 @@ def _excitations_section(kept: dict[str, Any]) -> str:
     for variant, accuracies in sorted(found.items(), key=lambda item: statistics.fmean(item[1].values())):
         cells = [f"{accuracies[seed]:.2f}" if seed in accuracies else "" for seed in seeds]
         gains = [accuracies[seed] - found["fd"][seed] for seed in accuracies]
-        gain = "" if variant == "fd" else f"{statistics.fmean(gains):+.2f}"
+        gain = "" if variant == "fd" or variant.startswith("float") else f"{statistics.fmean(gains):+.2f}"
         if gain and len(gains) > 1:
             gain += f" ± {2 * statistics.stdev(gains) / math.sqrt(len(gains)):.2f}"
         lines.append(f"| {variant} | {' | '.join(cells)} | {statistics.fmean(accuracies.values()):.2f} | {gain} |")
