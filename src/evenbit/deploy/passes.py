@@ -412,8 +412,8 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
     fuse_tails,
     join_sums,
     fuse_outputs,
-    remove_dead,
     cut_maps,
+    remove_dead,
     share_tensors,
     number_names,
 )
