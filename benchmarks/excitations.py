@@ -32,6 +32,8 @@ where the p of all but the last are added to the map before its adjustment. Then
     stem            fd, with the p of `blocks` added once, to the map that the stem writes
     float           the network with real weights and activations
     float_blocks    the same, with the p of `blocks` added before each convolution
+
+and other networks, as their names say, with `fd`; those that end in _cells with its knob `zero_point_cells = 4`.
 """
 
 from __future__ import annotations
@@ -291,6 +293,11 @@ VARIANTS: dict[str, type[BinaryActivation] | None] = {
     "float": None,
     "float_blocks": None,
 }
+OTHERS = {
+    "evennet_s": {},
+    "evennet_s_cells": {"zero_point_cells": 4},
+    "evennet_m_cells": {"zero_point_cells": 4},
+}
 
 
 def register(variant: str) -> tuple[str, str]:
@@ -315,9 +322,11 @@ def register(variant: str) -> tuple[str, str]:
 
 def train_variant(variant: str, seed: int, data_root: str | None) -> dict[str, Any]:
     """Trains a variant, unless that is done, and returns what is kept of it."""
-    model, method = register(variant)
-    settings = {"model": model, "method": method, "seed": seed}
-    accuracy = held_out_accuracy(settings, RUNS / f"{variant}-seed{seed}", data_root)
+    if variant in OTHERS:
+        settings = {"model": variant.removesuffix("_cells"), "method": "fd", "knobs": OTHERS[variant]}
+    else:
+        settings = dict(zip(("model", "method"), register(variant), strict=True))
+    accuracy = held_out_accuracy({**settings, "seed": seed}, RUNS / f"{variant}-seed{seed}", data_root)
     return {"variant": variant, "seed": seed, "validation_accuracy": accuracy, **origin()}
 
 
@@ -328,7 +337,7 @@ def main() -> None:
     parser.add_argument("--data-root", help="where CIFAR-10's files are")
     asked = parser.parse_args()
     for seed in map(int, asked.seeds.split(",")):
-        for variant in asked.variants or VARIANTS:
+        for variant in asked.variants or [*VARIANTS, *OTHERS]:
             row = train_variant(variant, seed, asked.data_root)
             kept = json.loads(KEPT.read_text())["excitations"] if KEPT.exists() else {}
             kept[f"{variant}, seed {seed}"] = row

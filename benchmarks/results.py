@@ -39,11 +39,12 @@ from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
 from evenbit.export.c.size import in_kib
+from evenbit.nn.method import Method
 from evenbit.runtime.engine import Engine, isas
 from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, table
 from evenbit.train import load_run, read_checkpoint, torch_predict
 from evenbit.train.metrics import METRICS, read_metrics
-from evenbit.train.recipe import EARLIER, make_recipe
+from evenbit.train.recipe import EARLIER, Recipe, make_recipe
 from origin import optimizer
 from plots import plot_peers, plot_shares
 
@@ -132,13 +133,19 @@ def collect_sweep(path: Path, out: Path | None, commit: str | None) -> None:
             runs = [plan.folder(folder, entry, recipe) for recipe in entry.recipes]
             row = {**new, **_common_origin(runs, commit)}
             _keep_metrics(runs, kept, new["epochs"])
-        of_today = row is not None and row["settings"] == asdict(entry.recipes[0].resolved_method())
+        of_today = row is not None and _is_of_today(row["settings"], entry.recipes[0])
         if row is None or not of_today or [_whole(row["recipe"])] * len(row["seeds"]) != asked:
             print(f"not finished yet, left out: {entry.label}", file=sys.stderr)
         else:
             rows.append(row)
     command = path.read_text("utf-8").splitlines()[1].removeprefix("# ")
     _keep(kept.name, {"sweep": plan.name, "command": command, "rows": compared_with_twins(rows)})
+
+
+def _is_of_today(settings: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether the kept settings of a method are those of today; knobs that came later were as they are by default."""
+    method = recipe.resolved_method()
+    return asdict(Method(method.name)) | settings == asdict(method)
 
 
 def _whole(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -395,9 +402,10 @@ def _excitations_section(kept: dict[str, Any]) -> str:
         "",
         "## What a zero point could follow",
         "",
-        "A ResNet-8 on nine tenths of CIFAR-10's training images, 4 epochs, accuracy on the others. The rows differ in",
-        "what the zero points follow, as [the benchmark](../benchmarks/excitations.py) defines; `fd` and `insta` are",
-        "the methods. *Gain* is the mean difference to `fd` with the same seeds, ± twice its standard error.",
+        "A ResNet-8 (or the network that a row names) on nine tenths of CIFAR-10's training images, 4 epochs, accuracy",
+        "on the others. The rows differ in what the zero points follow, as",
+        "[the benchmark](../benchmarks/excitations.py) defines; `fd` and `insta` are the methods. *Gain* is the mean",
+        "difference to `fd` with the same seeds, ± twice its standard error.",
         "",
         f"| zero points | {' | '.join(f'seed {seed}' for seed in seeds)} | mean % | gain |",
         f"|---|{'--:|' * (len(seeds) + 2)}",
@@ -405,7 +413,7 @@ def _excitations_section(kept: dict[str, Any]) -> str:
     for variant, accuracies in sorted(found.items(), key=lambda item: statistics.fmean(item[1].values())):
         cells = [f"{accuracies[seed]:.2f}" if seed in accuracies else "" for seed in seeds]
         gains = [accuracies[seed] - found["fd"][seed] for seed in accuracies]
-        gain = "" if variant == "fd" or variant.startswith("float") else f"{statistics.fmean(gains):+.2f}"
+        gain = "" if variant == "fd" or variant.startswith(("float", "evennet")) else f"{statistics.fmean(gains):+.2f}"
         if gain and len(gains) > 1:
             gain += f" ± {2 * statistics.stdev(gains) / math.sqrt(len(gains)):.2f}"
         lines.append(f"| {variant} | {' | '.join(cells)} | {statistics.fmean(accuracies.values()):.2f} | {gain} |")
@@ -524,8 +532,9 @@ def _results_page(
         numbers = [f"{row['accuracy']:.2f}", f"{row['engine_accuracy']:.2f}", gap, *evenness]
         numbers += [f"{row['seconds_per_epoch']:.0f}", f"{row['packed_bytes']:,}"]
         rate = f"{recipe['learning_rate']:g}"
-        changed = row["settings"] != asdict(make_recipe(recipe, row["name"]).resolved_method())
-        method = f"{recipe['method']}, an earlier form" if changed else recipe["method"]
+        method = ", ".join([recipe["method"], *(f"{knob} {value}" for knob, value in recipe["knobs"].items())])
+        if not _is_of_today(row["settings"], make_recipe(recipe, row["name"])):
+            method += ", an earlier form"
         head = [recipe["model"], recipe["data"], method, optimizer(recipe), rate, str(recipe["epochs"])]
         lines.append(f"| {' | '.join(head + numbers)} |")
     for kept in sweeps:

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import evenbit
-from evenbit.nn import METHODS, BinaryActivation, BinaryLayer, RPReLU
-from evenbit.nn.conversion.fit import _best_signs, _middle, fit
+from evenbit.nn import METHODS, BinaryActivation, BinaryLayer, RPReLU, resolve_method
+from evenbit.nn.conversion.fit import _best_signs, _middle, _set_zero_points, fit
 
 
 class Block(nn.Module):
@@ -54,6 +54,16 @@ def test_a_zero_point_lies_between_two_clusters() -> None:
     values = torch.tensor([[0.0, 0, 0, 0, 0, 0, 1, 1, 9, 9], [-3.0, -3, -3, 5, 5, 5, 5, 5, 5, 5]])
     assert torch.allclose(_middle(values), torch.tensor([(0.25 + 9) / 2, 1.0]))
     assert _middle(torch.full((1, 5), 2.0)).item() == 2  # a constant channel has no two values
+
+
+@torch.no_grad()
+def test_all_cells_start_with_the_zero_point_of_the_map() -> None:
+    whole, cut = (BinaryActivation(4, resolve_method("fd", {"zero_point_cells": cells})) for cells in (1, 2))
+    values = torch.randn(8, 4, 6, 6) + 1
+    for activation in (whole, cut):
+        _set_zero_points(activation, (values,))
+    assert whole.refine.tau.abs().min() > 0
+    assert torch.equal(cut.refine.tau, whole.refine.tau[:, None, None].expand(-1, 2, 2))
 
 
 def test_signs_that_made_the_target_are_found() -> None:
