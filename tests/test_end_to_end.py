@@ -197,5 +197,5 @@ def test_zero_points_of_cells_are_a_small_map_that_is_added_where_the_bits_are_m
     assert all(op.out is None and op.tail.bits is not None for op in maps)
     without = pack(roughen(NETWORKS["resnet8-fd"]()), torch.zeros(1, 3, 13, 10), classes=CLASSES)
     assert len(plan.ops) == len(without.ops)
-    more = sum(array.nbytes for array in plan.tensors.values()) - sum(array.nbytes for array in without.tensors.values())
-    assert more == sum(plan.tensors[op.map].nbytes for op in maps)
+    sizes = [sum(array.nbytes for array in each.tensors.values()) for each in (without, plan)]
+    assert sizes[1] - sizes[0] == sum(plan.tensors[op.map].nbytes for op in maps)
