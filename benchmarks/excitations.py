@@ -296,6 +296,7 @@ VARIANTS: dict[str, type[BinaryActivation] | None] = {
 OTHERS = {
     "evennet_s": {},
     "evennet_s_cells": {"zero_point_cells": 4},
+    "evennet_m": {},
     "evennet_m_cells": {"zero_point_cells": 4},
 }
 
