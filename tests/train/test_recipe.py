@@ -57,6 +57,7 @@ def test_a_recipe_survives_json() -> None:
         ("knobs = {estimato = 'ede'}", "unknown knob 'estimato'.*'estimator'"),
         ("knobs = {estimator = 'spline'}", "'estimator' should be one of clip"),
         ("knobs = {zero_point = 1}", "'zero_point' should be bool"),
+        ("knobs = {zero_point_cells = 1000}", "'zero_point_cells' should be from 1 to 256, but is 1000"),
         ("epochs = ", "is not valid TOML"),
         ("epochs = 0x" + "f" * 5000, "is not valid TOML: it holds an integer of more than 64 bits"),
         ("epochs = 1" + "0" * 5000, "is not valid TOML: "),

@@ -45,6 +45,7 @@ CHOICES = {
 }
 
 MOST = 2**16  # largest number of groups or units; a larger one is a mistake, and would only run out of memory
+MOST_CELLS = 256  # rows and columns of cells, whose number is the square of this
 
 
 @dataclass(frozen=True)
@@ -208,5 +209,6 @@ def _check_value(knob: str, value: object, expected: type) -> None:
         raise RecipeError(f"knob '{knob}' should be one of {', '.join(CHOICES[knob])}, but is '{value}'")
     if isinstance(value, int) and not isinstance(value, bool):
         least = 0 if knob == "excitation_groups" else 1
-        if not least <= value <= MOST:
-            raise RecipeError(f"knob '{knob}' should be from {least} to {MOST}, but is {value}")
+        most = MOST_CELLS if knob == "zero_point_cells" else MOST
+        if not least <= value <= most:
+            raise RecipeError(f"knob '{knob}' should be from {least} to {most}, but is {value}")
