@@ -30,6 +30,7 @@ from evenbit.ops import (
     replace_tail,
     writes,
 )
+from evenbit.ops.add_map import cell_of
 from evenbit.plan import Plan
 
 Vector = npt.NDArray[np.float64]
@@ -371,9 +372,9 @@ def _cut(found: Array, axis: int) -> Array:
     """The cells of a map, along an axis; see `AddMap`."""
     size = found.shape[axis]
     for count in range(1, size):
-        cell_of = np.arange(size) * count // size
-        cells = found.take([int(np.argmax(cell_of == cell)) for cell in range(count)], axis)
-        if np.array_equal(cells.take(cell_of, axis), found):
+        places = cell_of(size, count)
+        cells = found.take(np.searchsorted(places, np.arange(count)), axis)
+        if np.array_equal(cells.take(places, axis), found):
             return cells
     return found
 

@@ -63,12 +63,12 @@ class BinaryActivation(nn.Module):
         self.synchronized = False  # whether `share` is over the images of all processes, see evenbit.nn.synchronized
         self.share: Tensor | None = None
         self._can_fuse = method.estimator in fused.WINDOWS
-        self._has_cells = isinstance(self.refine, ZeroPoint) and self.refine.has_cells
 
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
         # The moments of a whole image do not tell the share of +1 where each cell has its own zero point.
-        if self.training and self._can_fuse and not (self.guided and self._has_cells) and fused.fits(x):
+        untold = self.guided and isinstance(self.refine, ZeroPoint) and self.refine.has_cells
+        if self.training and self._can_fuse and not untold and fused.fits(x):
             pixels = x.shape[2] * x.shape[3]
             y, share = fused.adjusted_sign(
                 x,
@@ -128,9 +128,8 @@ class BinaryActivation(nn.Module):
         if isinstance(self.values, TwoValues):
             scale, offset = scale / self.values.distance, (offset - self.values.middle) / self.values.distance
         if isinstance(self.refine, ZeroPoint):
-            if self._has_cells:
-                return scale, offset[:, None, None] - self.refine.tau.permute(1, 2, 0), mean.new_zeros(mean.shape[1])
-            offset = offset - self.refine.tau
+            tau = self.refine.tau
+            offset = offset[:, None, None] - tau.permute(1, 2, 0) if self.refine.has_cells else offset - tau
         if not self.guided:
             return scale, offset, mean.new_zeros(mean.shape[1])
         centre, spread = pooled(scale * mean + offset, scale**2 * var)

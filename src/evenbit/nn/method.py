@@ -45,7 +45,7 @@ CHOICES = {
 }
 
 MOST = 2**16  # largest number of groups or units; a larger one is a mistake, and would only run out of memory
-MOST_CELLS = 256  # rows and columns of cells, whose number is the square of this
+LIMITS = {"excitation_groups": (0, MOST), "zero_point_cells": (1, 256)}  # of the numbers that are not from 1 to MOST
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,6 @@ def _check_value(knob: str, value: object, expected: type) -> None:
     if knob in CHOICES and value not in CHOICES[knob]:
         raise RecipeError(f"knob '{knob}' should be one of {', '.join(CHOICES[knob])}, but is '{value}'")
     if isinstance(value, int) and not isinstance(value, bool):
-        least = 0 if knob == "excitation_groups" else 1
-        most = MOST_CELLS if knob == "zero_point_cells" else MOST
+        least, most = LIMITS.get(knob, (1, MOST))
         if not least <= value <= most:
             raise RecipeError(f"knob '{knob}' should be from {least} to {most}, but is {value}")

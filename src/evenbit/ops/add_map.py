@@ -44,5 +44,10 @@ class AddMap(Op):
 
 def spread(cells: Array, height: int, width: int) -> Array:
     """What each pixel of a map of that size adds, `[height, width, C]`, from the cells `[rows, columns, C]`."""
-    rows, columns = (np.arange(size) * count // size for size, count in zip((height, width), cells.shape, strict=False))
+    rows, columns = cell_of(height, cells.shape[0]), cell_of(width, cells.shape[1])
     return np.asarray(cells[rows[:, None], columns])
+
+
+def cell_of(size: int, count: int) -> Array:
+    """The row of cells in which each row of a map lies, `[size]`, of `count`; or the column, for columns."""
+    return np.asarray(np.arange(size) * count // size)
