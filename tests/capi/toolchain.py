@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nlohmann_json
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 C_FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1")
@@ -34,11 +35,14 @@ class Toolchain:
         return self.build / "csrc" / "capi" / "libevenbit.so"
 
     def build_library(self) -> None:
+        """Builds the library. Workers of one run share the folder: one builds, the others wait and find it built."""
         missing = [tool for tool in (self.cc, *self.emulator[:1]) if shutil.which(tool) is None]
         assert not missing, f"these tests need {', '.join(missing)}"
         options = ("-DEVENBIT_C_API=ON", *self.options)
-        must_run("cmake", "-S", str(ROOT), "-B", str(self.build), *options)
-        must_run("cmake", "--build", str(self.build), "--parallel", "2")
+        self.build.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.build / "lock"):
+            must_run("cmake", "-S", str(ROOT), "-B", str(self.build), *options)
+            must_run("cmake", "--build", str(self.build), "--parallel", "2")
 
     def build_program(self, source: Path, out: Path) -> tuple[str, ...]:
         """The command that runs a C program linked with the library."""
