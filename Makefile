@@ -33,7 +33,7 @@ demo: .venv/installed ## train, pack and run a network on small real images
 	$(BIN)/evenbit demo
 
 test: .venv/installed ## run the tests, in three processes, since they also wait
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --no-loadscope-reorder
 
 # There is no torch there, which the model of latency needs. What has been freed is kept for a while, so memory does grow.
 test-sanitize: .venv/installed ## run the tests of the engine and the C API with AddressSanitizer and UndefinedBehaviorSanitizer

@@ -31,7 +31,8 @@ namespace {
 
 using In = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Out = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
-using Steps = std::array<int, 4>;
+using Steps = std::array<int, 4>;  // of a convolution
+using Cut = std::array<int, 4>;    // of a map into cells: height, width, rows, columns
 
 Size size_of(const In& map) {
   if (map.ndim() != 3) throw std::invalid_argument("a map should be [images, pixels, channels]");
@@ -41,8 +42,7 @@ Size size_of(const In& map) {
   return {static_cast<int>(map.shape(0)), static_cast<int>(map.shape(1)), static_cast<int>(map.shape(2))};
 }
 
-// Of height, width, rows and columns.
-Cells cells_of(const Size& size, const Steps& cut) {
+Cells cells_of(const Size& size, const Cut& cut) {
   const Cells cells{cut[0], cut[1], cut[2], cut[3]};
   if (cells.height < 0 || cells.width < 0 || cells.rows < 1 || cells.columns < 1 ||
       static_cast<int64_t>(cells.height) * cells.width != size.pixels) {
@@ -111,7 +111,7 @@ NB_MODULE(_training, m) {
         with_pool(threads, [&](Pool& pool) { kernels::moments(pool, s, x.data(), m1, m2, m3); });
       },
       nb::arg("x"), nb::arg("mean"), nb::arg("var"), nb::arg("third").none(), nb::arg("threads"));
-  m.def("sign_forward", [](const In& x, const In& scale, const In& offset, Out y, const Steps& cut, int threads) {
+  m.def("sign_forward", [](const In& x, const In& scale, const In& offset, Out y, const Cut& cut, int threads) {
     const Size s = size_of(x);
     const Cells cells = cells_of(s, cut);
     const int row = s.images * s.channels;
@@ -120,7 +120,7 @@ NB_MODULE(_training, m) {
     with_pool(threads, [&](Pool& pool) { kernels::sign_forward(pool, s, cells, x.data(), a, b, out); });
   });
   m.def("sign_backward_sums", [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset,
-                                 Out dscale, Out doffset, const Steps& cut, int threads) {
+                                 Out dscale, Out doffset, const Cut& cut, int threads) {
     const Size s = size_of(x);
     const Cells cells = cells_of(s, cut);
     const Window w = window_of(window);
@@ -133,8 +133,7 @@ NB_MODULE(_training, m) {
   m.def(
       "sign_backward",
       [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset, const In& a,
-         const In& b, const std::optional<In>& mean, const std::optional<In>& d, Out dx, const Steps& cut,
-         int threads) {
+         const In& b, const std::optional<In>& mean, const std::optional<In>& d, Out dx, const Cut& cut, int threads) {
         const Size s = size_of(x);
         const Cells cells = cells_of(s, cut);
         const Window w = window_of(window);

@@ -32,7 +32,7 @@ from evenbit.nn import resolve_method, set_progress
 from evenbit.train.compilation import compile_network
 
 torch.manual_seed(0)
-plain = residual_network(resolve_method(sys.argv[1], {}), 3, 10, (8, 8), (16, 32), 2)
+plain = residual_network(resolve_method(sys.argv[1], {}), 3, 10, (8, 8), (16, 32), 1)
 plain.to(memory_format=torch.channels_last).train()
 compiled = copy.deepcopy(plain)
 images, labels = torch.rand(8, 3, 8, 8), torch.randint(10, (8,))
