@@ -41,6 +41,13 @@ images; the accuracy is that of one seed on the remaining tenth. Teachers were t
 [benchmarks/shapes.py](../benchmarks/shapes.py) did this and kept the results.
 """
 
+EPOCHS_HEAD = """## With more epochs
+
+Percent of the test images that a network gets right as it is deployed, by the number of epochs that it was trained for;
+of several runs, the best one. *Taught* networks had a teacher, and the teachers of longer trainings were better
+networks themselves: the tables above name them.
+"""
+
 ADVICE = """## What to take
 
 The lists above answer for CIFAR-10 and the CPUs that were timed. Beyond that:
@@ -170,7 +177,7 @@ def page(kept: Path, shapes: Path) -> str:
         for cpu in times:
             lines += ["", *_budgets(group, cpu, times[cpu]["ms"].get(data, {}))]
         lines += ["", *_bytes(group), "", *_origins(group), ""]
-    lines += [*ADVICE, *_shapes(json.loads(shapes.read_text())), *_timed(times)]
+    lines += [*_epochs(points), *ADVICE, *_shapes(json.loads(shapes.read_text())), *_timed(times)]
     return "\n".join(lines) + "\n"
 
 
@@ -294,6 +301,25 @@ def _origins(points: Sequence[Point]) -> list[str]:
         for row in (point.row,)
         if point.kind != "float"  # said with its 8-bit form
     ]
+
+
+def _epochs(points: Sequence[Point]) -> list[str]:
+    """What longer training does to networks that were trained for more than one number of epochs."""
+    best: dict[tuple[str, str, str], dict[int, float]] = {}
+    for point in points:
+        recipe = point.row["recipe"]
+        kind = f"{point.kind}, taught" if point.teacher else point.kind
+        found = best.setdefault((recipe["data"], point.label, kind), {})
+        found[recipe["epochs"]] = max(point.accuracy, found.get(recipe["epochs"], 0))
+    several = {names: found for names, found in best.items() if len(found) > 1}
+    if not several:
+        return []
+    counts = sorted({count for found in several.values() for count in found})
+    rows = [
+        [*names, *(f"{found[count]:.2f}" if count in found else "" for count in counts)]
+        for names, found in sorted(several.items())
+    ]
+    return [EPOCHS_HEAD, *_grid(["data", "network", "kind", *(f"{count} epochs" for count in counts)], rows), ""]
 
 
 def _shapes(kept: dict[str, dict[str, Any]]) -> list[str]:

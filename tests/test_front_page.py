@@ -86,6 +86,17 @@ def test_a_network_that_none_reaches_is_said_to_be_so(front_page: Any, kept: Cal
     assert "- resnet18 fd (92.00 %): no rival here is as accurate\n" in text
 
 
+def test_networks_that_were_trained_for_longer_too_are_told(front_page: Any, kept: Callable[..., Path]) -> None:
+    folder = kept(SLOW_RIVAL, OURS)
+    row = json.loads((folder / "resnet20.json").read_text())
+    row["recipe"]["epochs"] = 30
+    for name, accuracy in (("worse", 84.0), ("better", 84.5)):
+        (folder / f"{name}.json").write_text(json.dumps({**row, "accuracy": accuracy}))
+    text = front_page.page(folder, folder.parent / "shapes.json")
+    _, _, table = text.partition("| data | network | kind | 12 epochs | 30 epochs |\n")
+    assert table.split("\n\n")[0].splitlines()[1:] == ["| cifar10 | resnet20 fd | binary, taught | 83.00 | 84.50 |"]
+
+
 def test_the_picture_has_every_network(front_page: Any, kept: Callable[..., Path], tmp_path: Path) -> None:
     untimed = ("binary", "resnet8", 79.0, 130_000, {})
     front_page.draw(kept(SLOW_RIVAL, FAST_RIVAL, OURS, untimed), tmp_path / "front.svg")
