@@ -58,7 +58,9 @@ struct DepthwiseBinaryTile {
       for (int kx = 0; kx < op.kw; ++kx, at += op.in_pixel, weight += kWordBits) {
         EVENBIT_UNROLL for (int v = 0; v < kUnitVectors; ++v) {
           const U w = load_vector(weight, v);
-          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) sums[p][v] = sums[p][v] + (load_vector(at + p * step, v) ^ w);
+          EVENBIT_UNROLL for (int p = 0; p < kP; ++p) {
+            sums[p][v] = add_units(sums[p][v], load_vector(at + p * step, v) ^ w);
+          }
         }
       }
     }

@@ -6,10 +6,10 @@
 //                               prelu(v, slope) = v >= 0 ? v : v * slope, ge_mask(a, b)
 //                               larger(a, b) = a > b ? a : b and smaller alike, all_finite(v)
 //   U                           vector of as many 32-bit integers: load_units, load_bytes_as_units, broadcast_unit,
-//                               to_floats, opaque (keeps the compiler from knowing a value), zero_counts,
-//                               add_popcount_xor(sum, a, b), add_popcount_xor_half(sum, a, b) of the lower 16 bits of
-//                               what is broadcast from a HalfUnit in memory, dot_from_count(K, count) = K - 2 * count
-//                               as floats, and the operators ^ and +
+//                               add_units(a, b) modulo 2^32, to_floats, opaque (keeps the compiler from knowing a
+//                               value), zero_counts, add_popcount_xor(sum, a, b), add_popcount_xor_half(sum, a, b) of
+//                               the lower 16 bits of what is broadcast from a HalfUnit in memory,
+//                               dot_from_count(K, count) = K - 2 * count as floats, and the operator ^
 //   kByteUnits                  whether add_dot(sum, a, w) adds four products of bytes, unsigned times signed, to each
 //                               lane, or two products of signed 16-bit integers
 //   kTwoResiduals               whether a Tail can add two maps: the code for it is in every kernel

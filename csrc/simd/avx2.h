@@ -45,6 +45,7 @@ inline U load_bytes_as_units(const uint8_t* p) {
   return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
 inline U broadcast_unit(uint32_t v) { return _mm256_set1_epi32(static_cast<int>(v)); }
+inline U add_units(U a, U b) { return _mm256_add_epi32(a, b); }
 inline F to_floats(U v) { return _mm256_cvtepi32_ps(v); }
 constexpr bool kByteUnits = false;
 constexpr bool kTwoResiduals = true;

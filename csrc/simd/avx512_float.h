@@ -42,6 +42,7 @@ inline U load_bytes_as_units(const uint8_t* p) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 inline U broadcast_unit(uint32_t v) { return _mm512_set1_epi32(static_cast<int>(v)); }
+inline U add_units(U a, U b) { return _mm512_add_epi32(a, b); }
 inline F to_floats(U v) { return _mm512_cvtepi32_ps(v); }
 inline void opaque(U& v) { asm volatile("" : "+v"(v)); }
 // The only fused multiply-add: all three are integers below 2^25, so nothing is rounded.

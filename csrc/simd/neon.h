@@ -46,6 +46,7 @@ inline U load_bytes_as_units(const uint8_t* p) {
   return vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
 }
 inline U broadcast_unit(uint32_t v) { return vdupq_n_u32(v); }
+inline U add_units(U a, U b) { return vaddq_u32(a, b); }
 inline F to_floats(U v) { return vcvtq_f32_s32(vreinterpretq_s32_u32(v)); }
 inline void opaque(U& v) { asm volatile("" : "+w"(v)); }
 inline U zero_counts() { return vdupq_n_u32(0); }

@@ -36,6 +36,7 @@ inline uint32_t ge_mask(F a, F b) { return a >= b ? 1u : 0u; }
 inline U load_units(const uint32_t* p) { return *p; }
 inline U load_bytes_as_units(const uint8_t* p) { return *p; }
 inline U broadcast_unit(uint32_t v) { return v; }
+inline U add_units(U a, U b) { return a + b; }
 inline U zero_counts() { return 0; }
 inline U add_popcount_xor(U sum, U a, U b) { return sum + static_cast<U>(__builtin_popcount(a ^ b)); }
 using HalfUnit = uint16_t;

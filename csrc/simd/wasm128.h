@@ -44,6 +44,7 @@ inline U load_bytes_as_units(const uint8_t* p) {
   return wasm_u32x4_extend_low_u16x8(wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p)));
 }
 inline U broadcast_unit(uint32_t v) { return wasm_i32x4_splat(static_cast<int>(v)); }
+inline U add_units(U a, U b) { return wasm_i32x4_add(a, b); }
 inline F to_floats(U v) { return wasm_f32x4_convert_i32x4(v); }
 inline void opaque(U& v) { asm volatile("" : "+r"(v)); }
 inline U zero_counts() { return wasm_i32x4_splat(0); }
