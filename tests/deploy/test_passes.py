@@ -197,6 +197,18 @@ def test_a_map_of_constants_is_added_where_the_bits_are_made(dynamic: bool) -> N
     assert_same(before, after, exact=True)
 
 
+def test_a_scale_of_zero_leaves_the_sign_of_the_constants() -> None:
+    """Where they add up to 0, that is +1, and where not, x does not matter, however large it is."""
+    added = np.array([0.0, 0.0, 1e-30, 0.25, -3.0])
+    offset = np.array([0.0, -1e-3, 0.0, -0.5, 2.5])
+    scale, offset_, added_ = passes._without_zero_scale(np.zeros(5), offset, added[None, None])
+    threshold, flip = passes._static_threshold(scale, offset_)
+    for x in (-1e6, 0.0, 1e6):
+        value = np.float32(x) + (added_ / scale)[0, 0].astype(np.float32)
+        assert (value >= threshold).tolist() == (added + offset >= 0).tolist() == [True, False, True, False, False]
+    assert flip.tolist() == [0]
+
+
 def test_a_map_of_constants_that_others_read_is_stored() -> None:
     before = plan(
         AddMap("places", "x", "a", map="map"),

@@ -88,6 +88,20 @@ def test_a_frozen_excitation_still_shifts(monkeypatch):
     assert_same(frozen, copy.deepcopy(frozen), [x], monkeypatch)
 
 
+def test_more_cells_than_pixels_are_left_to_torch(monkeypatch):
+    module = BinaryActivation(8, resolve_method("fd", {"zero_point_cells": 5}))
+    monkeypatch.setattr(fused, "adjusted_sign", lambda *_, **__: pytest.fail("took the kernels"))
+    assert module(channels_last(2, 8, 9, 4)).shape == (2, 8, 9, 4)
+
+
+def test_expected_shares_with_cells_are_those_of_the_pixels():
+    module = BinaryActivation(8, resolve_method("fd", {"zero_point_cells": 3}))
+    randomize(module)
+    module.guided = True
+    share = (module(channels_last(3, 8, 9, 9)) > 0).float().mean((0, 2, 3))
+    torch.testing.assert_close(module.share.detach(), share, rtol=0, atol=0.06)
+
+
 def test_expected_shares(monkeypatch):
     module = BinaryActivation(8, resolve_method("fd", {}))
     randomize(module)

@@ -105,14 +105,16 @@ def test_the_learning_rate_warms_up_and_falls_to_almost_nothing(
     assert len(rates) == 12
 
 
-def test_weight_decay_is_apart_for_latent_weights_and_none_for_vectors(tiny_recipe: Callable[..., Recipe]) -> None:
-    network = nn.Sequential(module.build_model(tiny_recipe(), _task()))
+def test_weight_decay_is_apart_for_latent_weights_and_none_for_vectors_and_zero_points(
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    network = nn.Sequential(module.build_model(tiny_recipe(knobs={"zero_point_cells": 2}), _task()))
     groups = module.make_optimizer(tiny_recipe(weight_decay=0.5, latent_weight_decay=0.25), network).param_groups
     latent = {id(weight) for weight in latent_weights(network)}
     assert len(latent) == 6
     for group in groups:
         for parameter in group["params"]:
-            vector = parameter.dim() <= 1
+            vector = parameter.dim() <= 1 or parameter.shape[1:] == (2, 2)  # τ of 2x2 cells
             assert group["weight_decay"] == (0.25 if id(parameter) in latent else 0.0 if vector else 0.5)
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
 

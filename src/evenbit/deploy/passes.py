@@ -35,7 +35,7 @@ from evenbit.plan import Plan
 
 Vector = npt.NDArray[np.float64]
 
-SMALL = 2.0**-100  # stands for a scale of 0 that has to divide: what it multiplies is lost in any sum
+SMALL = 2.0**-100  # stands for a scale of 0 that has to divide: x is lost in a sum with 1 / SMALL
 
 
 def join_cubes(plan: Plan) -> Plan:
@@ -83,8 +83,8 @@ def merge_thresholds(plan: Plan) -> Plan:
     The chain is followed back through affine maps, maps `m` of constants (zero points of cells) and at most one vector
     `e` that depends on the image (group excitation), which gives `sign(s x + m + t + e)`. Without `m` and `e`, the bit
     is `x >= -t / s` for s > 0, `x <= -t / s` for s < 0, and constant for s = 0. With `e`, a `Threshold` op solves the
-    same at run time. With `m`, the bits are those of `x + m / s`, which an `AddMap` op computes. The chain ends at a
-    map that other ops read: going further back would mean storing two maps.
+    same at run time. With `m`, the bits are those of `x + m / s`, which an `AddMap` op computes; m has to be added last
+    before the sign. The chain ends at a map that other ops read: going further back would mean storing two maps.
     """
     rewriter = Rewriter(plan)
     for op in plan.ops:
@@ -92,7 +92,7 @@ def merge_thresholds(plan: Plan) -> Plan:
             continue
         source, scale, offset, vector, added = _chain(rewriter, op)
         if added is not None:
-            scale = np.where(scale == 0, SMALL, scale)
+            scale, offset, added = _without_zero_scale(scale, offset, added)
         solved: list[Op] = []
         if vector is None:
             threshold, flips = _static_threshold(scale, offset)
@@ -109,6 +109,17 @@ def merge_thresholds(plan: Plan) -> Plan:
             signs = AddMap(op.name, source, None, tail, map=rewriter.tensor(added / scale))
         rewriter.replace(op, *solved, signs)
     return rewriter.plan()
+
+
+def _without_zero_scale(scale: Vector, offset: Vector, added: Vector) -> tuple[Vector, Vector, Vector]:
+    """`s`, `t`, `m` that give the same signs of `s x + m + t + e`, s nowhere 0, since it is to divide.
+
+    Where s is 0, it becomes `SMALL`, m becomes `m + l` and t `t - l`. With l > max |m|, the sum `x + (m + l) / s` does
+    not depend on x. l is a power of two, so that m = t = 0 stays exact.
+    """
+    dead = scale == 0
+    lift = np.where(dead, 2 ** np.ceil(np.log2(1 + np.abs(added).max((0, 1)))), 0)
+    return np.where(dead, SMALL, scale), offset - lift, added + lift
 
 
 def _chain(rewriter: Rewriter, op: Elementwise) -> tuple[str, Vector, Vector, str | None, Vector | None]:

@@ -36,7 +36,7 @@ class BinaryActivation(nn.Module):
             normal distribution, with m and s the mean and deviation of the values before the sign.
 
     Shape:
-        `[N, C, H, W]` to ±1 of the same shape; `[N, C]` too where there is no excitation.
+        `[N, C, H, W]` to ±1 of the same shape; `[N, C]` too where there is neither excitation nor a cut into cells.
     """
 
     def __init__(self, channels: int, method: Method) -> None:
@@ -66,9 +66,7 @@ class BinaryActivation(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
         """See the class."""
-        # The moments of a whole image do not tell the share of +1 where each cell has its own zero point.
-        untold = self.guided and isinstance(self.refine, ZeroPoint) and self.refine.has_cells
-        if self.training and self._can_fuse and not untold and fused.fits(x):
+        if self.training and self._can_fuse and fused.fits(x) and not self._cells_forbid(x):
             pixels = x.shape[2] * x.shape[3]
             y, share = fused.adjusted_sign(
                 x,
@@ -103,6 +101,16 @@ class BinaryActivation(nn.Module):
         elif self.moment is not None:
             x = x - self.moment(x)
         return self.refine(self.values(x))  # type: ignore[no-any-return]
+
+    def _cells_forbid(self, x: Tensor) -> bool:
+        """Whether zero points for each cell need torch's own operations.
+
+        The moments of a whole image do not tell the share of +1 there, and with more cells than pixels, the kernels
+        would spend their time on empty cells.
+        """
+        if not isinstance(self.refine, ZeroPoint) or not self.refine.has_cells:
+            return False
+        return self.guided or self.refine.tau.shape[1] > min(x.shape[2:])
 
     def _moments(self) -> int:
         """How many moments of x `_affine` needs."""

@@ -9,8 +9,9 @@ The first is the last correction of the zero point, after distribution adjustmen
 cut into rows and columns of cells, each with a zero point of its own: what a channel shows in the middle of an image
 and what it shows at its edge lie differently, and the third moment and the excitation only know the image as a whole.
 The pixel (y, x) of a map of H x W pixels lies in row `floor(y * cells / H)` and column `floor(x * cells / W)` of the
-cells. The second reshapes and moves the distribution that the next layer's sign and the shortcut see. At run time, τ is
-part of the threshold, or of a map that is added before it, and γ is part of the preceding bias.
+cells, as `evenbit.ops.AddMap` says. The second reshapes and moves the distribution that the next layer's sign and the
+shortcut see. At run time, τ is part of the threshold, or of a map that is added before it, and γ is part of the
+preceding bias.
 
 Sources: part 3 of Liu and Chen, Feature distribution guided binary neural networks, Control and Decision 39(6), 2024,
 in the form of Liu et al., ReActNet (RSign and RPReLU), ECCV 2020; Maxout from Tu et al., AdaBin, ECCV 2022. The cells

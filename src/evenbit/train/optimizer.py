@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from evenbit.nn import latent_weights
 from evenbit.nn.conv import BinaryConv2d, BinaryLinear
+from evenbit.nn.refinement import ZeroPoint
 from evenbit.train.recipe import Recipe
 
 # A shift that the next normalization removes has no gradient, only rounding errors of about 1e-8; other gradients are
@@ -124,11 +125,13 @@ def make_optimizer(recipe: Recipe, network: nn.Module) -> Optimizer:
     groups: dict[tuple[float, torch.Size | None], list[nn.Parameter]] = {}
     latent = {id(weight) for weight in latent_weights(network)}
     whole = {id(weight) for weight in _of_whole_layers(network)}
+    zero_points = {id(module.tau) for module in network.modules() if isinstance(module, ZeroPoint)}
     for parameter in network.parameters():
         if id(parameter) in latent:
             decay = recipe.latent_weight_decay
         else:
-            decay = recipe.weight_decay if parameter.dim() > 1 else 0.0
+            decays = parameter.dim() > 1 and id(parameter) not in zero_points
+            decay = recipe.weight_decay if decays else 0.0
         by_muon = recipe.optimizer == "muon" and id(parameter) in whole
         groups.setdefault((decay, parameter.shape if by_muon else None), []).append(parameter)
     return Optimizer(
