@@ -4,9 +4,9 @@
   results/front/NAME.json: a binary one on the engine, its real layers in 8 bits; a float one both as it is and in the
   8 bits of ONNX Runtime (static quantization, per channel, calibrated on training images), which run there;
 - `python benchmarks/front.py time` times all networks that are kept, one image and one thread, those of a data set in
-  turns, and keeps results/front/times-ISA-MAKER.json for each instruction set that is asked for with `--isa`, with the
-  maker of the CPU: ours by the engine, rivals by ONNX Runtime, in float32 and in 8 bits, and by OpenVINO. Times do not
-  depend on weights, so fresh ones are taken;
+  turns, and keeps results/front/times-ISA-CPU.json for each instruction set that is asked for with `--isa`, with the
+  maker of the CPU and whether it has AMX: ours by the engine, rivals by ONNX Runtime, in float32 and in 8 bits, and by
+  OpenVINO. Times do not depend on weights, so fresh ones are taken;
 - `python benchmarks/results.py render` writes the page.
 """
 
@@ -31,7 +31,7 @@ from evenbit.evaluation import collect_logits, score
 from evenbit.plan import Plan
 from evenbit.runtime.engine import Engine
 from evenbit.train import load_run
-from front_page import RUNTIMES, YARDSTICK, kept_rows, maker
+from front_page import RUNTIMES, YARDSTICK, kept_rows, kind_of_cpu
 from origin import ROOT, origin
 from results import origin_of
 
@@ -88,7 +88,7 @@ def time_networks(isa: str) -> None:
         networks.setdefault(recipe["data"], set()).add((row["kind"], recipe["model"], recipe["method"]))
     ms = {data: _times(data, kept, isa) for data, kept in sorted(networks.items())}
     made = {**origin(), "isa": isa, "bound": True, "ms": ms}
-    path = KEPT / f"times-{isa}-{maker(made['machine']).lower()}.json"
+    path = KEPT / f"times-{isa}-{kind_of_cpu(made['machine']).lower().replace(' ', '-')}.json"
     path.write_text(json.dumps(made, indent=1) + "\n")
 
 

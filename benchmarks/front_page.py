@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from origin import optimizer
+from origin import has_amx, optimizer
 from plots import plot_front
 
 ISAS = ("avx512", "avx2")
@@ -107,13 +107,13 @@ def read(kept: Path) -> tuple[list[Point], dict[str, dict[str, Any]]]:
     """The networks, and what was timed, by CPU: "avx512, AMD"."""
     timed = [json.loads(path.read_text()) for path in sorted(kept.glob("times-*.json"))]
     timed.sort(key=lambda each: ISAS.index(each["isa"]))
-    times = {f"{each['isa']}, {maker(each['machine'])}": each for each in timed}
+    times = {f"{each['isa']}, {kind_of_cpu(each['machine'])}": each for each in timed}
     return [point for row in kept_rows(kept) for point in _points(row, times)], times
 
 
-def maker(machine: str) -> str:
-    """Who made the CPU of a machine that `evenbit.cpu.machine` describes."""
-    return machine.partition(" ")[0].partition("(")[0]
+def kind_of_cpu(machine: str) -> str:
+    """Who made the CPU of a machine that `evenbit.cpu.machine` describes, and whether it has AMX."""
+    return machine.partition(" ")[0].partition("(")[0] + (" with AMX" if has_amx(machine) else "")
 
 
 def kept_rows(kept: Path) -> list[dict[str, Any]]:

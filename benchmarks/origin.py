@@ -25,6 +25,11 @@ def commit() -> str:
     return subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def has_amx(machine: str) -> bool:
+    """Whether the CPU of a machine that `evenbit.cpu.machine` describes has AMX."""
+    return ", AMX)" in machine
+
+
 def optimizer(recipe: dict[str, Any]) -> str:
     """Name of the optimizer of a kept recipe."""
     return {"adamw": "AdamW", "muon": "Muon"}[(EARLIER | recipe)["optimizer"]]

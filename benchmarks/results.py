@@ -6,8 +6,9 @@
   results/sweep-NAME.json, with the metrics of its epochs in results/sweep-NAME; runs of code that is no git checkout
   need `--commit`;
 - `python benchmarks/results.py bench` packs untrained networks, runs `evenbit bench` on them beside the peers and op by
-  op, and keeps each result as results/bench-NAME.json or results/layers-NAME.json; best on a machine that does nothing
-  else, and with EVENBIT_LARQ_PYTHON set;
+  op, and keeps each result as results/bench-NAME.json or results/layers-NAME.json; on a CPU with AMX, which only the
+  peers use, the former as results/bench-NAME-amx.json and not the latter; best on a machine that does nothing else, and
+  with EVENBIT_LARQ_PYTHON set;
 - `python benchmarks/exports.py FILE.evb` keeps what `evenbit export` makes of a network as results/exports-FILE.json;
 - `python benchmarks/results.py render` writes the pages and their figures.
 """
@@ -35,6 +36,7 @@ import front_page
 from agreement import compare
 from evenbit import plan_file
 from evenbit.bench.peers import LARQ_PYTHON
+from evenbit.cpu import machine
 from evenbit.data import load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import collect_logits, score
@@ -45,7 +47,7 @@ from evenbit.sweep import compared_with_twins, finished_rows, load_sweep, table
 from evenbit.train import load_run, read_checkpoint, torch_predict
 from evenbit.train.metrics import METRICS, read_metrics
 from evenbit.train.recipe import EARLIER, Recipe, make_recipe
-from origin import optimizer
+from origin import has_amx, optimizer
 from plots import plot_peers, plot_shares
 
 # Model, float layers, instruction set, batch, threads.
@@ -181,6 +183,7 @@ def bench(chosen: Sequence[str]) -> None:
     """
     evenbit = str(Path(sys.executable).with_name("evenbit"))
     peers = ["onnxruntime", "onnxruntime-int8", "openvino-int8"]
+    amx = has_amx(machine())  # our engine does not use it, but the others do
     with tempfile.TemporaryDirectory() as folder:
         for model, float_layers, isa, batch, threads in (one for one in BENCHES if one[2] in set(chosen) & set(isas())):
             path = Path(folder) / f"{model}-{float_layers}.evb"
@@ -192,8 +195,8 @@ def bench(chosen: Sequence[str]) -> None:
             options = ["--batch", str(batch), "--threads", str(threads), "--isa", isa, "--rounds", "20"]
             name = f"{path.stem}-{isa}"
             row = json.loads(_output(evenbit, "bench", str(path), "--against", ",".join(names), *options, "--json"))
-            _keep(f"bench-{name}-b{batch}-t{threads}", {**row, "file": path.name, "bound": True})
-            if (batch, threads, float_layers) == (1, 1, "int8") and model in PROFILED:
+            _keep(f"bench-{name}-b{batch}-t{threads}{'-amx' if amx else ''}", {**row, "file": path.name, "bound": True})
+            if (batch, threads, float_layers) == (1, 1, "int8") and model in PROFILED and not amx:
                 row = json.loads(_output(evenbit, "bench", str(path), "--per-layer", "--isa", isa, "--json"))
                 _keep(f"layers-{name}", row)
 
@@ -246,7 +249,8 @@ def render() -> None:
         (ROOT / path).write_text(text, encoding="utf-8")
     rows = _rows()
     one = [row for row in rows if "ours" in row and (row["batch"], row["threads"], row["isa"]) == (1, 1, "avx512")]
-    plot_peers([(f"{_network(row)}, {row['isa']}", row) for row in one], ROOT / "docs/performance-peers.svg")
+    titles = [f"{_network(row)}, {row['isa']}{', with AMX' if has_amx(row['machine']) else ''}" for row in one]
+    plot_peers(list(zip(titles, one, strict=True)), ROOT / "docs/performance-peers.svg")
     plot_shares([row for row in rows if "layers" in row], ROOT / "docs/performance-shares.svg")
     front_page.draw(KEPT / "front", ROOT / "docs/front.svg")
 
@@ -649,7 +653,8 @@ def _performance_page(
         "",
         *(f"- {letter}: {machine}" for machine, letter in machines.items()),
         "",
-        "No CPU with AMX is among them: there int8 is faster, and a binary network is chosen for its size.",
+        "AMX are instructions that multiply matrices of 8-bit numbers. The peers may use them; our engine has no use for",
+        "them.",
         *PLAIN_CALLS,
         "",
         "![One image, one thread](performance-peers.svg)",

@@ -23,8 +23,13 @@ def cpu_features(cpu: dict[str, str]) -> list[str]:
 
 
 def machine() -> str:
-    """Model and number of the CPUs; the name alone often stands for several generations."""
+    """Model and number of the CPUs, and whether they have AMX; a name often stands for several generations.
+
+    A virtual machine may hide the AMX (instructions that multiply matrices of 8-bit numbers) that its CPU has.
+    """
     cpu = read_cpu()
     name = cpu.get("model name", platform.machine())
-    kind = f" (family {cpu['cpu family']}, model {cpu['model']})" if "cpu family" in cpu else ""
+    details = [f"family {cpu['cpu family']}", f"model {cpu['model']}"] if "cpu family" in cpu else []
+    details += ["AMX"] if "amx_int8" in cpu_features(cpu) else []
+    kind = f" ({', '.join(details)})" if details else ""
     return f"{name}{kind}, {os.cpu_count()} CPUs"
