@@ -57,7 +57,8 @@ The lists above answer for CIFAR-10 and the CPUs that were timed. Beyond that:
 - **Where time counts**, it depends on the CPU. With AVX2 alone, 8-bit products go through 16 bits, and bits are
   counted by looking them up in a table: both are slow. The CPUs in the columns of avx512 have VNNI, one
   instruction for the work of three, and also count bits in vectors. With AMX, one instruction multiplies whole tiles
-  of 8-bit numbers, and 8 bits are faster. Time both on yours:
+  of 8-bit numbers: the larger the maps and the batch, the more 8 bits gain, and for images of 224 pixels they are
+  the faster choice ([performance.md](performance.md) has a network with its twin). Time both on yours:
   `evenbit bench FILE --against onnxruntime,onnxruntime-int8,openvino-int8`.
 - **Where accuracy counts above all**, take the float network, or 8 bits, which lose next to nothing here.
 - **On ARM and on microcontrollers** no time was measured, since only emulators were at hand. What is known of them,
