@@ -91,7 +91,8 @@ class Bits {
 
 }  // namespace
 
-void binary_conv(Pool& pool, const BinaryConvSize& s, const float* x, const float* w, const float* scale, float* y) {
+template <typename T>
+void binary_conv(Pool& pool, const BinaryConvSize& s, const T* x, const float* w, const float* scale, T* y) {
   const Plan plan{s};
   const int taps = s.kernel_y * s.kernel_x;
   const std::vector<uint32_t> bits =
@@ -104,10 +105,13 @@ void binary_conv(Pool& pool, const BinaryConvSize& s, const float* x, const floa
   std::atomic<int> next{0};
   pool.run([&](int) {
     Bits maps(plan);
+    const int in_size = s.height * s.width * s.channels, out_size = s.out_height * s.out_width * s.outputs;
+    Reader<T> images(x, in_size);
+    Writer<T> results(y, out_size);
     for (int n; (n = next.fetch_add(1)) < s.images;) {
       int stretch;
       BinaryConv op{};
-      op.in = maps.of(x + int64_t{n} * s.height * s.width * s.channels, stretch);
+      op.in = maps.of(images.tile(static_cast<size_t>(n) * static_cast<size_t>(in_size), in_size), stretch);
       op.in_row = plan.row * stretch;
       op.in_pixel = plan.pixel * stretch;
       op.weight = weight.data();
@@ -120,14 +124,16 @@ void binary_conv(Pool& pool, const BinaryConvSize& s, const float* x, const floa
       op.blocks = plan.out_blocks;
       op.fan_in = static_cast<float>(taps * s.channels);
       op.tail.scale = scale;
-      op.tail.out = {y + int64_t{n} * s.out_height * s.out_width * s.outputs, int64_t{s.out_width} * s.outputs,
-                     s.outputs};
-      plan.kernel.run(op, {0, int64_t{groups} * s.out_height});
+      results.tile(static_cast<size_t>(n) * static_cast<size_t>(out_size), out_size, [&](float* to) {
+        op.tail.out = {to, int64_t{s.out_width} * s.outputs, s.outputs};
+        plan.kernel.run(op, {0, int64_t{groups} * s.out_height});
+      });
     }
   });
 }
 
-void edge_sums(const BinaryConvSize& s, const float* g, float* edges) {
+template <typename T>
+void edge_sums(const BinaryConvSize& s, const T* g, float* edges) {
   const int pixels = s.out_height * s.out_width;
   std::vector<int> edge;
   const auto leaves = [](int at, int stride, int pad, int kernel, int size) {
@@ -141,13 +147,22 @@ void edge_sums(const BinaryConvSize& s, const float* g, float* edges) {
     }
   }
   std::fill(edges, edges + int64_t{pixels} * s.outputs, 0.0F);
+  Reader<T> rows(g, s.outputs);
   for (int n = 0; n < s.images; ++n) {
     for (const int at : edge) {
-      const float* const from = g + (int64_t{n} * pixels + at) * s.outputs;
+      const int64_t row = (int64_t{n} * pixels + at) * s.outputs;
+      const float* const from = rows.tile(static_cast<size_t>(row), s.outputs);
       float* const to = edges + int64_t{at} * s.outputs;
       for (int o = 0; o < s.outputs; ++o) to[o] += from[o];
     }
   }
 }
+
+#define EVENBIT_MAPS_OF(T)                                                                           \
+  template void binary_conv(Pool&, const BinaryConvSize&, const T*, const float*, const float*, T*); \
+  template void edge_sums(const BinaryConvSize&, const T*, float*);
+EVENBIT_MAPS_OF(float)
+EVENBIT_MAPS_OF(BFloat16)
+#undef EVENBIT_MAPS_OF
 
 }  // namespace evenbit::training

@@ -3,7 +3,8 @@
 //   y[n][i][j][o] = scale[o] * (K - 2 popcount(bits(x) xor bits(w)))
 //                 = scale[o] * sum over (ky, kx, c) of x[n][i * sy + ky - py][j * sx + kx - px][c] * w[o][ky][kx][c]
 //
-// with x = +1 outside of the map and K the number of terms. The sums are whole numbers, so y is rounded once.
+// with x = +1 outside of the map and K the number of terms. The sums are whole numbers, so y is rounded once, or once
+// more where maps are of BFloat16 (training/fused.h).
 //
 // For its backward, what torch's convolutions, which pad with zeros, leave out: the gradient of the border,
 //
@@ -11,6 +12,7 @@
 #pragma once
 
 #include "base/threads.h"
+#include "training/bfloat16.h"
 
 namespace evenbit::training {
 
@@ -20,7 +22,9 @@ struct BinaryConvSize {
   int kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x;
 };
 
-void binary_conv(Pool& pool, const BinaryConvSize& size, const float* x, const float* w, const float* scale, float* y);
-void edge_sums(const BinaryConvSize& size, const float* g, float* edges);
+template <typename T>
+void binary_conv(Pool& pool, const BinaryConvSize& size, const T* x, const float* w, const float* scale, T* y);
+template <typename T>
+void edge_sums(const BinaryConvSize& size, const T* g, float* edges);
 
 }  // namespace evenbit::training

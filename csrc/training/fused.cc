@@ -5,12 +5,7 @@
 #include <cmath>
 #include <vector>
 
-// Every kernel is compiled for each of these instruction sets, and the loader takes the best one that the CPU has.
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__)
-#define EVENBIT_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define EVENBIT_CLONES
-#endif
+#include "training/clones.h"
 
 namespace evenbit::training {
 namespace {
@@ -23,14 +18,14 @@ int tile_of(int channels) { return std::max(1, kTile / channels) * channels; }
 // Per-channel values repeated over a tile.
 class Tiled {
  public:
-  Tiled(int channels, int tile) : channels_(channels), values_(static_cast<size_t>(tile)) {}
+  Tiled(int channels, int tile) : channels_(static_cast<size_t>(channels)), values_(static_cast<size_t>(tile)) {}
   const float* set(const float* v) {
-    for (size_t i = 0; i < values_.size(); ++i) values_[i] = v[i % static_cast<size_t>(channels_)];
+    for (size_t i = 0; i < values_.size(); i += channels_) std::copy_n(v, channels_, values_.data() + i);
     return values_.data();
   }
 
  private:
-  int channels_;
+  size_t channels_;  // the tile is a multiple of it
   std::vector<float> values_;
 };
 
@@ -238,11 +233,13 @@ void for_cells(const Cells& cells, size_t first, int channels, int tile, const S
 
 }  // namespace
 
-void moments(Pool& pool, Size size, const float* x, float* mean, float* var, float* third) {
+template <typename T>
+void moments(Pool& pool, Size size, const T* x, float* mean, float* var, float* third) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   for_images(pool, size.images, [&](int n, int last) {
     Sums sums(c, tile), cubes(c, tile);
     Tiled means(c, tile);
+    Reader<T> xs(x, tile);
     const auto finish = [&](const Sums& from, float* to) {
       from.finish(to);
       for (int k = 0; k < c; ++k) to[k] /= static_cast<float>(size.pixels);
@@ -251,47 +248,57 @@ void moments(Pool& pool, Size size, const float* x, float* mean, float* var, flo
       const size_t first = static_cast<size_t>(n) * static_cast<size_t>(elements),
                    row = static_cast<size_t>(n) * static_cast<size_t>(c);
       float* lanes = sums.start();
-      for_tiles(first, elements, tile, [&](size_t i, int count) { add(count, x + i, lanes); });
+      for_tiles(first, elements, tile, [&](size_t i, int count) { add(count, xs.tile(i, count), lanes); });
       finish(sums, mean + row);
       const float* centre = means.set(mean + row);
       lanes = sums.start();
       if (third) {
         float* const thirds = cubes.start();
         for_tiles(first, elements, tile,
-                  [&](size_t i, int count) { add_squares_and_cubes(count, x + i, centre, lanes, thirds); });
+                  [&](size_t i, int count) { add_squares_and_cubes(count, xs.tile(i, count), centre, lanes, thirds); });
         finish(cubes, third + row);
       } else {
-        for_tiles(first, elements, tile, [&](size_t i, int count) { add_squares(count, x + i, centre, lanes); });
+        for_tiles(first, elements, tile,
+                  [&](size_t i, int count) { add_squares(count, xs.tile(i, count), centre, lanes); });
       }
       finish(sums, var + row);
     }
   });
 }
 
-void sign_forward(Pool& pool, Size size, const Cells& cells, const float* x, const float* scale, const float* offset,
-                  float* y) {
+template <typename T>
+void sign_forward(Pool& pool, Size size, const Cells& cells, const T* x, const float* scale, const float* offset,
+                  T* y) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   const size_t count = static_cast<size_t>(cells.count()), width = static_cast<size_t>(c);
   for_images(pool, size.images, [&](int n, int last) {
     Tiled scales(c, tile), offsets(c, tile);
+    Reader<T> xs(x, tile);
+    Writer<T> ys(y, tile);
     for (; n < last; ++n) {
       const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
       const float *const s = scales.set(scale + row), *o = nullptr;
       for_cells(
           cells, static_cast<size_t>(n) * static_cast<size_t>(elements), c, tile,
           [&](size_t k) { o = offsets.set(offset + row * count + k * width); },
-          [&](size_t i, int length) { signs(length, x + i, s, o, y + i); }, [](size_t) {});
+          [&](size_t i, int length) {
+            const float* const values = xs.tile(i, length);
+            ys.tile(i, length, [&](float* to) { signs(length, values, s, o, to); });
+          },
+          [](size_t) {});
     }
   });
 }
 
-void sign_backward_sums(Pool& pool, Size size, const Cells& cells, Window window, const float* g, const float* x,
+template <typename T>
+void sign_backward_sums(Pool& pool, Size size, const Cells& cells, Window window, const T* g, const T* x,
                         const float* scale, const float* offset, float* dscale, float* doffset) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   const size_t count = static_cast<size_t>(cells.count()), width = static_cast<size_t>(c);
   for_images(pool, size.images, [&](int n, int last) {
     Tiled scales(c, tile), offsets(c, tile);
     Sums dscales(c, tile), doffsets(c, tile);
+    Reader<T> gs(g, tile), xs(x, tile);
     for (; n < last; ++n) {
       const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
       const auto of_cell = [&](size_t k) { return row * count + k * width; };
@@ -303,20 +310,24 @@ void sign_backward_sums(Pool& pool, Size size, const Cells& cells, Window window
             o = offsets.set(offset + of_cell(k));
             dof = doffsets.start();
           },
-          [&](size_t i, int length) { add_windows(window, length, g + i, x + i, s, o, ds, dof); },
+          [&](size_t i, int length) {
+            add_windows(window, length, gs.tile(i, length), xs.tile(i, length), s, o, ds, dof);
+          },
           [&](size_t k) { doffsets.finish(doffset + of_cell(k)); });
       dscales.finish(dscale + row);
     }
   });
 }
 
-void sign_backward(Pool& pool, Size size, const Cells& cells, Window window, const float* g, const float* x,
-                   const float* scale, const float* offset, const float* a, const float* b, const float* mean,
-                   const float* d, float* dx) {
+template <typename T>
+void sign_backward(Pool& pool, Size size, const Cells& cells, Window window, const T* g, const T* x, const float* scale,
+                   const float* offset, const float* a, const float* b, const float* mean, const float* d, T* dx) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   const size_t count = static_cast<size_t>(cells.count()), width = static_cast<size_t>(c);
   for_images(pool, size.images, [&](int n, int last) {
     Tiled scales(c, tile), offsets(c, tile), as(c, tile), bs(c, tile), means(c, tile), ds(c, tile);
+    Reader<T> gs(g, tile), xs(x, tile);
+    Writer<T> dxs(dx, tile);
     for (; n < last; ++n) {
       const size_t row = static_cast<size_t>(n) * static_cast<size_t>(c);
       const float *const s = scales.set(scale + row), *o = nullptr;
@@ -325,36 +336,48 @@ void sign_backward(Pool& pool, Size size, const Cells& cells, Window window, con
       for_cells(
           cells, static_cast<size_t>(n) * static_cast<size_t>(elements), c, tile,
           [&](size_t k) { o = offsets.set(offset + row * count + k * width); },
-          [&](size_t i, int length) { apply_windows(window, length, g + i, x + i, s, o, powers, dx + i); },
+          [&](size_t i, int length) {
+            const float *const gt = gs.tile(i, length), *const xt = xs.tile(i, length);
+            dxs.tile(i, length, [&](float* to) { apply_windows(window, length, gt, xt, s, o, powers, to); });
+          },
           [](size_t) {});
     }
   });
 }
 
-void rprelu_forward(Pool& pool, Size size, const float* y, const float* r, const float* scale, const float* offset,
-                    const float* slope, const float* shift, float* z) {
+template <typename T>
+void rprelu_forward(Pool& pool, Size size, const T* y, const T* r, const float* scale, const float* offset,
+                    const float* slope, const float* shift, T* z) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   Tiled scales(c, tile), offsets(c, tile), slopes(c, tile), shifts(c, tile);
   const float *s = scales.set(scale), *o = offsets.set(offset), *k = slopes.set(slope), *t = shifts.set(shift);
   for_images(pool, size.images, [&](int n, int last) {
+    Reader<T> ys(y, tile), rs(r, tile);
+    Writer<T> zs(z, tile);
     for (; n < last; ++n) {
-      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
-                [&](size_t i, int count) { rprelus(count, y + i, r ? r + i : nullptr, s, o, k, t, z + i); });
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile, [&](size_t i, int count) {
+        const float *const yt = ys.tile(i, count), *const rt = rs.tile(i, count);
+        zs.tile(i, count, [&](float* to) { rprelus(count, yt, rt, s, o, k, t, to); });
+      });
     }
   });
 }
 
-void rprelu_backward(Pool& pool, Size size, const float* g, const float* y, const float* r, const float* scale,
-                     const float* offset, const float* slope, float* du, float* sums) {
+template <typename T>
+void rprelu_backward(Pool& pool, Size size, const T* g, const T* y, const T* r, const float* scale, const float* offset,
+                     const float* slope, T* du, float* sums) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   Tiled scales(c, tile), offsets(c, tile), slopes(c, tile);
   const float *s = scales.set(scale), *o = offsets.set(offset), *k = slopes.set(slope);
   for_images(pool, size.images, [&](int n, int last) {
     Sums sum0(c, tile), sum1(c, tile), sum2(c, tile), sum3(c, tile);
+    Reader<T> gs(g, tile), ys(y, tile), rs(r, tile);
+    Writer<T> dus(du, tile);
     for (; n < last; ++n) {
       float *l0 = sum0.start(), *l1 = sum1.start(), *l2 = sum2.start(), *l3 = sum3.start();
       for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile, [&](size_t i, int count) {
-        rprelu_gradients(count, g + i, y + i, r ? r + i : nullptr, s, o, k, du + i, l0, l1, l2, l3);
+        const float *const gt = gs.tile(i, count), *const yt = ys.tile(i, count), *const rt = rs.tile(i, count);
+        dus.tile(i, count, [&](float* to) { rprelu_gradients(count, gt, yt, rt, s, o, k, to, l0, l1, l2, l3); });
       });
       float* row = sums + static_cast<size_t>(n) * 4 * static_cast<size_t>(c);
       sum0.finish(row);
@@ -365,17 +388,38 @@ void rprelu_backward(Pool& pool, Size size, const float* g, const float* y, cons
   });
 }
 
-void norm_backward(Pool& pool, Size size, const float* du, const float* y, const float* scale, const float* a,
-                   const float* b, float* dy) {
+template <typename T>
+void norm_backward(Pool& pool, Size size, const T* du, const T* y, const float* scale, const float* a, const float* b,
+                   T* dy) {
   const int c = size.channels, tile = tile_of(c), elements = size.pixels * c;
   Tiled scales(c, tile), as(c, tile), bs(c, tile);
   const float *s = scales.set(scale), *at = as.set(a), *bt = bs.set(b);
   for_images(pool, size.images, [&](int n, int last) {
+    Reader<T> dus(du, tile), ys(y, tile);
+    Writer<T> dys(dy, tile);
     for (; n < last; ++n) {
-      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile,
-                [&](size_t i, int count) { affine(count, du + i, y + i, s, at, bt, dy + i); });
+      for_tiles(static_cast<size_t>(n) * static_cast<size_t>(elements), elements, tile, [&](size_t i, int count) {
+        const float *const dut = dus.tile(i, count), *const yt = ys.tile(i, count);
+        dys.tile(i, count, [&](float* to) { affine(count, dut, yt, s, at, bt, to); });
+      });
     }
   });
 }
+
+#define EVENBIT_MAPS_OF(T)                                                                                            \
+  template void moments(Pool&, Size, const T*, float*, float*, float*);                                               \
+  template void sign_forward(Pool&, Size, const Cells&, const T*, const float*, const float*, T*);                    \
+  template void sign_backward_sums(Pool&, Size, const Cells&, Window, const T*, const T*, const float*, const float*, \
+                                   float*, float*);                                                                   \
+  template void sign_backward(Pool&, Size, const Cells&, Window, const T*, const T*, const float*, const float*,      \
+                              const float*, const float*, const float*, const float*, T*);                            \
+  template void rprelu_forward(Pool&, Size, const T*, const T*, const float*, const float*, const float*,             \
+                               const float*, T*);                                                                     \
+  template void rprelu_backward(Pool&, Size, const T*, const T*, const T*, const float*, const float*, const float*,  \
+                                T*, float*);                                                                          \
+  template void norm_backward(Pool&, Size, const T*, const T*, const float*, const float*, const float*, T*);
+EVENBIT_MAPS_OF(float)
+EVENBIT_MAPS_OF(BFloat16)
+#undef EVENBIT_MAPS_OF
 
 }  // namespace evenbit::training

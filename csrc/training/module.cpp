@@ -29,12 +29,15 @@ using evenbit::training::Window;
 
 namespace {
 
-using In = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
-using Out = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+template <typename T>
+using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+using In = Array<const float>;
+using Out = Array<float>;
 using Steps = std::array<int, 4>;  // of a convolution
 using Cut = std::array<int, 4>;    // of a map into cells: height, width, rows, columns
 
-Size size_of(const In& map) {
+template <typename T>
+Size size_of(const Array<T>& map) {
   if (map.ndim() != 3) throw std::invalid_argument("a map should be [images, pixels, channels]");
   if (map.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     throw std::invalid_argument("a map is too large");
@@ -66,12 +69,13 @@ Window window_of(const std::string& name) {
 
 // Of a convolution from x to y, maps [images, height, width, channels], with weights [outputs, height, width,
 // channels].
-BinaryConvSize size_of_conv(const In& x, const In& w, const In& y, const Steps& steps) {
+template <typename T>
+BinaryConvSize size_of_conv(const Array<const T>& x, const In& w, const Array<const T>& y, const Steps& steps) {
   if (x.ndim() != 4 || w.ndim() != 4 || y.ndim() != 4) throw std::invalid_argument("maps and weights should be 4-D");
   if (std::max(x.size(), y.size()) > static_cast<size_t>(std::numeric_limits<int>::max())) {
     throw std::invalid_argument("a map is too large");
   }
-  const auto at = [](const In& array, size_t axis) { return static_cast<int>(array.shape(axis)); };
+  const auto at = [](const auto& array, size_t axis) { return static_cast<int>(array.shape(axis)); };
   const BinaryConvSize s{at(x, 0), at(x, 1), at(x, 2), at(x, 3), at(y, 3), at(y, 1), at(y, 2),
                          at(w, 1), at(w, 2), steps[0], steps[1], steps[2], steps[3]};
   const auto outputs = [](int size, int pad, int kernel, int stride) { return (size + 2 * pad - kernel) / stride + 1; };
@@ -97,13 +101,15 @@ void with_pool(int threads, const Work& work) {
   work(*pool);
 }
 
-}  // namespace
-
-NB_MODULE(_training, m) {
+// The kernels of maps of T.
+template <typename T>
+void define(nb::module_& m) {
   namespace kernels = evenbit::training;
+  using InMap = Array<const T>;
+  using OutMap = Array<T>;
   m.def(
       "moments",
-      [](const In& x, Out mean, Out var, std::optional<Out> third, int threads) {
+      [](const InMap& x, Out mean, Out var, std::optional<Out> third, int threads) {
         const Size s = size_of(x);
         const int row = s.images * s.channels;
         float *const m1 = data_of(mean, row), *const m2 = data_of(var, row);
@@ -111,39 +117,42 @@ NB_MODULE(_training, m) {
         with_pool(threads, [&](Pool& pool) { kernels::moments(pool, s, x.data(), m1, m2, m3); });
       },
       nb::arg("x"), nb::arg("mean"), nb::arg("var"), nb::arg("third").none(), nb::arg("threads"));
-  m.def("sign_forward", [](const In& x, const In& scale, const In& offset, Out y, const Cut& cut, int threads) {
+  m.def("sign_forward", [](const InMap& x, const In& scale, const In& offset, OutMap y, const Cut& cut, int threads) {
     const Size s = size_of(x);
     const Cells cells = cells_of(s, cut);
     const int row = s.images * s.channels;
     const float *const a = data_of(scale, row), *const b = data_of(offset, row * cells.count());
-    float* const out = data_of(y, row * s.pixels);
+    T* const out = data_of(y, row * s.pixels);
     with_pool(threads, [&](Pool& pool) { kernels::sign_forward(pool, s, cells, x.data(), a, b, out); });
   });
-  m.def("sign_backward_sums", [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset,
-                                 Out dscale, Out doffset, const Cut& cut, int threads) {
+  m.def("sign_backward_sums", [](const std::string& window, const InMap& g, const InMap& x, const In& scale,
+                                 const In& offset, Out dscale, Out doffset, const Cut& cut, int threads) {
     const Size s = size_of(x);
     const Cells cells = cells_of(s, cut);
     const Window w = window_of(window);
     const int row = s.images * s.channels, all = row * cells.count();
-    const float *const gd = data_of(g, row * s.pixels), *const a = data_of(scale, row), *const b = data_of(offset, all);
+    const T* const gd = data_of(g, row * s.pixels);
+    const float *const a = data_of(scale, row), *const b = data_of(offset, all);
     float *const ds = data_of(dscale, row), *const dof = data_of(doffset, all);
     with_pool(threads,
               [&](Pool& pool) { kernels::sign_backward_sums(pool, s, cells, w, gd, x.data(), a, b, ds, dof); });
   });
   m.def(
       "sign_backward",
-      [](const std::string& window, const In& g, const In& x, const In& scale, const In& offset, const In& a,
-         const In& b, const std::optional<In>& mean, const std::optional<In>& d, Out dx, const Cut& cut, int threads) {
+      [](const std::string& window, const InMap& g, const InMap& x, const In& scale, const In& offset, const In& a,
+         const In& b, const std::optional<In>& mean, const std::optional<In>& d, OutMap dx, const Cut& cut,
+         int threads) {
         const Size s = size_of(x);
         const Cells cells = cells_of(s, cut);
         const Window w = window_of(window);
         const int row = s.images * s.channels;
-        const float *const gd = data_of(g, row * s.pixels), *const sc = data_of(scale, row);
+        const T* const gd = data_of(g, row * s.pixels);
+        const float* const sc = data_of(scale, row);
         const float* const of = data_of(offset, row * cells.count());
         const float *const ad = data_of(a, row), *const bd = data_of(b, row);
         if (mean.has_value() != d.has_value()) throw std::invalid_argument("mean and d go together");
         const float *const m1 = mean ? data_of(*mean, row) : nullptr, *const dd = d ? data_of(*d, row) : nullptr;
-        float* const out = data_of(dx, row * s.pixels);
+        T* const out = data_of(dx, row * s.pixels);
         with_pool(threads,
                   [&](Pool& p) { kernels::sign_backward(p, s, cells, w, gd, x.data(), sc, of, ad, bd, m1, dd, out); });
       },
@@ -151,49 +160,59 @@ NB_MODULE(_training, m) {
       nb::arg("mean").none(), nb::arg("d").none(), nb::arg("dx"), nb::arg("cells"), nb::arg("threads"));
   m.def(
       "rprelu_forward",
-      [](const In& y, const std::optional<In>& r, const In& scale, const In& offset, const In& slope, const In& shift,
-         Out z, int threads) {
+      [](const InMap& y, const std::optional<InMap>& r, const In& scale, const In& offset, const In& slope,
+         const In& shift, OutMap z, int threads) {
         const Size s = size_of(y);
         const int all = s.images * s.pixels * s.channels;
-        const float* const rd = r ? data_of(*r, all) : nullptr;
+        const T* const rd = r ? data_of(*r, all) : nullptr;
         const float *const a = data_of(scale, s.channels), *const b = data_of(offset, s.channels);
         const float *const k = data_of(slope, s.channels), *const t = data_of(shift, s.channels);
-        float* const out = data_of(z, all);
+        T* const out = data_of(z, all);
         with_pool(threads, [&](Pool& pool) { kernels::rprelu_forward(pool, s, y.data(), rd, a, b, k, t, out); });
       },
       nb::arg("y"), nb::arg("r").none(), nb::arg("scale"), nb::arg("offset"), nb::arg("slope"), nb::arg("shift"),
       nb::arg("z"), nb::arg("threads"));
   m.def(
       "rprelu_backward",
-      [](const In& g, const In& y, const std::optional<In>& r, const In& scale, const In& offset, const In& slope,
-         Out du, Out sums, int threads) {
+      [](const InMap& g, const InMap& y, const std::optional<InMap>& r, const In& scale, const In& offset,
+         const In& slope, OutMap du, Out sums, int threads) {
         const Size s = size_of(y);
         const int all = s.images * s.pixels * s.channels;
-        const float *const gd = data_of(g, all), *const rd = r ? data_of(*r, all) : nullptr;
+        const T *const gd = data_of(g, all), *const rd = r ? data_of(*r, all) : nullptr;
         const float *const a = data_of(scale, s.channels), *const b = data_of(offset, s.channels);
         const float* const k = data_of(slope, s.channels);
-        float *const d = data_of(du, all), *const total = data_of(sums, 4 * s.images * s.channels);
+        T* const d = data_of(du, all);
+        float* const total = data_of(sums, 4 * s.images * s.channels);
         with_pool(threads, [&](Pool& pool) { kernels::rprelu_backward(pool, s, gd, y.data(), rd, a, b, k, d, total); });
       },
       nb::arg("g"), nb::arg("y"), nb::arg("r").none(), nb::arg("scale"), nb::arg("offset"), nb::arg("slope"),
       nb::arg("du"), nb::arg("sums"), nb::arg("threads"));
-  m.def("norm_backward", [](const In& du, const In& y, const In& scale, const In& a, const In& b, Out dy, int threads) {
-    const Size s = size_of(y);
-    const float *const dd = data_of(du, s.images * s.pixels * s.channels), *const sc = data_of(scale, s.channels);
-    const float *const ad = data_of(a, s.channels), *const bd = data_of(b, s.channels);
-    float* const out = data_of(dy, s.images * s.pixels * s.channels);
-    with_pool(threads, [&](Pool& pool) { kernels::norm_backward(pool, s, dd, y.data(), sc, ad, bd, out); });
-  });
-  m.def("binary_conv", [](const In& x, const In& w, const In& scale, const Steps& steps, Out y, int threads) {
-    const BinaryConvSize s = size_of_conv(x, w, In(y), steps);
+  m.def("norm_backward",
+        [](const InMap& du, const InMap& y, const In& scale, const In& a, const In& b, OutMap dy, int threads) {
+          const Size s = size_of(y);
+          const T* const dd = data_of(du, s.images * s.pixels * s.channels);
+          const float* const sc = data_of(scale, s.channels);
+          const float *const ad = data_of(a, s.channels), *const bd = data_of(b, s.channels);
+          T* const out = data_of(dy, s.images * s.pixels * s.channels);
+          with_pool(threads, [&](Pool& pool) { kernels::norm_backward(pool, s, dd, y.data(), sc, ad, bd, out); });
+        });
+  m.def("binary_conv", [](const InMap& x, const In& w, const In& scale, const Steps& steps, OutMap y, int threads) {
+    const BinaryConvSize s = size_of_conv<T>(x, w, InMap(y), steps);
     const float* const factors = data_of(scale, s.outputs);
     with_pool(threads, [&](Pool& pool) { kernels::binary_conv(pool, s, x.data(), w.data(), factors, y.data()); });
   });
-  m.def("edge_sums", [](const In& x, const In& w, const In& g, const Steps& steps, Out edges) {
-    const BinaryConvSize s = size_of_conv(x, w, g, steps);
+  m.def("edge_sums", [](const InMap& x, const In& w, const InMap& g, const Steps& steps, Out edges) {
+    const BinaryConvSize s = size_of_conv<T>(x, w, g, steps);
     float* const out = data_of(edges, s.out_height * s.out_width * s.outputs);
     const nb::gil_scoped_release release;
     kernels::edge_sums(s, g.data(), out);
   });
+}
+
+}  // namespace
+
+NB_MODULE(_training, m) {
+  define<float>(m);
+  define<evenbit::training::BFloat16>(m);
   m.def("keep_freed_memory", evenbit::training::keep_freed_memory);
 }

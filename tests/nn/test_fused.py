@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evenbit.nn import BinaryActivation, BinaryConv2d, RPReLU, freeze_excitation, fused, resolve_method
+from evenbit.nn import BinaryActivation, BinaryConv2d, RPReLU, _training, freeze_excitation, fused, resolve_method
 from evenbit.nn.block import finish, make_binarizer
 from evenbit.nn.ops import convolve_padded
 
@@ -222,7 +222,7 @@ def test_under_autocast_a_compiled_border_is_0_inside(monkeypatch: pytest.Monkey
     assert not torch.equal(y, inside)
 
 
-def test_under_autocast_sums_stay_exact_and_gradients_are_those_of_bfloat16() -> None:
+def test_under_autocast_a_binary_convolution_is_exact_but_for_bfloat16() -> None:
     x, w = signs(channels_last(4, 16, 6, 6)), signs(channels_last(32, 16, 3, 3, seed=1))
     scale, weight = torch.rand(32) + 0.5, channels_last(4, 32, 6, 6, seed=2)
     results = []
@@ -233,7 +233,7 @@ def test_under_autocast_sums_stay_exact_and_gradients_are_those_of_bfloat16() ->
         (y * weight).sum().backward()
         results.append((y, *(t.grad for t in inputs)))
     exact, rounded = results
-    assert torch.equal(exact[0], rounded[0])
+    assert torch.equal(exact[0].bfloat16(), rounded[0])
     for a, b in zip(exact[1:], rounded[1:], strict=True):
         assert b.dtype == torch.float32
         assert 0 < (a - b).norm() < 1e-2 * a.norm()  # 8 bits of mantissa
@@ -248,6 +248,45 @@ def test_under_autocast_a_shortcut_of_bfloat16_is_taken() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert fused.fits(y, shortcut)
         assert torch.equal(module(y, shortcut), expected)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_maps_of_bfloat16_give_the_results_of_float32_rounded(size: tuple[int, ...]) -> None:
+    # The kernels compute in float32 whatever the maps are of, so only their results are rounded.
+    knobs = {"excitation_groups": 1, "adjustment_groups": 3} if size[1] % 4 else {"zero_point_cells": min(size[2:])}
+    before, after = BinaryActivation(size[1], resolve_method("fd", knobs)), Finish(size[1])
+    x, y, shortcut, weight = (channels_last(*size, seed=seed).bfloat16() for seed in range(4))
+    for module, inputs in ((before, [x]), (after, [y, shortcut]), (after, [y])):
+        randomize(module)
+        results = []
+        for dtype in (torch.float32, torch.bfloat16):
+            twin, maps = copy.deepcopy(module), [map_.to(dtype, copy=True).requires_grad_() for map_ in inputs]
+            with torch.autocast("cpu", torch.bfloat16):
+                assert fused.fits(*maps)
+                result = twin(*maps)
+            assert result.dtype == dtype
+            (result * weight).sum().backward()
+            gradients = {name: p.grad for name, p in twin.named_parameters()}
+            results.append((result, *(map_.grad for map_ in maps), gradients, dict(twin.named_buffers())))
+        (*exact, gradients, buffers), (*rounded, own_gradients, own_buffers) = results
+        assert torch.equal(exact[0].bfloat16(), rounded[0])
+        for a, b in zip(exact[1:], rounded[1:], strict=True):
+            assert (a - b).norm() < 1e-2 * a.norm()
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(own_gradients[name], gradient, rtol=2e-2, atol=2e-2)
+        for name, buffer in buffers.items():
+            assert torch.equal(own_buffers[name], buffer)
+
+
+def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
+    values = torch.randint(-(2**31), 2**31, (4096,), generator=torch.Generator().manual_seed(0)).int().view(torch.float32)
+    edges = [torch.inf, -torch.inf, torch.nan, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, 3.4e38, -1e-45]
+    values[: len(edges)] = torch.tensor(edges)
+    zeros, ones, results = torch.zeros(1, 1, 4096), torch.ones(4096).numpy(), torch.empty(1, 1, 4096).bfloat16()
+    map_ = zeros.bfloat16().view(torch.int16).numpy()
+    # 0 * 1 + 0 * 1 + b for each channel
+    _training.norm_backward(map_, map_, ones, ones, values.numpy(), results.view(torch.int16).numpy(), 1)
+    torch.testing.assert_close(results.flatten(), values.bfloat16(), rtol=0, atol=0, equal_nan=True)
 
 
 def signs(x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]  # float32; maps are [images, pixels, channels]
+Array = npt.NDArray[Any]  # float32; maps are [images, pixels, channels], of float32 or of bfloat16 as int16
 
 def moments(x: Array, mean: Array, var: Array, third: Array | None, threads: int) -> None: ...
 

@@ -11,6 +11,7 @@ maps is in csrc/training, which states its arithmetic; work on one number per im
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -57,7 +58,8 @@ def fits(*maps: Tensor) -> bool:
 def takes(*maps: Tensor) -> bool:
     """Whether the kernels can work on these maps: on a CPU, channels last, not being exported.
 
-    They work in float32; maps that autocast has made bfloat16 are converted.
+    They read and write maps of float32 and of bfloat16, in which autocast has convolutions give theirs, and compute in
+    float32. Of the other types of autocast, they make float32.
     """
     kinds = (torch.float32, _autocast_dtype())
     return not is_exporting() and all(
@@ -67,6 +69,12 @@ def takes(*maps: Tensor) -> bool:
         and x.is_contiguous(memory_format=torch.channels_last)
         for x in maps
     )
+
+
+def _common(*maps: Tensor) -> list[Tensor]:
+    """The maps in one type that the kernels know."""
+    dtype = functools.reduce(torch.promote_types, (x.dtype for x in maps))
+    return [x.to(dtype if dtype == torch.bfloat16 else torch.float32) for x in maps]
 
 
 def _autocast_dtype() -> torch.dtype:
@@ -90,7 +98,7 @@ def adjusted_sign(
     Returns:
         ±1 in the shape and layout of `x`, and the extra result.
     """
-    return _AdjustedSign.apply(x.float(), window, affine, moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _AdjustedSign.apply(*_common(x), window, affine, moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @_uncompiled
@@ -105,9 +113,9 @@ def binary_conv(x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int]
         padding: Rows above and below, columns left and right.
 
     Returns:
-        `[N, O, H', W']`, channels last.
+        `[N, O, H', W']`, channels last; in the type of autocast if that is bfloat16, as of any convolution.
     """
-    return _BinaryConv.apply(x.float(), signs, scale, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
+    return _BinaryConv.apply(*_common(x.to(_autocast_dtype())), signs, scale, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @_uncompiled
@@ -123,9 +131,10 @@ def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activa
     Returns:
         A map in the shape and layout of `y`.
     """
+    y, *shortcuts = _common(y, *([] if shortcut is None else [shortcut]))
     return _NormRPReLU.apply(  # type: ignore[no-any-return, no-untyped-call]
-        y.float(),
-        None if shortcut is None else shortcut.float(),
+        y,
+        *(shortcuts or [None]),
         norm,
         norm.weight,
         norm.bias,
@@ -140,7 +149,7 @@ class _AdjustedSign(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, window: str, affine: Affine, moments: int, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        mean, var, third = (*_moments(x, moments), *(x.new_zeros(x.shape[:2]) for _ in range(3 - moments)))
+        mean, var, third = (*_moments(x, moments), *(torch.zeros(x.shape[:2]) for _ in range(3 - moments)))
         with torch.enable_grad():
             scale, offset, extra = affine(mean.requires_grad_(), var.requires_grad_(), third.requires_grad_())
         y = torch.empty_like(x)
@@ -157,7 +166,7 @@ class _AdjustedSign(torch.autograd.Function):
         threads = torch.get_num_threads()
         g, rows = _rows(_channels_last(grad)), _rows(x)
         scale, offset = _array(ctx.scale), _array(ctx.offset)
-        dscale, doffset = x.new_empty(ctx.scale.shape), x.new_empty(ctx.offset.shape)
+        dscale, doffset = torch.empty(ctx.scale.shape), torch.empty(ctx.offset.shape)
         sums = (_array(dscale), _array(doffset))
         _training.sign_backward_sums(ctx.window, g, rows, scale, offset, *sums, ctx.cells, threads)
         results = ((ctx.scale, dscale), (ctx.offset, doffset), (ctx.extra, dextra))
@@ -193,7 +202,7 @@ class _BinaryConv(torch.autograd.Function):
         n, _, *size = x.shape
         o, _, *kernel = signs.shape
         height, width = ((size[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1))
-        y = torch.empty((n, o, height, width), memory_format=torch.channels_last)
+        y = torch.empty((n, o, height, width), dtype=x.dtype, memory_format=torch.channels_last)
         steps = (*stride, *padding)
         _training.binary_conv(_pixels(x), _pixels(signs), _array(scale), steps, _pixels(y), torch.get_num_threads())
         ctx.save_for_backward(x, signs, scale)
@@ -212,15 +221,16 @@ class _BinaryConv(torch.autograd.Function):
         dx, dvalues, _ = torch.ops.aten.convolution_backward(
             *operands, None, stride, padding, (1, 1), False, (0, 0), 1, reads
         )
-        dx, dvalues = (None if each is None else each.to(grad.dtype) for each in (dx, dvalues))
+        dx = None if dx is None else dx.to(x.dtype)
         if dvalues is None:
             return dx, None, None, None, None
+        dvalues = dvalues.to(signs.dtype)
         if any(padding):
             # A tap that lies outside of the map has read +1 of every channel.
-            edges = grad.new_empty(grad.shape[2], grad.shape[3], grad.shape[1])
+            edges = torch.empty(grad.shape[2], grad.shape[3], grad.shape[1])
             _training.edge_sums(_pixels(x), _pixels(signs), _pixels(grad), ctx.steps, edges.numpy())
             rows, columns = (
-                taps_inside(x.shape[i + 2], grad.shape[i + 2], signs.shape[i + 2], stride[i], padding[i], like=grad)
+                taps_inside(x.shape[i + 2], grad.shape[i + 2], signs.shape[i + 2], stride[i], padding[i], like=edges)
                 for i in (0, 1)
             )
             dvalues = dvalues + gradient_of_taps_outside(edges, rows, columns)[:, None]
@@ -265,7 +275,7 @@ class _NormRPReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, shortcut, mean, inverse, scale, offset, slope = ctx.saved_tensors
         threads = torch.get_num_threads()
-        du, sums = torch.empty_like(y), y.new_empty(len(y), 4, y.shape[1])
+        du, sums = torch.empty_like(y), torch.empty(len(y), 4, y.shape[1])
         _training.rprelu_backward(
             _rows(_channels_last(grad)),
             _rows(y),
@@ -291,7 +301,7 @@ class _NormRPReLU(torch.autograd.Function):
 
 def _moments(x: Tensor, count: int) -> list[Tensor]:
     """Mean, variance and third central moment of each channel of each image, `[N, C]`: none, two or all of them."""
-    moments = [x.new_empty(x.shape[:2]) for _ in range(count)]
+    moments = [torch.empty(x.shape[:2]) for _ in range(count)]
     if moments:
         mean, var, *third = (moment.numpy() for moment in moments)
         _training.moments(_rows(x), mean, var, third[0] if third else None, torch.get_num_threads())
@@ -302,15 +312,16 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _rows(x: Tensor) -> npt.NDArray[np.float32]:
-    """A channels-last map `[N, C, H, W]` as the `[N, H W, C]` that lies in memory."""
+def _rows(x: Tensor) -> npt.NDArray[Any]:
+    """A channels-last map `[N, C, H, W]` as the `[N, H W, C]` that lies in memory, see `_pixels`."""
     n, c, h, w = x.shape
     return _pixels(x).reshape(n, h * w, c)
 
 
-def _pixels(x: Tensor) -> npt.NDArray[np.float32]:
-    """`[N, C, H, W]` as a `[N, H, W, C]` in memory."""
-    return x.detach().permute(0, 2, 3, 1).contiguous().numpy()
+def _pixels(x: Tensor) -> npt.NDArray[Any]:
+    """`[N, C, H, W]` as a `[N, H, W, C]` in memory; bfloat16, which numpy lacks, as the int16 of its bits."""
+    pixels = x.detach().permute(0, 2, 3, 1).contiguous()
+    return (pixels.view(torch.int16) if x.dtype == torch.bfloat16 else pixels).numpy()
 
 
 def _array(x: Tensor) -> npt.NDArray[np.float32]:
