@@ -27,11 +27,13 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor, nn
 
 from evenbit.data import Dataset, Split, load_dataset
 from evenbit.evaluation import evaluate
 from evenbit.files import write_atomically
 from evenbit.nn import binarize
+from evenbit.nn.conv import latent_weights
 from evenbit.nn.conversion.fit import fit
 from evenbit.train import load_recipe, load_run, torch_predict, train
 from evenbit.train.loop import Given
@@ -57,6 +59,10 @@ STARTS: dict[str, tuple[str, dict[str, Any]]] = {
     "taught": ("from scratch, with the real network as teacher", {"teacher": "real"}),
     "weights": ("from the real weights", {"weights": True}),
     "teacher": ("from the real weights, with the real network as teacher", {"weights": True, "teacher": "self"}),
+    "attention": (
+        "the same, and with its maps of where the real network looks (attention 30)",
+        {"weights": True, "teacher": "self", "attention": 30.0},
+    ),
     "steps": (
         "the same in two steps, half of the epochs with binary activations alone",
         {"weights": True, "teacher": "self"},
@@ -86,10 +92,11 @@ def compare(
     cases = [(start, options.epochs) for start in options.starts]
     if options.longer:
         cases.append(("scratch", options.longer))
+    signs = real_signs(real)
     rows = []
     for start, epochs in cases:
         label, changes = STARTS[start]
-        found = []
+        found, same_signs = [], []
         for seed in range(options.seeds):
             recipe = {**settings, **changes, "epochs": epochs, "seed": seed}
             if changes.get("teacher") == "real":
@@ -101,11 +108,31 @@ def compare(
                 found.append(in_steps(recipe, real, out, data_root))
             else:
                 found.append(run(recipe, out, data_root))
+            if "weights" in changes:
+                same_signs.append(share_of(signs, latent_signs(load_run(out).model)))
         at_start = [one["test_accuracy_at_start"] for one in found if "test_accuracy_at_start" in one]
-        row = {"start": label, "epochs": epochs, "at_start": at_start}
+        row = {"start": label, "epochs": epochs, "at_start": at_start, "same_signs": same_signs}
         rows.append({**row, "accuracy": [one["test_accuracy"] for one in found]})
         print(rows[-1], flush=True)
     return rows
+
+
+def real_signs(folder: Path) -> list[Tensor]:
+    """Signs of the real weights that become binary, layer by layer."""
+    real = load_run(folder)
+    image = torch.zeros(1, real.task.channels, real.task.height, real.task.width)
+    return latent_signs(binarize(real.model, image).network)
+
+
+def latent_signs(network: nn.Module) -> list[Tensor]:
+    """Signs of a binary network's weights, layer by layer."""
+    return [weight >= 0 for weight in latent_weights(network)]
+
+
+def share_of(signs: list[Tensor], others: list[Tensor]) -> float:
+    """How many percent of the signs two networks have in common."""
+    same = [a == b for a, b in zip(signs, others, strict=True)]
+    return 100 * torch.cat([each.flatten() for each in same]).float().mean().item()
 
 
 def in_steps(recipe: dict[str, Any], real: Path, out: Path, data_root: str | None) -> dict[str, Any]:
@@ -183,9 +210,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     if "accuracy" not in rows[0]:
         lines = ["| start | before training |", "|---|---|"]
         return "\n".join([*lines, *(f"| {row['start']} | {cell(row['at_start'])} |" for row in rows)])
+    signs = any(row.get("same_signs") for row in rows)
     lines = ["| start | epochs | before training | after it |", "|---|--:|---|---|"]
+    if signs:
+        lines = [f"{line} {more}" for line, more in zip(lines, ("signs as before binarization |", "---|"), strict=True)]
     for row in rows:
         cells = [row["start"], str(row["epochs"]), cell(row["at_start"]), cell(row["accuracy"])]
+        cells += [cell(row["same_signs"])] if signs else []
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -279,7 +279,8 @@ def test_maps_of_bfloat16_give_the_results_of_float32_rounded(size: tuple[int, .
 
 
 def test_bfloat16_is_rounded_as_torch_rounds_it() -> None:
-    values = torch.randint(-(2**31), 2**31, (4096,), generator=torch.Generator().manual_seed(0)).int().view(torch.float32)
+    bits = torch.randint(-(2**31), 2**31, (4096,), generator=torch.Generator().manual_seed(0)).int()
+    values = bits.view(torch.float32)
     edges = [torch.inf, -torch.inf, torch.nan, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, 3.4e38, -1e-45]
     values[: len(edges)] = torch.tensor(edges)
     zeros, ones, results = torch.zeros(1, 1, 4096), torch.ones(4096).numpy(), torch.empty(1, 1, 4096).bfloat16()

@@ -131,10 +131,13 @@ def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activa
     Returns:
         A map in the shape and layout of `y`.
     """
-    y, *shortcuts = _common(y, *([] if shortcut is None else [shortcut]))
+    if shortcut is None:
+        (y,) = _common(y)
+    else:
+        y, shortcut = _common(y, shortcut)
     return _NormRPReLU.apply(  # type: ignore[no-any-return, no-untyped-call]
         y,
-        *(shortcuts or [None]),
+        shortcut,
         norm,
         norm.weight,
         norm.bias,
