@@ -152,7 +152,10 @@ class _AdjustedSign(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, window: str, affine: Affine, moments: int, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
-        mean, var, third = (*_moments(x, moments), *(torch.zeros(x.shape[:2]) for _ in range(3 - moments)))
+        mean, var, third = (
+            *_moments(x, moments),
+            *(torch.zeros(x.shape[:2], dtype=torch.float32) for _ in range(3 - moments)),
+        )
         with torch.enable_grad():
             scale, offset, extra = affine(mean.requires_grad_(), var.requires_grad_(), third.requires_grad_())
         y = torch.empty_like(x)
@@ -169,7 +172,7 @@ class _AdjustedSign(torch.autograd.Function):
         threads = torch.get_num_threads()
         g, rows = _rows(_channels_last(grad)), _rows(x)
         scale, offset = _array(ctx.scale), _array(ctx.offset)
-        dscale, doffset = torch.empty(ctx.scale.shape), torch.empty(ctx.offset.shape)
+        dscale, doffset = (torch.empty(each.shape, dtype=torch.float32) for each in (ctx.scale, ctx.offset))
         sums = (_array(dscale), _array(doffset))
         _training.sign_backward_sums(ctx.window, g, rows, scale, offset, *sums, ctx.cells, threads)
         results = ((ctx.scale, dscale), (ctx.offset, doffset), (ctx.extra, dextra))
@@ -230,7 +233,7 @@ class _BinaryConv(torch.autograd.Function):
         dvalues = dvalues.to(signs.dtype)
         if any(padding):
             # A tap that lies outside of the map has read +1 of every channel.
-            edges = torch.empty(grad.shape[2], grad.shape[3], grad.shape[1])
+            edges = torch.empty(grad.shape[2], grad.shape[3], grad.shape[1], dtype=torch.float32)
             _training.edge_sums(_pixels(x), _pixels(signs), _pixels(grad), ctx.steps, edges.numpy())
             rows, columns = (
                 taps_inside(x.shape[i + 2], grad.shape[i + 2], signs.shape[i + 2], stride[i], padding[i], like=edges)
@@ -278,7 +281,7 @@ class _NormRPReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         y, shortcut, mean, inverse, scale, offset, slope = ctx.saved_tensors
         threads = torch.get_num_threads()
-        du, sums = torch.empty_like(y), torch.empty(len(y), 4, y.shape[1])
+        du, sums = torch.empty_like(y), torch.empty(len(y), 4, y.shape[1], dtype=torch.float32)
         _training.rprelu_backward(
             _rows(_channels_last(grad)),
             _rows(y),
@@ -304,7 +307,7 @@ class _NormRPReLU(torch.autograd.Function):
 
 def _moments(x: Tensor, count: int) -> list[Tensor]:
     """Mean, variance and third central moment of each channel of each image, `[N, C]`: none, two or all of them."""
-    moments = [torch.empty(x.shape[:2]) for _ in range(count)]
+    moments = [torch.empty(x.shape[:2], dtype=torch.float32) for _ in range(count)]
     if moments:
         mean, var, *third = (moment.numpy() for moment in moments)
         _training.moments(_rows(x), mean, var, third[0] if third else None, torch.get_num_threads())
