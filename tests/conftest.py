@@ -46,13 +46,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
-@pytest.fixture(autouse=True)
-def seed_torch() -> None:
-    """So that no test depends on which ones ran before it in its process."""
-    if torch := sys.modules.get("torch"):
-        torch.manual_seed(0)
-
-
 @pytest.fixture
 def draw_photos() -> Callable[..., None]:
     """Draws 20 photos of each class into a folder, noise about the level of their class."""
