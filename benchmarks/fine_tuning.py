@@ -109,7 +109,7 @@ def compare(
             else:
                 found.append(run(recipe, out, data_root))
             if "weights" in changes:
-                same_signs.append(share_of(signs, latent_signs(load_run(out).model)))
+                same_signs.append(100 * (latent_signs(load_run(out).model) == signs).float().mean().item())
         at_start = [one["test_accuracy_at_start"] for one in found if "test_accuracy_at_start" in one]
         row = {"start": label, "epochs": epochs, "at_start": at_start, "same_signs": same_signs}
         rows.append({**row, "accuracy": [one["test_accuracy"] for one in found]})
@@ -117,22 +117,16 @@ def compare(
     return rows
 
 
-def real_signs(folder: Path) -> list[Tensor]:
-    """Signs of the real weights that become binary, layer by layer."""
+def real_signs(folder: Path) -> Tensor:
+    """Signs of the real weights that become binary, of all layers in one vector."""
     real = load_run(folder)
     image = torch.zeros(1, real.task.channels, real.task.height, real.task.width)
     return latent_signs(binarize(real.model, image).network)
 
 
-def latent_signs(network: nn.Module) -> list[Tensor]:
-    """Signs of a binary network's weights, layer by layer."""
-    return [weight >= 0 for weight in latent_weights(network)]
-
-
-def share_of(signs: list[Tensor], others: list[Tensor]) -> float:
-    """How many percent of the signs two networks have in common."""
-    same = [a == b for a, b in zip(signs, others, strict=True)]
-    return 100 * torch.cat([each.flatten() for each in same]).float().mean().item()
+def latent_signs(network: nn.Module) -> Tensor:
+    """Signs of a binary network's weights, of all layers in one vector."""
+    return torch.cat([weight.flatten() >= 0 for weight in latent_weights(network)])
 
 
 def in_steps(recipe: dict[str, Any], real: Path, out: Path, data_root: str | None) -> dict[str, Any]:
@@ -211,9 +205,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines = ["| start | before training |", "|---|---|"]
         return "\n".join([*lines, *(f"| {row['start']} | {cell(row['at_start'])} |" for row in rows)])
     signs = any(row.get("same_signs") for row in rows)
-    lines = ["| start | epochs | before training | after it |", "|---|--:|---|---|"]
-    if signs:
-        lines = [f"{line} {more}" for line, more in zip(lines, ("signs as before binarization |", "---|"), strict=True)]
+    head, rule = "| start | epochs | before training | after it |", "|---|--:|---|---|"
+    lines = [f"{head} signs as in the real network |", f"{rule}---|"] if signs else [head, rule]
     for row in rows:
         cells = [row["start"], str(row["epochs"]), cell(row["at_start"]), cell(row["accuracy"])]
         cells += [cell(row["same_signs"])] if signs else []

@@ -11,7 +11,6 @@ maps is in csrc/training, which states its arithmetic; work on one number per im
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -71,10 +70,9 @@ def takes(*maps: Tensor) -> bool:
     )
 
 
-def _common(*maps: Tensor) -> list[Tensor]:
-    """The maps in one type that the kernels know."""
-    dtype = functools.reduce(torch.promote_types, (x.dtype for x in maps))
-    return [x.to(dtype if dtype == torch.bfloat16 else torch.float32) for x in maps]
+def _known(dtype: torch.dtype) -> torch.dtype:
+    """The type that the kernels take for maps of a type."""
+    return dtype if dtype == torch.bfloat16 else torch.float32
 
 
 def _autocast_dtype() -> torch.dtype:
@@ -98,7 +96,7 @@ def adjusted_sign(
     Returns:
         ±1 in the shape and layout of `x`, and the extra result.
     """
-    return _AdjustedSign.apply(*_common(x), window, affine, moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _AdjustedSign.apply(x.to(_known(x.dtype)), window, affine, moments, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @_uncompiled
@@ -115,7 +113,8 @@ def binary_conv(x: Tensor, signs: Tensor, scale: Tensor, stride: tuple[int, int]
     Returns:
         `[N, O, H', W']`, channels last; in the type of autocast if that is bfloat16, as of any convolution.
     """
-    return _BinaryConv.apply(*_common(x.to(_autocast_dtype())), signs, scale, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
+    x = x.to(_known(_autocast_dtype()))
+    return _BinaryConv.apply(x, signs, scale, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @_uncompiled
@@ -131,13 +130,10 @@ def norm_rprelu(y: Tensor, shortcut: Tensor | None, norm: nn.BatchNorm2d, activa
     Returns:
         A map in the shape and layout of `y`.
     """
-    if shortcut is None:
-        (y,) = _common(y)
-    else:
-        y, shortcut = _common(y, shortcut)
+    dtype = _known(y.dtype if shortcut is None else torch.promote_types(y.dtype, shortcut.dtype))
     return _NormRPReLU.apply(  # type: ignore[no-any-return, no-untyped-call]
-        y,
-        shortcut,
+        y.to(dtype),
+        None if shortcut is None else shortcut.to(dtype),
         norm,
         norm.weight,
         norm.bias,
