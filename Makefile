@@ -99,7 +99,8 @@ device-packages:
 test-devices: .venv/installed device-tools ## run exported C on 64-bit ARM and Cortex-M under QEMU
 	$(BIN)/pytest -m device
 
-check: .venv/installed ## check style and types
+check: .venv/installed ## check style and types, and that the WebAssembly module is that of the sources
+	$(BIN)/python tools/web_sources.py | diff - src/evenbit/export/web/sources.sha256 || { echo "run make wasm" >&2; exit 1; }
 	$(BIN)/ruff check $(PYTHON_FILES)
 	$(BIN)/ruff format --check $(PYTHON_FILES)
 	$(BIN)/mypy
