@@ -38,7 +38,7 @@ def chain(channels: int, size: int, layers: int) -> Plan:
     for layer in range(layers):
         tensors[f"weight{layer}"] = pack_bits(rng.random((channels, 3, 3, channels)) < 0.5)
         bits = Bits(f"b{layer + 1}", "vector", "flip")
-        tail = Tail("vector", "vector", f"x{layer}", "prelu", "vector", bits=bits)
+        tail = Tail("vector", "vector", f"x{layer}", activation="prelu", slope="vector", bits=bits)
         ops.append(BinaryConv("layer", f"b{layer}", f"x{layer + 1}", tail, weight=f"weight{layer}", padding=(1, 1)))
     ops.append(Conv("dense", f"x{layers}", "logits", weight="dense"))
     return Plan(1, size, size, ("class",), tuple(ops), "logits", tensors)

@@ -1,5 +1,5 @@
 // Binary convolution: see BinaryConv in evenbit/ops/binary_conv.py. There are two bodies, binary_popcount.h and
-// binary_table.h; the file of an instruction set takes one.
+// binary_table.h; the file of an instruction set takes one. To the first, binary_carry.h adds another kind of tile.
 #pragma once
 
 #include "kernels/tail.h"
@@ -33,7 +33,7 @@ struct BinaryConv {
 
 // One of several kernels for it, which differ in the tile that they keep in registers.
 struct BinaryKernel {
-  const char* name;  // PIXELSxBLOCKS
+  const char* name;  // PIXELSxBLOCKS, then -carry if it is of binary_carry.h
   int blocks;        // of a task
   int lanes;         // outputs whose weights for a step lie together
   void (*run)(const BinaryConv&, Range);

@@ -30,7 +30,7 @@ constexpr int64_t kMaxFanIn = kMaxBinaryFanIn;
 constexpr void (*pair_bits)(const uint8_t*, uint8_t*, int64_t, int64_t) = nullptr;  // bits are read as they are
 
 // The inner step of a tile on registers alone, `rounds` times; returns the number of 1-bit multiply-adds.
-int64_t binary_limit(int64_t rounds) {
+inline int64_t binary_limit(int64_t rounds) {
   constexpr int kPixels = kBinaryPixels, kCounts = kBinaryBlocks * kVectors;
   U counts[kPixels][kCounts], inputs[kPixels], weights[kCounts];
   EVENBIT_UNROLL for (int p = 0; p < kPixels; ++p) {

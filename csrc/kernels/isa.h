@@ -18,6 +18,11 @@
 //   kBinaryPixels, kBinaryBlocks, EVENBIT_BINARY_TILES(TILE)   the tile whose inner step is the limit of binary
 //                               convolutions, and TILE(pixels, blocks) for each that is worth choosing from
 //
+// An ISA whose file includes binary_carry.h also has
+//
+//   xor3(a, b, c), carry(u, next, ones) = u ? ~next : ones, add_popcount(sum, v), and xor_half(a, b) as above
+//   kCarryPixels, kCarryBlocks, EVENBIT_CARRY_TILES(TILE)   the same for its tiles
+//
 // An ISA whose file includes binary_table.h also has
 //
 //   B, kByteLanes               vector of bytes: load_bytes, zero_bytes, add_bytes, subtract_bytes, upper_halves
@@ -46,17 +51,24 @@ constexpr int kVectors = kBlock / kLanes;  // vectors of a block
 #define EVENBIT_BINARY_KERNEL(pixels, blocks)                               \
   {#pixels "x" #blocks, blocks, BinaryTile<pixels, blocks>::kLanesTogether, \
    run_tiles<BinaryTile<pixels, blocks>, BinaryConv>},
+#define EVENBIT_CARRY_KERNEL(pixels, blocks)                                        \
+  {#pixels "x" #blocks "-carry", blocks, CarryTile<pixels, blocks>::kLanesTogether, \
+   run_tiles<CarryTile<pixels, blocks>, BinaryConv>},
+#ifndef EVENBIT_CARRY_TILES
+#define EVENBIT_CARRY_TILES(TILE)
+#endif
 #define EVENBIT_ITS_KERNEL(name, Work) name,
-#define EVENBIT_KERNELS(isa)                                                             \
-  const BinaryKernel kBinaryKernels[] = {EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}}; \
-  const Kernels kernels_##isa = {#isa,                                                   \
-                                 supported,                                              \
-                                 kStepBits,                                              \
-                                 kMaxFanIn,                                              \
-                                 kBinaryKernels,                                         \
-                                 kConvBlocks,                                            \
-                                 kByteUnits,                                             \
-                                 kTwoResiduals,                                          \
-                                 pair_bits,                                              \
-                                 binary_limit,                                           \
+#define EVENBIT_KERNELS(isa, binary_limit)                                                   \
+  const BinaryKernel kBinaryKernels[] = {EVENBIT_CARRY_TILES(EVENBIT_CARRY_KERNEL)           \
+                                             EVENBIT_BINARY_TILES(EVENBIT_BINARY_KERNEL){}}; \
+  const Kernels kernels_##isa = {#isa,                                                       \
+                                 supported,                                                  \
+                                 kStepBits,                                                  \
+                                 kMaxFanIn,                                                  \
+                                 kBinaryKernels,                                             \
+                                 kConvBlocks,                                                \
+                                 kByteUnits,                                                 \
+                                 kTwoResiduals,                                              \
+                                 pair_bits,                                                  \
+                                 binary_limit,                                               \
                                  EVENBIT_ALL_KERNELS(EVENBIT_ITS_KERNEL)}

@@ -6,5 +6,5 @@
 
 namespace evenbit {
 extern const Kernels kernels_avx2;
-EVENBIT_KERNELS(avx2);
+EVENBIT_KERNELS(avx2, binary_limit);
 }  // namespace evenbit

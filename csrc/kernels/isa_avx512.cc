@@ -2,9 +2,9 @@
 //
 #include "kernels/isa.h"
 //
-#include "kernels/binary_popcount.h"
+#include "kernels/binary_carry.h"
 
 namespace evenbit {
 extern const Kernels kernels_avx512;
-EVENBIT_KERNELS(avx512);
+EVENBIT_KERNELS(avx512, carry_limit);
 }  // namespace evenbit

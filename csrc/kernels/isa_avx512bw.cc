@@ -6,5 +6,5 @@
 
 namespace evenbit {
 extern const Kernels kernels_avx512bw;
-EVENBIT_KERNELS(avx512bw);
+EVENBIT_KERNELS(avx512bw, binary_limit);
 }  // namespace evenbit

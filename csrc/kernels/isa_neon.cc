@@ -6,5 +6,5 @@
 
 namespace evenbit {
 extern const Kernels kernels_neon;
-EVENBIT_KERNELS(neon);
+EVENBIT_KERNELS(neon, binary_limit);
 }  // namespace evenbit

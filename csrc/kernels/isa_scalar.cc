@@ -6,5 +6,5 @@
 
 namespace evenbit {
 extern const Kernels kernels_scalar;
-EVENBIT_KERNELS(scalar);
+EVENBIT_KERNELS(scalar, binary_limit);
 }  // namespace evenbit

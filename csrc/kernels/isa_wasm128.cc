@@ -6,5 +6,5 @@
 
 namespace evenbit {
 extern const Kernels kernels_wasm128;
-EVENBIT_KERNELS(wasm128);
+EVENBIT_KERNELS(wasm128, binary_limit);
 }  // namespace evenbit
