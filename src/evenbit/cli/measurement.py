@@ -115,8 +115,8 @@ def bench(
 ) -> None:
     """Time a packed file, and other runtimes beside it.
 
-    The others run a float network of the same architecture. Runs are interleaved (ours, peer, ours, peer, ...), and
-    each time is a median.
+    The others run the same architecture with real weights, in float32 or in 8 bits; larq runs a binary one. They know
+    the networks that come with evenbit. Runs are interleaved (ours, peer, ours, peer, ...), and each time is a median.
 
     Args:
         path: An .evb file.
