@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -366,7 +367,10 @@ def test_mistakes_are_one_line(work: Path, tmp_path: Path) -> None:
     assert "unknown peer 'tflite'; choose from onnxruntime" in fails("bench", work / "net.evb", "--against", "tflite")
     assert "unknown instruction set 'mmx'" in fails("eval", work / "net.evb", "--isa", "mmx")
     assert "--epochs" in fails("train", "--epochs", "many")
-    assert "nonsense" in fails("nonsense")
+    assert "unknown command 'trian'; did you mean 'train'?" in fails("trian")
+    assert "it is empty" in fails("export", work / "net.evb", "--to", "c", "-o", "")
+    checkpoint = work / "run" / "checkpoint.safetensors"
+    assert "is the checkpoint of a run, which is not replaced" in fails("pack", work / "run", "-o", checkpoint)
     assert not (tmp_path / "x").exists()
 
 
@@ -392,6 +396,13 @@ def test_two_trainings_into_one_folder_are_refused(tmp_path: Path) -> None:
         assert f"another process is training in {tmp_path / 'run'}" in told
         (tmp_path / "run" / "theirs").touch()
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["theirs"]
+
+
+def test_a_closed_output_is_no_error(work: Path) -> None:
+    command = shlex.join([sys.executable, "-m", "evenbit", "info", str(work / "net.evb")])
+    for end in (">&-", "| true"):
+        ended = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} {end}"], capture_output=True, check=True)
+        assert ended.stderr == b""
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

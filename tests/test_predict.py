@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +67,54 @@ def test_a_folder_is_all_its_photos_in_order(network: Path, tmp_path: Path) -> N
     names = [str(Path(item["image"]).relative_to(tmp_path)) for item in found]
     assert names == ["all/a/z.JPG", "all/b.png", "all/c/d/e.webp", "single.png"]
     assert best(found) == ["red", "blue", "lime", "blue"]
+
+
+def test_folders_that_are_links_are_followed_once(network: Path, tmp_path: Path) -> None:
+    photo(tmp_path / "real" / "x.png", "blue")
+    photo(tmp_path / "all" / "a.png", "red")
+    (tmp_path / "all" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "all" / "around").symlink_to(tmp_path / "all")
+    (tmp_path / "all" / "gone.png").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "all" / "pipe.png")
+    found = predict_images(network, [tmp_path / "all"])
+    assert [Path(item["image"]).name for item in found] == ["a.png", "gone.png", "x.png"]
+    assert best(found) == ["red", "?", "blue"]
+
+
+def test_bad_folders_do_not_stop_the_others(network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = photo(tmp_path / "good" / "x.png", "red")
+    photo(tmp_path / "good" / "closed" / "y.png", "red")
+    (tmp_path / "empty").mkdir()
+    scan = os.scandir
+
+    def refused(path: str) -> object:  # by the system's rights, which do not bind an administrator
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    found = predict_images(network, [tmp_path / "empty", tmp_path / "good"])
+    assert [item["image"] for item in found] == [
+        str(tmp_path / "empty"),
+        str(tmp_path / "good" / "closed"),
+        str(good),
+    ]
+    assert best(found) == ["?", "?", "red"]
+    assert [item["error"].rpartition("/")[2] for item in found[:2]] == [
+        "empty holds no images",
+        "closed: Permission denied",
+    ]
+
+
+def test_a_photo_is_not_taken_for_a_network(network: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    gif = photo(tmp_path / "x.gif", "blue")
+    Image.new("RGB", (3, ord("{")), "blue").save(gif)  # its ninth byte is that of a network's file
+    assert gif.read_bytes()[8:9] == b"{"
+    assert main(["predict", str(network), str(gif), "--csv"]) == 0
+    assert "blue" in capfd.readouterr().out
+    command = f"cat {gif} | {sys.executable} -m evenbit predict {network} /dev/stdin --csv"
+    piped = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert "blue" in piped.stdout
 
 
 def test_bad_photos_do_not_stop_the_others(network: Path, tmp_path: Path) -> None:

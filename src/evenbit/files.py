@@ -79,6 +79,17 @@ def check_target(path: Path) -> None:
         raise PermissionError(errno.EACCES, "folder cannot be written", str(path.parent))
 
 
+def check_result(path: Path) -> None:
+    """The same for what a command makes, which is never the checkpoint of a run.
+
+    Raises:
+        OSError: Also if the path is that of a checkpoint.
+    """
+    check_target(path)
+    if path.name == CHECKPOINT and is_run(path.parent):
+        raise FileExistsError(errno.EEXIST, "is the checkpoint of a run, which is not replaced", str(path))
+
+
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether a path is the folder of a run."""
     return os.path.isfile(Path(path) / CHECKPOINT)  # noqa: PTH113  (False where the folder may not be entered)

@@ -68,10 +68,13 @@ def load(path: str | os.PathLike[str]) -> Plan:
 def is_network(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins as a safetensors file does: with the length of its header, and the header's `{`."""
     try:
+        if not Path(path).is_file():  # reading from a pipe would take away its first bytes
+            return False
         with Path(path).open("rb") as file:
-            return file.read(9)[8:] == b"{"
+            start, size = file.read(9), os.fstat(file.fileno()).st_size
     except OSError:
         return False
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
 
 
 def read(path: str | os.PathLike[str]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ def predict_images(
 
     Args:
         network: An `.evb` file, None for the network that comes with evenbit.
-        paths: Image files, and folders; all image files in a folder and in the folders inside it are used.
+        paths: Image files, and folders; all image files in a folder and in the folders inside it are used, but not
+            hidden ones.
         top: How many classes to give for each photo.
         isa: Instruction set of the engine, None for the best one.
         progress: Called after each batch with the number of photos done and their total.
@@ -45,7 +46,7 @@ def predict_images(
         For each photo its path as `image`, and as `classes` its classes, the likeliest first, each with `class` and
         `probability` (softmax of the logits, at the temperature in the network's file). If that file says how sure the
         network may be, `unsure` lists why it is not; see `evenbit.confidence`. A photo that cannot be read has, instead
-        of these, what is wrong as `error`.
+        of these, what is wrong as `error`, and so has a folder that cannot be read or holds no image.
 
     Raises:
         PlanError: If the network cannot be read.
@@ -57,9 +58,12 @@ def predict_images(
     for path in places:
         if is_run(path):
             raise InputError(f"{path} is a run, and a packed network is needed; pack it: {pack_command(path)}")
-    photos = [photo for path in places for photo in _photos(path, tell)]
+    found_wrong: dict[Path, str] = {}
+    photos = [photo for path in places for photo in _photos(path, found_wrong, tell)]
     if not photos:
         raise InputError("give at least one photo")
+    if len(found_wrong) == len(photos):
+        raise InputError("; ".join(found_wrong.values()))
     engine = Engine.load(network or NETWORK, threads=1, isa=isa)
     if engine.plan.channels not in (1, 3):
         raise InputError(f"photos have 1 or 3 channels, but the network takes {engine.plan.channels}")
@@ -68,38 +72,56 @@ def predict_images(
     confidence = Confidence.of_info(engine.plan.info)
     found: list[dict[str, Any]] = []
     for start in range(0, len(photos), BATCH):
-        found += _predict(engine, confidence, photos[start : start + BATCH], top)
+        found += _predict(engine, confidence, photos[start : start + BATCH], found_wrong, top)
         if progress is not None:
             progress(len(found), len(photos))
     return found
 
 
-def _photos(path: Path, tell: Callable[[str], object]) -> Iterator[Path]:
-    """A file itself, or the images in a folder, sorted by name and without hidden ones."""
+def _photos(path: Path, wrong: dict[Path, str], tell: Callable[[str], object]) -> list[Path]:
+    """A file itself, or the images in a folder, sorted by name and without hidden ones.
+
+    A folder that cannot be read, or a folder without images, stands for itself; `wrong` then says why.
+    """
     if not path.is_dir():
-        yield path
-        return
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if not file.is_dir() and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    )
-    inside = [file for file in files if is_image(file)]
+        return [path]
+    files: list[Path] = []
+    unreadable: list[Path] = []
+    seen: set[tuple[int, int]] = set()  # links may lead in a circle
+
+    def cannot_read(error: OSError) -> None:
+        unreadable.append(Path(error.filename))
+        wrong[unreadable[-1]] = f"{error.filename}: {error.strerror}"
+
+    for folder, inside, names in os.walk(path, onerror=cannot_read, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            inside.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        files += [Path(folder) / name for name in names if not name.startswith(".")]
+    # A link to nothing stays, so that it is reported; a pipe would be waited for.
+    files = sorted(file for file in files if file.is_file() or not file.exists())
+    images = [file for file in files if is_image(file)]
     others = describe_passed_over([file for file in files if not is_image(file)])
-    if not inside:
-        raise InputError(f"{path} holds no images" + (f"; {others}" if others else ""))
+    if not images and not unreadable:
+        wrong[path] = f"{path} holds no images" + (f"; {others}" if others else "")
+        return [path]
     if others:
         tell(f"{path}: {others}")
-    yield from inside
+    return sorted(images + unreadable)
 
 
 def _predict(
-    engine: Engine, confidence: Confidence | None, photos: Sequence[Path], top: int
+    engine: Engine, confidence: Confidence | None, photos: Sequence[Path], wrong: Mapping[Path, str], top: int
 ) -> Iterator[dict[str, Any]]:
-    """One batch."""
+    """One batch, without the photos that are known to be wrong."""
     plan = engine.plan
-    images, errors = [], {}
+    images, errors = [], {photo: wrong[photo] for photo in photos if photo in wrong}
     for photo in photos:
+        if photo in wrong:
+            continue
         try:
             images.append(load_image(photo, plan.channels, plan.height, plan.width))
         except InputError as error:

@@ -45,10 +45,17 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=1))
 
 
+class _Console(Console):
+    """A console that leaves it to the command line what to do when its reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
 def open_console(*, stderr: bool = False) -> Console:
     """A console as wide as its window; without a window, lines are not broken."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED)
+    return _Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else PIPED)
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, single: bool = False) -> None:
@@ -210,19 +217,21 @@ def show_predictions(
         if rank == 1 or not brief
     ]
     show(rows, as_json=False)
+    console = open_console()
     if any("unusual" in doubt for doubt in doubts.values()):
-        print(WHAT_IS_UNUSUAL)
+        tell(console, WHAT_IS_UNUSUAL)
     colours = "grey" if plan.channels == 1 else "colour"
     names = ", ".join(plan.classes[:MOST_CLASSES]) + (", ..." if len(plan.classes) > MOST_CLASSES else "")
-    print(printable(f"the network saw the middle of each photo, in {colours} and {plan.width}x{plan.height} pixels"))
-    print(printable(f"there are {len(plan.classes)} classes: {names}"))
+    tell(console, f"the network saw the middle of each photo, in {colours} and {plan.width}x{plan.height} pixels")
+    tell(console, f"there are {len(plan.classes)} classes: {names}")
     if pretrained:
         from evenbit.pretrained import card
 
         origin = card()
-        print(
+        tell(
+            console,
             f"this is the network that comes with evenbit, trained on {origin['data']}; "
-            f"it gets {origin['accuracy']:.1f} % of the test images right"
+            f"it gets {origin['accuracy']:.1f} % of the test images right",
         )
 
 

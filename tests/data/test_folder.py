@@ -134,9 +134,18 @@ def test_parts_with_other_classes_are_refused(tmp_path: Path):
         load_dataset(str(tmp_path))
 
 
+def test_unsorted_test_images_are_said_to_be_so(tmp_path: Path):
+    fill(tmp_path / "train", {"a": 1, "b": 1})
+    fill(tmp_path, {"test": 2})
+    with pytest.raises(DataError, match=r"test should hold .* but holds 0; it holds images: sort them into folders of"):
+        load_dataset(str(tmp_path))
+    with pytest.raises(DataError, match=f"it holds images: give the folder above it, {tmp_path}$"):
+        load_dataset(str(tmp_path / "test"))
+
+
 def test_hidden_and_other_files_are_passed_over(tmp_path: Path):
     fill(tmp_path, {"a": 2, "b": 2})
-    fill(tmp_path, {".cache": 2})
+    fill(tmp_path, {".cache": 2, "__MACOSX": 2})
     (tmp_path / "notes.txt").write_text("not a class")
     (tmp_path / "a" / "notes.txt").write_text("not an image")
     (tmp_path / "a" / ".hidden.png").write_text("not an image")

@@ -28,9 +28,10 @@ from evenbit.evaluation import evaluate
 from evenbit.export import EXPORTERS
 from evenbit.export.c.size import CALL_BYTES, KERNEL_BYTES
 from evenbit.report import make_report
+from evenbit.report.collect import _check_same_task
 from evenbit.report.words import clearest_layer
 from evenbit.summary import summarize, total
-from evenbit.train import load_recipe, load_run, read_checkpoint, torch_predict, train
+from evenbit.train import Run, load_recipe, load_run, read_checkpoint, torch_predict, train
 from evenbit.train.augmented import augmented
 from evenbit.train.checkpoint import build_model, write_checkpoint
 
@@ -218,6 +219,12 @@ def test_mistakes_are_refused_in_one_line(runs: list[Path], tmp_path: Path) -> N
     write_checkpoint(tmp_path / "other", recipe, checkpoint.task, 1, model, AdamW(model.parameters()))
     with pytest.raises(RecipeError, match=r"on the same images, but validation is 0.* and 0.25 in "):
         make_report([runs[0], tmp_path / "other"], out)
+    (tmp_path / "photos").mkdir()
+    one, other = (
+        Run(recipe.model_copy(update={"data": data}), checkpoint.task, 1, model, None)
+        for data in (f"{tmp_path}/photos", f"{tmp_path}/photos/../photos/")
+    )
+    _check_same_task(runs[0], one, runs[1], other)  # the same folder, however it is spelled
     shutil.copytree(runs[0], tmp_path / "torn")
     (tmp_path / "torn" / "metrics.jsonl").write_text('{"epoch": 1, "tr')
     with pytest.raises(CheckpointError, match="a line is not JSON"):

@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
 from evenbit import terminal
 from evenbit.cli import deployment, machine, measurement, training  # noqa: F401  (they register their commands)
 from evenbit.cli.app import app
-from evenbit.errors import EvenbitError
+from evenbit.errors import EvenbitError, unknown
 
 # Packages that a command may lack, and the extra of evenbit that installs them.
 TRAINING = ("torch", "accelerate", "pydantic", "tensorboard", "sklearn", "jinja2", "matplotlib", "jaxtyping", "scipy")
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123  (as long as the process)
     try:
         status = app([token for token in tokens if token != "--debug"])
     except BrokenPipeError:  # a reader such as `head` has seen enough
@@ -51,6 +54,8 @@ def _explain(error: Exception) -> str:
     if isinstance(error, MissingArgumentError) and error.argument:
         name, option = error.argument.name, error.argument.index is None
         return f"{command} needs {f'a value for {name}' if option else name[2:].upper()}; see {command} --help"
+    if isinstance(error, UnknownCommandError) and error.unused_tokens:
+        return unknown("command", error.unused_tokens[0], (name for name in app if not name.startswith("-")))
     if isinstance(error, UnusedCliTokensError):
         extra = " ".join(f"'{token}'" for token in error.unused_tokens or ())
         return f"{command} does not expect {extra}; see {command} --help"

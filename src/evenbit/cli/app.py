@@ -17,7 +17,12 @@ HELP = Group("Help", sort_key=4)
 
 
 def _exactly(type_: Any, tokens: Sequence[Token]) -> Any:
-    """Converts a value of the command line to its type; 1.5 is refused as a whole number, not rounded."""
+    """Converts a value of the command line to its type.
+
+    1.5 is refused as a whole number, not rounded, and nothing as a path, which would stand for the current folder.
+    """
+    if Path in (type_, *get_args(type_)) and any(not token.value for token in tokens):
+        raise ValueError("it is empty")
     if int in (type_, *get_args(type_)):
         for token in tokens:
             with contextlib.suppress(ValueError):

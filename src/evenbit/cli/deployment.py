@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from evenbit import plan_file, terminal
 from evenbit.cli.app import DEPLOY, Json, Out, app
-from evenbit.files import check_target
+from evenbit.files import check_result
 from evenbit.progress import bar
 
 
@@ -36,8 +36,8 @@ def pack(
     Args:
         run: Folder of a run.
         out: The file to write.
-        float_layers: How stem, downsample and head are stored; int8 is calibrated on the first training images, and
-            the accuracy on these is printed with and without it.
+        float_layers: How the layers that are not binary are stored: the first, the last and those of shortcuts; int8
+            is calibrated on the first training images, and the accuracy on these is printed with and without it.
         freeze_excitation: Replace each excitation and third moment by its mean over the first training images. The
             network becomes smaller and faster, but with third moments it loses much accuracy; the last line of the
             run's metrics.jsonl has the accuracy.
@@ -67,7 +67,7 @@ def pack(
         raise RecipeError(f"--{given[0]} goes with --untrained; a run has its own")
     if untrained is not None and freeze_excitation:
         raise RecipeError("--freeze-excitation is for a run, since it needs training images")
-    check_target(out)
+    check_result(out)
     if untrained is not None:
         plan = pack_untrained(untrained, **{name: fresh[name] for name in given})
         images = np.random.default_rng(0).random((8, plan.channels, plan.height, plan.width), np.float32)

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from evenbit import terminal
 from evenbit.cli.app import TRAIN, Json, Out, app
 from evenbit.errors import CaptureError, ExportError, RecipeError, TrainingError
-from evenbit.files import check_target, is_run, pack_command, resume_command, write_atomically
+from evenbit.files import check_result, is_run, pack_command, resume_command, write_atomically
 from evenbit.printable import printable
 from evenbit.progress import bar, tell
 
@@ -203,7 +203,7 @@ def sweep(
     from evenbit.sweep import finished_rows, load_sweep, run_sweep, table
 
     if results is not None:
-        check_target(results)
+        check_result(results)
     plan = load_sweep(path)
     folder = out or Path("runs") / plan.name
     console = terminal.open_console(stderr=as_json)

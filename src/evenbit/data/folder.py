@@ -96,8 +96,8 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     laid_out = [[name for name in inside if name.lower() in names] for names in (TRAIN_FOLDERS, TEST_FOLDERS)]
     if all(laid_out):
         train, test = (names[0] for names in laid_out)
-        classes = _classes(folder / train)
-        if differing := sorted(set(_classes(folder / test)) ^ set(classes)):
+        classes = _classes(folder / train, part_of=folder)
+        if differing := sorted(set(_classes(folder / test, part_of=folder)) ^ set(classes)):
             raise DataError(f"{folder}: {', '.join(differing[:MOST_NAMED])} should be in both {train}/ and {test}/")
         both = (joined([_files(folder / part / name, 1) for name in classes]) for part in (train, test))
         return classes, next(both), next(both)
@@ -110,11 +110,16 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     return classes, joined([train for train, _ in sides]), joined([test for _, test in sides])
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")))
+def _classes(folder: Path, part_of: Path | None = None) -> tuple[str, ...]:
+    """Names of the class folders in a folder, which is a part of the one that was given if that is not None."""
+    names = tuple(sorted(item.name for item in folder.iterdir() if item.is_dir() and not _is_passed_over(item.name)))
     if len(names) < 2:
-        holds_images = any(map(is_image, folder.iterdir()))
-        hint = f"; it holds images: give the folder above it, {folder.parent}" if holds_images else ""
+        hint = ""
+        if any(map(is_image, folder.iterdir())):
+            advice = f"give the folder above it, {folder.parent}"
+            if part_of is not None:
+                advice = "sort them into folders of their classes, or give a folder that holds class folders alone"
+            hint = f"; it holds images: {advice}"
         raise DataError(
             f"{folder} should hold one subfolder for each of at least two classes, but holds {len(names)}{hint}"
         )
@@ -132,6 +137,11 @@ def _files(folder: Path, least: int) -> list[Path]:
         told = f"class folder {folder} holds {counted(len(paths), 'image')}; it needs at least {least}{_inside(folder)}"
         raise DataError(f"{told}; {others}" if others else told)
     return paths
+
+
+def _is_passed_over(name: str) -> bool:
+    """Whether a folder is not meant as a class: it is hidden, or what macOS adds to an archive."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _inside(folder: Path) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from evenbit import plan_file
 from evenbit.confidence import calibrated
-from evenbit.data import hold_out, load_dataset
+from evenbit.data import READERS, hold_out, load_dataset
 from evenbit.data.dataset import Images, Split
 from evenbit.deploy import pack_network
 from evenbit.errors import CaptureError, CheckpointError, ExportError, RecipeError
@@ -170,12 +170,18 @@ def _labels(folders: Sequence[Path]) -> list[str]:
 def _check_same_task(first: Path, one: Run, second: Path, other: Run) -> None:
     for key in ("data", "image_size", "validation"):
         here, there = getattr(one.recipe, key), getattr(other.recipe, key)
-        if here != there:
+        same = _place(one) == _place(other) if key == "data" else here == there
+        if not same:
             raise RecipeError(
                 f"a report compares runs on the same images, but {key} is {here!r} in {first} and {there!r} in {second}"
             )
     if one.task != other.task:
         raise RecipeError(f"{first} and {second} were trained on different data, both named {one.recipe.data}")
+
+
+def _place(run: Run) -> str | Path:
+    """Name of the data set, or the folder however it is spelled."""
+    return run.data if run.data in READERS else Path(run.data).resolve()
 
 
 def _shape(run: Run) -> tuple[int, int, int]:

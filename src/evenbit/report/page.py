@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from evenbit.export.c.size import in_kib
-from evenbit.files import check_target, write_atomically
+from evenbit.files import check_result, write_atomically
 from evenbit.printable import printable
 from evenbit.report import figures, samples, words
 from evenbit.report.collect import LAYER_BATCH, Comparison, Packed, collect
@@ -46,7 +46,7 @@ def make_report(
         OSError: If the file cannot be written.
     """
     out = Path(out)
-    check_target(out)
+    check_result(out)
     comparison = collect([Path(folder) for folder in folders], data_root=data_root, images=images, tell=tell)
     tell("timing the packed networks")
     timings = time_networks(comparison.runs)
