@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -90,6 +91,26 @@ def network(forward: object, *parts: nn.Module) -> nn.Module:
             return forward(self.part(x))  # type: ignore[no-any-return, operator]
 
     return Net()
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x.mean(2).transpose(1, 2))[0].mean(1)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def grid(n: int) -> Tensor:
+    return torch.linspace(-1, 1, n)
+
+
+def assigned(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[:, 1] = x[:, 0]
+    return mean(y)
 
 
 class DataDependent(nn.Module):
@@ -256,6 +277,12 @@ WORKING: list[tuple[object, list[nn.Module]]] = [
     (lambda x: mean(x.swapaxes(1, 3).repeat_interleave(2, 1).swapdims(1, 3).tile(1, 1, 2, 1)), []),
     (lambda x: x.permute(1, 0, 2, 3).flip(0).permute(1, 0, 2, 3).mean((2, 3)), []),
     (lambda x: mean(-x), []),
+    (lambda x: mean(F.relu6(x.to(x.device).cpu().to("cpu", torch.float32, copy=True) + 3.0, inplace=True) / 6), []),
+    (lambda x: mean(x.clamp_max(0.2).clamp_min_(-0.1)) - mean((x * 1).abs_()) + mean((x * 2).clamp_max_(0.1)), []),
+    (lambda x: mean(sum(torch.var_mean(x, (2, 3), keepdim=True, unbiased=False)) * x), []),
+    (lambda x: sum(torch.std_mean(x, dim=(2, 3))), []),
+    (lambda x: mean(torch.cat([torch.tensor([]), x, x * x], 1)), []),
+    (lambda x: mean(x + grid(6)), [nn.AlphaDropout()]),
     (lambda x: mean(x.unfold(2, 3, 2).unfold(3, 2, 1).flatten(4).mean(4)), []),
     # Windows of one size and then of another, which do not begin at the same places.
     (lambda x: cut(joined(mixed(cut(x, 2, 2)), 2, 2), 4, 3).swapaxes(1, 2).softmax(3).mean((1, 2)), []),
@@ -383,6 +410,31 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         assert Engine(plan, isa=isa)(images.numpy()).tobytes() == found.tobytes()
 
 
+def test_what_a_network_keeps_from_its_first_run_are_real_tensors() -> None:
+    @functools.cache
+    def line(n: int) -> Tensor:
+        return torch.linspace(-1, 1, n)
+
+    module = network(lambda x: mean(x + line(6)))
+    first = packed(module)
+    images = torch.rand(2, 3, 8, 6)
+    assert type(line(6)) is Tensor
+    for plan in (first, packed(module)):
+        assert np.abs(reference.run(plan, images.numpy()) - module(images).detach().numpy()).max() < 1e-5
+
+
+def test_nothing_is_printed_about_a_network_that_cannot_be_traced(capfd: pytest.CaptureFixture[str]) -> None:
+    def forward(x: Tensor) -> Tensor:
+        deviation = torch.as_tensor([0.2, 0.3, 0.4])
+        if (deviation == 0).any():
+            raise ValueError
+        return mean(x)
+
+    with pytest.raises(CaptureError, match=r"depends on the values of the images, or of tensors made in forward"):
+        packed(network(forward))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
@@ -406,6 +458,10 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(scores(x).masked_fill(UPPER > 0, -9.0).softmax(-1))), "only scores that a softmax"),
         (network(lambda x: mean(scores(x).masked_fill(UPPER > 0, -1e9))), "only scores that a softmax reads"),
         (network(lambda x: mean(x + torch.full((4, 1, 1), -torch.inf))), "holds a parameter that is not finite"),
+        (Recurrent(), r"module 'lstm': aten\.lstm\.input cannot be packed; recurrent layers cannot be run"),
+        (network(lambda x: assigned(x)), "parts of a tensor cannot be assigned to; put them together by torch.cat"),
+        (network(mean).to("meta"), r"module 'part\.0' is on the device 'meta', without values; load its weights first"),
+        (network(mean, nn.LazyConv2d(4, 1)), r"module 'part\.1' has no weights yet; run the network on an image first"),
         (network(lambda x: mean(x.erfinv())), "aten.erfinv.default cannot be packed; the layers around it may have to"),
         (network(mean, nn.AvgPool2d(3, divisor_override=2)), r"module 'part\.1': average pooling with divisor_over"),
         (network(mean, nn.MaxPool2d(2, dilation=2)), r"module 'part\.1': max pooling with dilation"),
@@ -506,7 +562,7 @@ def test_what_can_be_lowered_gives_what_torch_gives(forward: object, parts: list
         (network(lambda x: mean(x[:, :, : int(x.abs().sum()) + 1])), "depends on the values of the images"),
         (
             network(mean, nn.Linear(5, 5)),
-            r"module 'part\.1': torch.export cannot trace it: .*must have same reduction dim",
+            r"module 'part\.1': it cannot be computed: .*shapes cannot be multiplied",
         ),
     ],
 )

@@ -144,6 +144,25 @@ def test_what_cannot_be_chosen_stays(real: nn.Module) -> None:
     assert logits_error(network, real, images()) < 0.3
 
 
+def test_layers_may_be_called_with_names() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.conv = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, padding=1)
+            self.norm, self.last = nn.BatchNorm2d(8), nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            features = self.norm(input=self.conv(input=self.stem(x).relu()))
+            return self.last(input=features.mean((2, 3)))  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    real = Named().eval()
+    network = evenbit.binarize(real, images()[:1]).network
+    before = logits_error(network, real, images())
+    fit(network, real, images())
+    assert logits_error(network, real, images()) < before
+
+
 class Pixels(nn.Module):
     """Dense layers of each pixel, as tokens or as 1x1 convolutions of the same weights."""
 

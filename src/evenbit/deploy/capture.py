@@ -137,8 +137,10 @@ def _check_settings(node: Node) -> None:
         raise CaptureError(f"{where(node)}: {node.target} gives {result.dtype}; only float32 can be packed")
 
 
-# Settings that the lowering of a node looks at, or that are checked by the type of its result.
-ADOPTED = ("alpha", "approximate", "dtype", "max", "memory_format", "min", "scale")
+# Settings that change no number.
+PLACING = ("copy", "device", "layout", "memory_format", "non_blocking", "pin_memory")
+# And those that the lowering of a node looks at, or that are checked by the type of its result.
+ADOPTED = (*PLACING, "alpha", "approximate", "dtype", "max", "min", "scale")
 
 
 # What takes of a tensor nothing but its shape.

@@ -11,8 +11,12 @@ aten = torch.ops.aten
 
 # They change nothing in eval mode, and give their input itself.
 DROPOUTS = (
+    aten.alpha_dropout.default,
+    aten.alpha_dropout_.default,
     aten.dropout.default,
     aten.dropout_.default,
+    aten.feature_alpha_dropout.default,
+    aten.feature_alpha_dropout_.default,
     aten.feature_dropout.default,
     aten.feature_dropout_.default,
 )

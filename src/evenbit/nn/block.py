@@ -275,9 +275,9 @@ class BinaryLayer(nn.Module):
         """What its normalization adds; None if it has none."""
         return getattr(self.norm, "bias", None)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name that the real layer's parameter has)
         """See the class."""
-        return self.norm(self.layer(self.activation(x)))  # type: ignore[no-any-return]
+        return self.norm(self.layer(self.activation(input)))  # type: ignore[no-any-return]
 
 
 class BinaryTokensLayer(BinaryLayer):
@@ -286,14 +286,14 @@ class BinaryTokensLayer(BinaryLayer):
     The tokens of all images are treated as one batch of vectors.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """See the class."""
-        return super().forward(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+        return super().forward(input.reshape(-1, input.shape[-1])).reshape(*input.shape[:-1], -1)
 
 
 class BinarySequenceLayer(BinaryLayer):
     """`BinaryLayer` for a `Conv1d`, `[N, C, L]` to `[N, O, L']`: sequences are maps of one row."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """See the class."""
-        return super().forward(x.unsqueeze(2)).squeeze(2)
+        return super().forward(input.unsqueeze(2)).squeeze(2)

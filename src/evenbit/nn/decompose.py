@@ -61,6 +61,14 @@ def _variance(x: Tensor, axes: Any = None, correction: Any = True, keepdim: bool
     return (x - mean).square().mean(axes, keepdim) * (n / (n - (1 if correction is None else correction)))
 
 
+def _variance_and_mean(x: Tensor, axes: Any = None, correction: Any = True, keepdim: bool = False) -> Any:
+    return _variance(x, axes, correction, keepdim), x.mean(axes, keepdim)
+
+
+def _deviation_and_mean(x: Tensor, axes: Any = None, correction: Any = True, keepdim: bool = False) -> Any:
+    return _deviation(x, axes, correction, keepdim), x.mean(axes, keepdim)
+
+
 def _deviation(x: Tensor, axes: Any = None, correction: Any = True, keepdim: bool = False) -> Tensor:
     return _variance(x, axes, correction, keepdim).sqrt()
 
@@ -137,6 +145,8 @@ RULES: dict[Any, Callable[..., Any]] = {
     aten.addcdiv.default: _add_quotient,
     aten.amin.default: _least,
     aten.celu.default: _celu,
+    aten.clamp_max.default: lambda x, largest: x.clamp(max=largest),
+    aten.clamp_max_.default: lambda x, largest: x.clamp(max=largest),
     aten.celu_.default: _celu,
     aten.elu.default: _elu,
     aten.elu_.default: _elu,
@@ -155,8 +165,12 @@ RULES: dict[Any, Callable[..., Any]] = {
     aten.softshrink.default: _softshrink,
     aten.std.correction: _deviation,
     aten.std.dim: _deviation,
+    aten.std_mean.correction: _deviation_and_mean,
+    aten.std_mean.dim: _deviation_and_mean,
     aten.var.correction: _variance,
     aten.var.dim: _variance,
+    aten.var_mean.correction: _variance_and_mean,
+    aten.var_mean.dim: _variance_and_mean,
 }
 
 OVER_ALL = (aten.mean.dim, aten.sum.dim_IntList)

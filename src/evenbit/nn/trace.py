@@ -5,16 +5,18 @@ Binary convolutions and signs are single nodes of the graph (`evenbit.nn.ops`); 
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.nn.parameter import is_lazy
 
 from evenbit.errors import CaptureError
 from evenbit.nn.decompose import decompose
@@ -79,15 +81,27 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
     """The graph from images `[BATCH, *size]` to logits; see `module_path` for its nodes.
 
     Raises:
-        CaptureError: If a module is in training mode or cannot be traced; the error names it.
+        CaptureError: If a module is in training mode, has no values yet or cannot be traced; the error names it.
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise CaptureError("the network was made by torch.jit; give the network that it was made from")
     for path, part in module.named_modules():
         if part.training:
             raise CaptureError(f"{place(path)} is in training mode; call eval() on the network first")
+        for tensor in (*part._parameters.values(), *part._buffers.values()):
+            if is_lazy(tensor):
+                raise CaptureError(f"{place(path)} has no weights yet; run the network on an image first")
+            if tensor is not None and tensor.is_meta:
+                raise CaptureError(f"{place(path)} is on the device 'meta', without values; load its weights first")
     example = zeros(module, size)
     entered: list[str] = []  # modules whose forward has begun and not ended
+    failed = "it cannot be computed"
     try:
         with _recorded(module, entered), _quiet(), _in_float32():
+            # What the network keeps from its first run, such as a grid of positions, should be real tensors.
+            with buffers_kept(module), torch.no_grad():
+                module(example)
+            failed = "torch.export cannot trace it"
             # A block that turns gradients off, or on where they are off, is an op of its own, with a graph inside it.
             # So a network is traced the other way if it has such blocks; few have both.
             program = torch.export.export(Logits(module), (example,), strict=False)
@@ -103,13 +117,12 @@ def trace(module: nn.Module, size: tuple[int, ...]) -> torch.export.ExportedProg
     except Exception as error:  # torch.export raises many types for what it cannot trace
         reason = str(error).strip().splitlines() or [type(error).__name__]
         if isinstance(error, GuardOnDataDependentSymNode):
-            reason = ["which ops it runs, or on which shapes, depends on the values of the images"]
+            what = "of the images, or of tensors made in forward (an `if` on a tensor)"
+            reason = [f"which ops it runs, or on which shapes, depends on the values {what}"]
         kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
         if kinds - {torch.float32}:
             reason = [f"it has parameters of {(kinds - {torch.float32}).pop()}; call float() on the network first"]
-        raise CaptureError(
-            f"{place(entered[-1] if entered else '')}: torch.export cannot trace it: {reason[0]}"
-        ) from error
+        raise CaptureError(f"{place(entered[-1] if entered else '')}: {failed}: {reason[0]}") from error
 
 
 def stored(program: torch.export.ExportedProgram) -> dict[str, Any]:
@@ -157,6 +170,22 @@ def _recorded(module: nn.Module, entered: list[str]) -> Iterator[None]:
 
 
 @contextmanager
+def buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Puts back the buffers of a network, which its forward may change or replace."""
+    before = [
+        (part._buffers, name, buffer, buffer.clone())
+        for part in module.modules()
+        for name, buffer in part._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        for buffers, name, buffer, value in before:
+            buffers[name] = buffer.copy_(value)
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Silences what torch prints about a failure besides its exception."""
     loggers = [logging.getLogger(f"torch.{name}") for name in LOGGERS]
@@ -164,7 +193,7 @@ def _quiet() -> Iterator[None]:
     try:
         for logger in loggers:
             logger.disabled = True
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -26,6 +26,8 @@ HINTS = {
     ("addmm",): "use nn.Linear, nn.Conv2d or matmul",
     ("upsample",): "use nearest, bilinear or bicubic interpolation of maps",
     ("index", "gather", "where", "masked"): "which elements are selected must not depend on the images",
+    ("copy_", "fill_"): "parts of a tensor cannot be assigned to; put them together by torch.cat",
+    ("lstm", "gru", "rnn"): "recurrent layers cannot be run",
 }
 
 

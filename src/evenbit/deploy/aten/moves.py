@@ -75,7 +75,9 @@ def pick(lowering: Lowering, node: Node) -> None:
 
 def _cat(lowering: Lowering, node: Node) -> None:
     """Joined along any axis: its numbers are channels then."""
-    parts, axis = argument(node, 0), argument(node, 1, 0) % len(shape_of(node))
+    axis = argument(node, 1, 0) % len(shape_of(node))
+    given: Any = argument(node, 0)
+    parts = [part for part in given if part.meta["val"].shape != (0,)]  # torch lets them begin with nothing
     if axis == 0:
         raise CaptureError(f"{where(node)}: images of a batch cannot be concatenated")
     if not all(is_computed(lowering, part) for part in parts):
@@ -120,5 +122,7 @@ LOWERINGS: dict[Any, Callable[[Lowering, Node], None]] = {
     aten.contiguous.default: alias,
     aten.clone.default: alias,
     aten.detach.default: alias,
+    aten.to.device: alias,
     aten.to.dtype: alias,
+    aten.to.dtype_layout: alias,
 }

@@ -14,7 +14,7 @@ import copy
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ from evenbit.nn.conversion.record import Conversion, Conversions
 from evenbit.nn.conversion.structure import Call, Structure, changes_for_others, is_changed_beside_its_source
 from evenbit.nn.method import Method, resolve_method
 from evenbit.nn.ops import pair
-from evenbit.nn.trace import image_size, in_eval_mode, module_path, place, zeros
+from evenbit.nn.trace import buffers_kept, image_size, in_eval_mode, module_path, place, zeros
 
 FIRST, LAST, BRIDGES = KINDS = "first", "last", "bridges"
 
@@ -98,18 +98,29 @@ def binarize(
     return binarized
 
 
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors that an attribute is, or holds in lists, tuples and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(item)
+
+
 def _check_tensors(path: str, part: nn.Module) -> None:
     """Refuses a module that holds a tensor which it has computed: torch cannot copy it."""
     for name, value in vars(part).items():
-        if isinstance(value, Tensor) and not value.is_leaf:
+        if name in ("_parameters", "_buffers", "_modules"):
+            continue
+        if any(not tensor.is_leaf for tensor in _tensors_in(value)):
             if any(f"{name}_{end}" in part._parameters for end in ("orig", "g")):
                 raise BinarizeError(
                     f"module '{path}': its {name} is computed from other tensors, by pruning or the old weight_norm; "
                     "call prune.remove or remove_weight_norm first"
                 )
             raise BinarizeError(
-                f"{place(path)}: its attribute '{name}' is a tensor that it has computed, which cannot be copied; "
-                "set it to None first"
+                f"{place(path)}: its attribute '{name}' is or holds a tensor that it has computed, which cannot be "
+                "copied; set it to None first"
             )
 
 
@@ -316,19 +327,11 @@ class _Conversion:
             for key, (was, made) in self.replaced.items():
                 hooks.callback(was.register_forward_pre_hook(lambda *_, key=key: old.add(key)).remove)
                 hooks.callback(made.register_forward_pre_hook(lambda *_, key=key: new.add(key)).remove)
-            before = [  # buffers, which forward may change or replace
-                (part._buffers, name, buffer, buffer.clone())
-                for part in self.network.modules()
-                for name, buffer in part._buffers.items()
-                if buffer is not None
-            ]
             try:
-                with in_eval_mode(self.network), torch.no_grad():
+                with in_eval_mode(self.network), buffers_kept(self.network), torch.no_grad():
                     self.network(zeros(self.network, size))
             except Exception as error:
                 raise BinarizeError(f"the binary network cannot be computed: {error}") from error
-            for buffers, name, buffer, value in before:
-                buffers[name] = buffer.copy_(value)
         missed = old | (self.replaced.keys() - new)
         if missed:
             paths = {id(part): path for path, part in reversed(self.modules.items()) if id(part) in missed}

@@ -88,7 +88,7 @@ class _Fit:
             if path not in self.called_once or path not in real:
                 continue
             if isinstance(module, BinaryLayer):
-                hooks.append((module.activation, _set_zero_points))
+                hooks.append((module.activation, lambda each, inputs, _: _set_zero_points(each, inputs)))
                 if isinstance(module.layer.binarizer, WeightBinarizer):  # and its weights are not real
                     hooks.append((module.layer, self._hook(self._set_signs, path)))
                 if isinstance(module.norm, _BatchNorm):
@@ -106,7 +106,7 @@ class _Fit:
             self.real(self.images)
         with ExitStack() as hooked:
             for module, hook in hooks:
-                hooked.callback(module.register_forward_pre_hook(hook).remove)
+                hooked.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
             self.network(self.images)
 
     def _recorder(self, path: str) -> Callable[..., None]:
@@ -116,9 +116,9 @@ class _Fit:
         return record
 
     def _hook(self, setter: Callable[[Any, Tensor, Tensor], None], path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
             if path in self.targets:
-                setter(module, inputs[0], self.targets[path])
+                setter(module, (*inputs, *named.values())[0], self.targets[path])
 
         return hook
 

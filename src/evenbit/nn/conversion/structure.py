@@ -50,7 +50,9 @@ POOLS_AND_VIEWS = {
     aten.alias.default,
     aten.contiguous.default,
     aten.clone.default,
+    aten.to.device,
     aten.to.dtype,
+    aten.to.dtype_layout,
     aten.pad.default,
 }
 # Other ops on a single value under which values of at least 0 stay at least 0.
@@ -71,6 +73,7 @@ AT_LEAST_ZERO = {
     aten.relu.default,
     aten.relu_.default,
     aten.relu6.default,
+    aten.relu6_.default,
     aten.sigmoid.default,
     aten.sigmoid_.default,
     aten.hardsigmoid.default,
@@ -78,6 +81,7 @@ AT_LEAST_ZERO = {
     aten.softmax.int,
     aten.square.default,
     aten.abs.default,
+    aten.abs_.default,
     aten.sqrt.default,
     aten.rsqrt.default,
 }
@@ -85,6 +89,7 @@ CLAMPS = {
     aten.clamp.default,
     aten.clamp_.default,
     aten.clamp_min.default,
+    aten.clamp_min_.default,
     aten.hardtanh.default,
     aten.hardtanh_.default,
 }
