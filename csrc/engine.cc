@@ -17,6 +17,15 @@ std::vector<const Node*> nodes_with_bits(const Program& program) {
   return nodes;
 }
 
+std::vector<Shape> shapes_of_bits(const Program& program, const std::vector<const Node*>& nodes) {
+  std::vector<Shape> shapes;
+  for (const Node* node : nodes) {
+    const Value& v = program.values[node->bits];
+    shapes.push_back({true, v.height, v.width, v.channels});
+  }
+  return shapes;
+}
+
 }  // namespace
 
 // What one image needs while it is computed.
@@ -31,7 +40,11 @@ struct Engine::Context {
   std::vector<int> step_of_chunk;
 };
 
-Engine::Engine(Program program, int threads) : program_(std::move(program)), pool_(std::max(1, threads)) {}
+Engine::Engine(Program program, int threads)
+    : program_(std::move(program)),
+      bit_nodes_(nodes_with_bits(program_)),
+      bit_maps_(shapes_of_bits(program_, bit_nodes_)),
+      pool_(std::max(1, threads)) {}
 
 Engine::~Engine() {
   for (const auto& spare : spare_) delete spare.load();
@@ -132,17 +145,8 @@ bool Engine::run(const float* floats, const uint8_t* bytes, int64_t count, float
   return finite.load();
 }
 
-std::vector<Shape> Engine::bit_maps() const {
-  std::vector<Shape> shapes;
-  for (const Node* node : nodes_with_bits(program_)) {
-    const Value& v = program_.values[node->bits];
-    shapes.push_back({true, v.height, v.width, v.channels});
-  }
-  return shapes;
-}
-
 void Engine::read_bits(const uint8_t* image, size_t map, uint8_t* bits) {
-  const Node& node = *nodes_with_bits(program_).at(map);
+  const Node& node = *bit_nodes_.at(map);
   const Value& v = program_.values[node.bits];
   auto context = take_context();
   context->input = {nullptr, image};

@@ -36,7 +36,7 @@ class Engine {
   bool run(const float* floats, const uint8_t* bytes, int64_t count, float* logits);
 
   // The maps of bits that the network computes, in order.
-  std::vector<Shape> bit_maps() const;
+  const std::vector<Shape>& bit_maps() const { return bit_maps_; }
 
   // One of them for an image of bytes: 1 for +1 and 0 for -1, [channels][height][width].
   void read_bits(const uint8_t* image, size_t map, uint8_t* bits);
@@ -65,6 +65,8 @@ class Engine {
   void run_image_together(Context& context);
 
   const Program program_;
+  const std::vector<const Node*> bit_nodes_;
+  const std::vector<Shape> bit_maps_;
   Pool pool_;
   std::mutex pool_mutex_;
   // Those that no run uses. There is no mutex, which would stay locked in a process that is forked while a run holds

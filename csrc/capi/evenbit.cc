@@ -107,7 +107,7 @@ int evenbit_bit_maps(const evenbit_network* network) {
 }
 
 void evenbit_bit_map_size(const evenbit_network* network, int index, int* channels, int* height, int* width) {
-  const std::vector<evenbit::Shape> maps = network->loaded.engine->bit_maps();
+  const std::vector<evenbit::Shape>& maps = network->loaded.engine->bit_maps();
   const bool known = index >= 0 && index < static_cast<int>(maps.size());
   const evenbit::Shape shape = known ? maps[index] : evenbit::Shape{true, 0, 0, 0};
   *channels = shape.channels;

@@ -30,7 +30,9 @@ BlockOf exponentials(const BlockOf& v) {
   alignas(64) float values[kBlock], scales[kBlock];
   BlockOf e;
   EVENBIT_EACH(n) {
-    const F z = larger(broadcast(-120.0f), mul(v.v[n], broadcast(1.44269504f)));
+    // Lanes past the last channel may hold anything; of a NaN, the second argument is taken.
+    const F scaled = smaller(broadcast(0.0f), mul(v.v[n], broadcast(1.44269504f)));
+    const F z = larger(broadcast(-120.0f), scaled);
     const F whole = add(add(z, broadcast(kHalfEven)), broadcast(-kHalfEven));
     store(values + n * kLanes, whole);
     e.v[n] = polynomial(kExp2, add(z, mul(whole, broadcast(-1.0f))));

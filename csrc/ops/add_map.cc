@@ -23,6 +23,7 @@ void AddMap::build(Builder& builder) const {
   const uint64_t height = size(shape.height), width = size(shape.width), channels = size(shape.channels);
   const uint64_t rows = size(builder.tensor(map).shape[0]), columns = size(builder.tensor(map).shape[1]);
   const uint64_t pixel = round_up(channels, kBlock);
+  builder.check_room(rows * width * pixel * sizeof(float));
   Aligned<float> laid_out(rows * width * pixel);
   for (uint64_t i = 0; i < rows * width; ++i) {
     const uint64_t cell = i / width * columns + i % width * columns / width;

@@ -135,6 +135,16 @@ const uint16_t* Builder::flips(const std::string& name) {
   return entry->second;
 }
 
+const uint64_t* Builder::numbers(const std::string& name) {
+  const auto [entry, is_new] = numbers_.emplace(name, nullptr);
+  if (is_new) {
+    Aligned<uint64_t> copy(tensor(name).bytes / sizeof(uint64_t));
+    std::memcpy(copy.data(), tensor(name).data, tensor(name).bytes);
+    entry->second = keep(std::move(copy));
+  }
+  return entry->second;
+}
+
 void Builder::add(Bind bind, std::vector<int> whole, std::vector<int> pixelwise) {
   const plan::Op& op = *plan_.ops[op_];
   Node node;

@@ -56,11 +56,20 @@ class Builder {
   }
   const float* floats(const std::string& name);
   const uint16_t* flips(const std::string& name);
+  const uint64_t* numbers(const std::string& name);  // as they are in the file
+  // Throws unless there is room for so many bytes of constants more.
+  void check_room(uint64_t bytes) const {
+    require(bytes <= kMaxBytes - constant_bytes_, "the network needs more than 2 GiB of memory for its weights");
+  }
+  // Counts memory that a node keeps by itself among the constants.
+  void count(uint64_t bytes) {
+    check_room(bytes);
+    constant_bytes_ += bytes;
+  }
   // Keeps a constant as long as the program.
   template <typename T>
   const T* keep(Aligned<T> array) {
-    constant_bytes_ += uint64_t{array.size()} * sizeof(T);
-    require(constant_bytes_ <= kMaxBytes, "the network needs more than 2 GiB of memory for its weights");
+    count(uint64_t{array.size()} * sizeof(T));
     const auto kept = std::make_shared<Aligned<T>>(std::move(array));
     program_.constants.push_back(kept);
     return kept->data();
@@ -91,6 +100,7 @@ class Builder {
   std::map<std::string, int> values_;
   std::map<std::string, const float*> floats_;
   std::map<std::string, const uint16_t*> flips_;
+  std::map<std::string, const uint64_t*> numbers_;
   uint64_t constant_bytes_ = 0;
 };
 

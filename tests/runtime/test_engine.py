@@ -17,7 +17,7 @@ from plans import PlanMaker, everything
 
 from evenbit import plan_file
 from evenbit.errors import EvenbitError, InputError, PlanError
-from evenbit.ops import BinaryConv, Conv, Elementwise, Normalize, Op, Tail
+from evenbit.ops import AddMap, AvgPool, BinaryConv, Conv, Elementwise, Gather, Normalize, Op, Tail
 from evenbit.plan import Plan
 from evenbit.runtime import reference
 from evenbit.runtime.engine import Engine, isas, tiles
@@ -271,6 +271,48 @@ def test_weights_that_need_more_memory_than_the_limit_are_refused() -> None:
         Engine(Plan(1, 256, 256, ("a",), tuple(ops), "y0", {"w": weight}))
 
 
+def test_a_small_file_does_not_take_much_memory_before_it_is_refused() -> None:
+    """A map of one column is laid out for all columns and 16 channels: 64 KB become 16 GiB."""
+    n = 16384
+    ops = (
+        Normalize("in", "images", "a"),
+        AddMap("", "a", "b", map="map"),
+        AvgPool("", "b", "c", kernel=(n, n), stride=(1, 1)),
+    )
+    code = (
+        "import resource, sys; from evenbit import Engine; from evenbit.errors import PlanError\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (5 << 30, 5 << 30))\n"
+        "try: Engine(sys.argv[1], threads=1)\n"
+        "except PlanError as error: print(error)"
+    )
+    plan = Plan(1, n, n, ("x",), ops, "c", {"map": np.zeros((n, 1, 1), np.float32)})
+    assert "more than 2 GiB of memory for its weights" in printed_apart(plan, code)
+
+
+def test_indices_are_kept_once_for_all_ops_and_images() -> None:
+    indices = np.zeros(1 << 20, np.uint64)
+
+    def gathering(count: int) -> Plan:
+        ops = [Gather("", "a", f"g{i}", rows="one", columns="one", channels="many") for i in range(count)]
+        tensors = {"one": indices[:1], "many": indices}
+        return Plan(1, 1, 1, ("x",), (Normalize("in", "images", "a"), *ops), "a", tensors)
+
+    code = (
+        "import resource, sys, numpy as np; from evenbit import Engine\n"
+        "def used(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10\n"
+        "before = used()\n"
+        "engine = Engine(sys.argv[1], threads=1)\n"
+        "loaded = used()\n"
+        "engine(np.zeros((1, 1, 1, 1), np.uint8))\n"
+        "print(loaded - before, used() - loaded)"
+    )
+    loading, running = map(int, printed_apart(gathering(20), code).split())
+    assert loading < 8 * indices.nbytes  # the file, its Plan in Python and in C++, and what is kept
+    assert running < 25 * indices.nbytes  # the offsets of each op
+    with pytest.raises(PlanError, match="more than 2 GiB of memory for its weights"):
+        Engine(gathering(300))
+
+
 @pytest.mark.parametrize(
     "text", ["{" + ",".join(f'"{i}":{{}}' for i in range(200_000)) + "}", f'{{"x":[{"{}," * 10**6}{{}}]}}']
 )
@@ -336,6 +378,12 @@ def test_profile_times_every_op() -> None:
         assert (spent.sums > 0 and spent.tail > 0) == isinstance(op, BinaryConv)
     with pytest.raises(InputError, match="should have the shape"):
         engine.profile(np.zeros((1, 3, 9, 8), np.float32), 5)
+    with pytest.raises(InputError, match="one image of float32 is profiled, not 4 of float32"):
+        engine.profile(BATCH, 5)
+    with pytest.raises(InputError, match="one image of float32 is profiled, not 1 of uint8"):
+        engine.profile(np.zeros((1, 3, 9, 7), np.uint8), 5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="should be at least 1, but is 0"):
+        engine.profile(BATCH[:1], 0)
 
 
 @pytest.mark.parametrize("isa", isas())

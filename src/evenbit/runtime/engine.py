@@ -155,9 +155,13 @@ class Engine:
             rounds: Number of runs.
 
         Raises:
-            InputError: If the image does not fit the network.
+            InputError: If the image does not fit the network, or `rounds` is not positive.
         """
         check_images(self._core.images, image)
+        if len(image) != 1 or image.dtype != np.float32:
+            raise InputError(f"one image of float32 is profiled, not {len(image)} of {image.dtype}")
+        if rounds < 1:
+            raise InputError(f"the number of runs should be at least 1, but is {rounds}")
         return [OpTime(*times) for times in self._core.profile(np.ascontiguousarray(image), rounds)]
 
     def measure_binary_limit(self) -> float:
