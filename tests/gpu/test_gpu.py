@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from evenbit.data import load_dataset
+import evenbit
+from evenbit.data import Dataset, Split, load_dataset
 from evenbit.deploy import pack_run
 from evenbit.evaluation import evaluate
 from evenbit.models import create_model
@@ -143,4 +145,17 @@ def test_evaluation_is_in_float32() -> None:
 
 
 def test_images_lie_on_the_gpu() -> None:
-    assert place(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.device("cuda")).is_cuda
+    assert place(np.zeros((4, 3, 8, 8), np.uint8), torch.device("cuda")).is_cuda
+
+
+def test_a_network_on_the_gpu_is_fine_tuned(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    images, labels = draw.integers(0, 256, (64, 3, 16, 16), dtype=np.uint8), draw.integers(0, 4, 64)
+    data = Dataset("noise", tuple("abcd"), Split(images, labels), Split(images, labels))
+    real = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(16, 4),
+    ).to("cuda")  # fmt: skip
+    result = evenbit.finetune(real, data, epochs=1, out=tmp_path / "run")
+    assert 0 <= result.accuracy <= 100
+    assert next(real.parameters()).is_cuda

@@ -49,7 +49,7 @@ def begin(
         CheckpointError: If a resumed run's file or weights have changed.
     """
     source = find_source(recipe.model, known)
-    real = real_network(recipe, task, source, given)
+    real = real_network(recipe, task, source, given).cpu()  # a copy; training moves it to where it trains
     is_trained = recipe.weights is not None or given is not None
     head = None
     if recipe.weights is not None:
