@@ -120,6 +120,31 @@ def test_a_photo_gives_the_answer_of_the_reference(
     assert text(browser, "message") == ""
 
 
+def test_the_question_for_the_camera_holds_nothing_up(show: Callable[..., Any], photo: Path) -> None:
+    browser = show()
+    browser.execute_script(
+        "const canvas = document.createElement('canvas'), context = canvas.getContext('2d');"
+        "setInterval(() => context.fillRect(0, 0, 9, 9), 50);"
+        "navigator.mediaDevices.getUserMedia = () => new Promise(answer => {"
+        "  window.stream = canvas.captureStream(5); window.allow = () => answer(window.stream); });"
+    )
+    ended = "return window.stream.getTracks()[0].readyState == 'ended'"
+    view = browser.find_element(By.ID, "camera-view")
+    browser.find_element(By.ID, "camera").click()
+    give(browser, photo)
+    wait(browser, lambda: "ms" in text(browser, "time"))
+    browser.execute_script("window.allow()")  # too late: a photo was chosen
+    wait(browser, lambda: browser.execute_script(ended))
+    assert not view.is_displayed()
+    browser.find_element(By.ID, "camera").click()
+    browser.execute_script("window.allow()")
+    wait(browser, view.is_displayed)
+    browser.find_element(By.ID, "stop").click()
+    assert browser.execute_script(ended)
+    assert not view.is_displayed()
+    assert text(browser, "message") == ""
+
+
 def test_photos_are_turned_as_their_exif_data_say(show: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
     image = Image.open(photo)
     exif = image.getexif()

@@ -20,6 +20,7 @@ let network: Evenbit | undefined;
 let image: RgbaImage | undefined; // that is shown
 let seen: Uint8Array | undefined; // of it, in the network's size
 let work: Promise<void> = Promise.resolve(); // what was asked for, one thing after the other
+let cameras = 0; // how often the camera was asked for, or no longer wanted
 
 /** Does something that may fail, after what was asked for before; the message says why it failed. */
 function attempt(what: () => Promise<void> | void): Promise<void> {
@@ -178,10 +179,18 @@ function element(tag: string, text: string): HTMLElement {
   return made;
 }
 
-async function startCamera(): Promise<void> {
-  const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).catch(() => {
-    throw new Error("the camera cannot be used: this browser or its user has not allowed it");
-  });
+/** Waits for the user's permission, which may never come; meanwhile, everything else goes on. */
+async function askForCamera(): Promise<void> {
+  const asked = ++cameras;
+  const stream = await navigator.mediaDevices
+    .getUserMedia({ video: { facingMode: "environment" } })
+    .catch(() => undefined);
+  if (asked !== cameras) stopTracks(stream);
+  else await attempt(() => startCamera(stream));
+}
+
+async function startCamera(stream: MediaStream | undefined): Promise<void> {
+  if (!stream) throw new Error("the camera cannot be used: this browser or its user has not allowed it");
   stopCamera(); // the stream before, if the button was pressed twice
   video.srcObject = stream;
   await video.play();
@@ -194,8 +203,13 @@ async function startCamera(): Promise<void> {
   look();
 }
 
+function stopTracks(stream: MediaStream | null | undefined): void {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
 function stopCamera(): void {
-  for (const track of (video.srcObject as MediaStream | null)?.getTracks() ?? []) track.stop();
+  ++cameras;
+  stopTracks(video.srcObject as MediaStream | null);
   video.srcObject = null;
   find("camera-view").hidden = true;
 }
@@ -222,7 +236,7 @@ document.addEventListener("drop", (event) => {
 });
 layer.addEventListener("input", () => void attempt(drawLayer));
 find("camera").hidden = !("mediaDevices" in navigator);
-find("camera").addEventListener("click", () => void attempt(startCamera));
+find("camera").addEventListener("click", () => void askForCamera());
 find("stop").addEventListener("click", stopCamera);
 
 void attempt(() => useNetwork(NETWORK, NETWORK));

@@ -16,6 +16,7 @@ let network;
 let image; // that is shown
 let seen; // of it, in the network's size
 let work = Promise.resolve(); // what was asked for, one thing after the other
+let cameras = 0; // how often the camera was asked for, or no longer wanted
 /** Does something that may fail, after what was asked for before; the message says why it failed. */
 function attempt(what) {
     work = work.then(async () => {
@@ -167,10 +168,20 @@ function element(tag, text) {
     made.textContent = text;
     return made;
 }
-async function startCamera() {
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).catch(() => {
+/** Waits for the user's permission, which may never come; meanwhile, everything else goes on. */
+async function askForCamera() {
+    const asked = ++cameras;
+    const stream = await navigator.mediaDevices
+        .getUserMedia({ video: { facingMode: "environment" } })
+        .catch(() => undefined);
+    if (asked !== cameras)
+        stopTracks(stream);
+    else
+        await attempt(() => startCamera(stream));
+}
+async function startCamera(stream) {
+    if (!stream)
         throw new Error("the camera cannot be used: this browser or its user has not allowed it");
-    });
     stopCamera(); // the stream before, if the button was pressed twice
     video.srcObject = stream;
     await video.play();
@@ -184,9 +195,13 @@ async function startCamera() {
     };
     look();
 }
-function stopCamera() {
-    for (const track of video.srcObject?.getTracks() ?? [])
+function stopTracks(stream) {
+    for (const track of stream?.getTracks() ?? [])
         track.stop();
+}
+function stopCamera() {
+    ++cameras;
+    stopTracks(video.srcObject);
     video.srcObject = null;
     find("camera-view").hidden = true;
 }
@@ -212,7 +227,7 @@ document.addEventListener("drop", (event) => {
 });
 layer.addEventListener("input", () => void attempt(drawLayer));
 find("camera").hidden = !("mediaDevices" in navigator);
-find("camera").addEventListener("click", () => void attempt(startCamera));
+find("camera").addEventListener("click", () => void askForCamera());
 find("stop").addEventListener("click", stopCamera);
 void attempt(() => useNetwork(NETWORK, NETWORK));
 if ("serviceWorker" in navigator)
