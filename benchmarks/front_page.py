@@ -68,8 +68,8 @@ The lists above answer for CIFAR-10 and the CPUs that were timed. Beyond that:
 - **Where time counts**, on a CPU with AVX2 or AVX-512, take the binary network if its accuracy is enough: for such
   small images and up to the accuracies that the lists name, it is the faster one. For more accuracy than that, take 8
   bits. With AMX (Intel's instructions that multiply whole tiles of 8-bit numbers), 8 bits win earlier, the larger the
-  maps and the batch, and for images of 224 pixels they are the faster choice: [performance.md](performance.md) has
-  binary networks beside their twins. Time them on your CPU:
+  maps and the batch, and for images of 224 pixels they are as fast: [performance.md](performance.md) has binary
+  networks beside their twins. Time them on your CPU:
   `evenbit bench FILE --against onnxruntime,onnxruntime-int8,openvino-int8`.
 - **Where accuracy counts above all**, take the float network, or 8 bits, which lose next to nothing here.
 - **On ARM and on microcontrollers** no time was measured, since only emulators were at hand. What is known,
