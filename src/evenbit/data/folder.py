@@ -96,8 +96,8 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     laid_out = [[name for name in inside if name.lower() in names] for names in (TRAIN_FOLDERS, TEST_FOLDERS)]
     if all(laid_out):
         train, test = (names[0] for names in laid_out)
-        classes = _classes(folder / train, part_of=folder)
-        if differing := sorted(set(_classes(folder / test, part_of=folder)) ^ set(classes)):
+        classes = _classes(folder / train, is_part=True)
+        if differing := sorted(set(_classes(folder / test, is_part=True)) ^ set(classes)):
             raise DataError(f"{folder}: {', '.join(differing[:MOST_NAMED])} should be in both {train}/ and {test}/")
         both = (joined([_files(folder / part / name, 1) for name in classes]) for part in (train, test))
         return classes, next(both), next(both)
@@ -110,16 +110,14 @@ def list_folder(folder: Path) -> tuple[tuple[str, ...], Part, Part]:
     return classes, joined([train for train, _ in sides]), joined([test for _, test in sides])
 
 
-def _classes(folder: Path, part_of: Path | None = None) -> tuple[str, ...]:
-    """Names of the class folders in a folder, which is a part of the one that was given if that is not None."""
-    names = tuple(sorted(item.name for item in folder.iterdir() if item.is_dir() and not _is_passed_over(item.name)))
+def _classes(folder: Path, *, is_part: bool = False) -> tuple[str, ...]:
+    """Names of the class folders in a folder: the one that was given, or its part for training or testing."""
+    names = _folders_in(folder)
     if len(names) < 2:
         hint = ""
         if any(map(is_image, folder.iterdir())):
-            advice = f"give the folder above it, {folder.parent}"
-            if part_of is not None:
-                advice = "sort them into folders of their classes, or give a folder that holds class folders alone"
-            hint = f"; it holds images: {advice}"
+            of_part = "sort them into folders of their classes, or give a folder that holds class folders alone"
+            hint = f"; it holds images: {of_part if is_part else f'give the folder above it, {folder.parent}'}"
         raise DataError(
             f"{folder} should hold one subfolder for each of at least two classes, but holds {len(names)}{hint}"
         )
@@ -139,14 +137,15 @@ def _files(folder: Path, least: int) -> list[Path]:
     return paths
 
 
-def _is_passed_over(name: str) -> bool:
-    """Whether a folder is not meant as a class: it is hidden, or what macOS adds to an archive."""
-    return name.startswith(".") or name == "__MACOSX"
+def _folders_in(folder: Path) -> tuple[str, ...]:
+    """Names of the folders in a folder that may be meant as classes, not those that are hidden or added by macOS."""
+    names = sorted(item.name for item in folder.iterdir() if item.is_dir())
+    return tuple(name for name in names if not name.startswith(".") and name != "__MACOSX")
 
 
 def _inside(folder: Path) -> str:
     """Advice for a class folder that holds folders, since these may be the classes that were meant."""
-    inside = sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    inside = _folders_in(folder)
     if not inside:
         return ""
     named = ", ".join(inside[:MOST_NAMED]) + (", ..." if len(inside) > MOST_NAMED else "")

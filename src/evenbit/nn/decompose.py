@@ -94,6 +94,10 @@ def _rms_norm(x: Tensor, shape: list[int], weight: Tensor | None = None, epsilon
     return normalized if weight is None else normalized * weight
 
 
+def _at_most(x: Tensor, largest: float) -> Tensor:
+    return x.clamp(max=largest)
+
+
 def _between(x: Tensor, y: Tensor, part: float) -> Tensor:
     return x + (y - x) * part
 
@@ -145,8 +149,8 @@ RULES: dict[Any, Callable[..., Any]] = {
     aten.addcdiv.default: _add_quotient,
     aten.amin.default: _least,
     aten.celu.default: _celu,
-    aten.clamp_max.default: lambda x, largest: x.clamp(max=largest),
-    aten.clamp_max_.default: lambda x, largest: x.clamp(max=largest),
+    aten.clamp_max.default: _at_most,
+    aten.clamp_max_.default: _at_most,
     aten.celu_.default: _celu,
     aten.elu.default: _elu,
     aten.elu_.default: _elu,
