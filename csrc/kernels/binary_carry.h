@@ -78,7 +78,7 @@ struct CarryTile {
     }
     const uint8_t* in = op.in + int64_t{y} * op.stride_y * op.in_row + int64_t{x} * op.stride_x * op.in_pixel;
     const int64_t step = int64_t{op.stride_x} * op.in_pixel;
-    const int64_t group_stride = int64_t{op.kh} * (op.run + (op.half ? 1 : 0)) * kLanesTogether;
+    const int64_t group_stride = int64_t{op.kh} * Differences::steps(op) * kLanesTogether;
     const uint32_t* weight =
         static_cast<const uint32_t*>(op.weight) + block / kBlocks * group_stride + block % kBlocks * kBlock;
     prefetch<kP, kB>(op.tail, y, x, block);
